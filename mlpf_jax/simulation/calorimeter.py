@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float64, Int32, Int64
 from mlpf_jax.simulation import grid, particles, portable, propagation, species
 from mlpf_jax.simulation import tracks as tracking
 
+_NO_CELL = -1
 _MIN_SIGNIFICANCE = 2.0  # of a tower's energy, and of its neutral part
 _ECAL_FRACTION_OF_LONG_LIVED = 0.3  # K0S and Lambda decay in flight, or shower in HCAL
 _HCAL_FRACTION_OF_LONG_LIVED = 0.7
@@ -162,12 +163,17 @@ def measure(
     """Measures the energy of every cell that a particle or a track enters.
 
     `deposits` is the energy in GeV that each particle at its exit leaves here. `track_energy` are
-    the tracks' present energies, and `leaves_energy` says which tracks belong to this calorimeter.
+    the tracks' present energies, and `leaves_energy` says which tracks belong to this calorimeter:
+    tracks of particles that leave energy here.
     """
-    covered, exit_cell = calorimeter.cells.locate(exits.eta, exits.phi)
-    hit_exit = np.flatnonzero(covered & (deposits > 0))
-    entering = np.flatnonzero(covered[tracks.exit] & leaves_energy)
-    entered_cells = np.concatenate([exit_cell[hit_exit], exit_cell[tracks.exit[entering]]])
+    hit_exit = np.flatnonzero(deposits > 0)
+    covered, cell = calorimeter.cells.locate(exits.eta[hit_exit], exits.phi[hit_exit])
+    hit_exit = hit_exit[covered]
+    exit_cell = np.full(len(exits), _NO_CELL)
+    exit_cell[hit_exit] = cell[covered]
+    track_cell = exit_cell[tracks.exit]
+    entering = np.flatnonzero(leaves_energy & (track_cell != _NO_CELL))
+    entered_cells = np.concatenate([exit_cell[hit_exit], track_cell[entering]])
     cells, cell_index = np.unique(entered_cells, return_inverse=True)
     hit_cell, entered_cell = cell_index[: len(hit_exit)], cell_index[len(hit_exit) :]
 

@@ -56,7 +56,7 @@ def detect(produced: particles.Particles, *, seed: int, event: int) -> Simulated
     exits = propagation.propagate(produced)
     found = tracks.reconstruct(produced, exits, seed=seed, event=event)
     ecal, hcal = calorimeter.measure_both(produced, exits, found, seed=seed, event=event)
-    hits = targets.untracked_hits(exits.particle, found, ecal, hcal)
+    hits = targets.untracked_hits(produced, exits, found, ecal, hcal)
     order = _random_order(len(found), hits.num_towers, seed=seed, event=event)
 
     def ordered(

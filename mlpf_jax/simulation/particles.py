@@ -33,7 +33,7 @@ class Particles:
     def take(self, indices: Int64[np.ndarray, " taken"]) -> "Particles":
         """Returns the particles at these indices; an index may repeat."""
         columns = dataclasses.fields(self)
-        return Particles(**{c.name: getattr(self, c.name)[indices] for c in columns})
+        return Particles(**{c.name: getattr(self, c.name).take(indices) for c in columns})
 
     @functools.cached_property
     def abs_pdg_id(self) -> Int32[np.ndarray, " particles"]:

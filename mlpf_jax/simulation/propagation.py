@@ -11,7 +11,7 @@ import enum
 import functools
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from mlpf_jax.simulation import particles, portable
 
@@ -42,7 +42,7 @@ class Exits:
     """Where particles meet the calorimeter; only those that do, in their order.
 
     `particle` is the index among the event's particles; x, y, z are in m; `perigee_phi` is the
-    direction of flight where a helix passes the beam line closest (of a neutral: its azimuth).
+    direction of flight where a helix passes the beam line closest, NaN for neutral particles.
     """
 
     particle: Int64[np.ndarray, " exits"]
@@ -69,37 +69,34 @@ def propagate(
     produced: particles.Particles, *, exit_rule: ExitRule = ExitRule.DELPHES_2021
 ) -> Exits:
     """Follows particles to the calorimeter's face; those produced outside of it are left out."""
-    x, y, z = produced.x * _M_PER_MM, produced.y * _M_PER_MM, produced.z * _M_PER_MM
-    inside = (portable.hypot(x, y) <= RADIUS_M) & (np.abs(z) <= HALF_LENGTH_M)
+    distance = portable.hypot(produced.x * _M_PER_MM, produced.y * _M_PER_MM)
+    inside = (distance <= RADIUS_M) & (np.abs(produced.z * _M_PER_MM) <= HALF_LENGTH_M)
     reaches = inside & (produced.pt * produced.pt >= _MIN_PT_SQUARED)
-    points = np.zeros((3, len(produced)))
-    perigee_phi = produced.phi.copy()
-
     neutral = np.flatnonzero(reaches & (produced.charge == 0))
-    start = np.stack([x, y, z])
-    points[:, neutral], meets = _straight_exit(produced, neutral, start[:, neutral])
-    reaches[neutral[~meets]] = False
     charged = np.flatnonzero(reaches & (produced.charge != 0))
-    points[:, charged], perigee_phi[charged] = _helix_exit(
-        produced, charged, start[:, charged], exit_rule
+    neutral_exit = _straight_exit(produced.take(neutral))
+    charged_exit, perigee_phi = _helix_exit(produced.take(charged), exit_rule)
+
+    particle = np.concatenate([neutral, charged])
+    order = np.argsort(particle, kind="stable")
+    x, y, z = np.concatenate([neutral_exit, charged_exit], axis=1).take(order, axis=1)
+    no_perigee = np.full(len(neutral), np.nan)
+    return Exits(
+        particle=particle[order],
+        x=x,
+        y=y,
+        z=z,
+        perigee_phi=np.concatenate([no_perigee, perigee_phi])[order],
     )
 
-    kept = np.flatnonzero(reaches)
-    x, y, z = points[:, kept]
-    return Exits(particle=kept, x=x, y=y, z=z, perigee_phi=perigee_phi[kept])
 
-
-def _straight_exit(
-    produced: particles.Particles,
-    indices: Int64[np.ndarray, " neutrals"],
-    start: Float64[np.ndarray, "3 neutrals"],
-) -> tuple[Float64[np.ndarray, "3 neutrals"], Bool[np.ndarray, " neutrals"]]:
-    """Returns where straight lines leave the cylinder, and whether they do.
+def _straight_exit(neutral: particles.Particles) -> Float64[np.ndarray, "3 neutrals"]:
+    """Returns where straight lines leave the cylinder.
 
     "Time" is here the length of the path over the momentum, in m/GeV.
     """
-    x, y, z = start
-    px, py, pz = produced.px[indices], produced.py[indices], produced.pz[indices]
+    x, y, z = neutral.x * _M_PER_MM, neutral.y * _M_PER_MM, neutral.z * _M_PER_MM
+    px, py, pz = neutral.px, neutral.py, neutral.pz
     pt_squared = px * px + py * py
     cross, dot = px * y - py * x, px * x + py * y
     discriminant = pt_squared * (RADIUS_M * RADIUS_M) - cross * cross
@@ -107,7 +104,7 @@ def _straight_exit(
     beyond_endcap = np.abs(z + pz * time) > HALF_LENGTH_M
     endcap_time = (_endcap_ahead(pz) - z) / np.where(pz == 0, 1.0, pz)
     time = np.where(beyond_endcap, endcap_time, time)
-    return np.stack([x + px * time, y + py * time, z + pz * time]), discriminant >= 0
+    return np.stack([x + px * time, y + py * time, z + pz * time])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,21 +127,16 @@ class _Circles:
 
 
 def _helix_exit(
-    produced: particles.Particles,
-    indices: Int64[np.ndarray, " charged"],
-    start: Float64[np.ndarray, "3 charged"],
-    exit_rule: ExitRule,
+    charged: particles.Particles, exit_rule: ExitRule
 ) -> tuple[Float64[np.ndarray, "3 charged"], Float64[np.ndarray, " charged"]]:
     """Returns where helices leave the cylinder, and their direction closest to the beam line."""
-    x, y, z = start
-    pz, energy = produced.pz[indices], produced.energy[indices]
-    charge = produced.charge[indices].astype(np.float64)
-    circles = _circles(produced, indices, start)
+    pz, energy, charge = charged.pz, charged.energy, charged.charge.astype(np.float64)
+    circles = _circles(charged)
     turn = charge * (FIELD_T * SPEED_OF_LIGHT * SPEED_OF_LIGHT * _GEV_PER_EV) / energy  # rad/s
     velocity_z = pz * SPEED_OF_LIGHT / energy
 
-    flies_along_z = pz != 0
-    endcap_time = (_endcap_ahead(pz) - z) / np.where(flies_along_z, velocity_z, 1.0)
+    start_z, flies_along_z = charged.z * _M_PER_MM, pz != 0
+    endcap_time = (_endcap_ahead(pz) - start_z) / np.where(flies_along_z, velocity_z, 1.0)
     endcap_time = np.where(flies_along_z, endcap_time, _NEVER)
     times = _barrel_angles(circles, exit_rule) / turn
     barrel_time = np.where(times < 0, _NEVER, times).min(axis=0)
@@ -154,21 +146,17 @@ def _helix_exit(
     sine, cosine = portable.sin_cos(turn * time - circles.phi)
     x = circles.centre_x + circles.radius * sine
     y = circles.centre_y + circles.radius * cosine
-    return np.stack([x, y, z + velocity_z * time]), circles.perigee_phi
+    return np.stack([x, y, start_z + velocity_z * time]), circles.perigee_phi
 
 
-def _circles(
-    produced: particles.Particles,
-    indices: Int64[np.ndarray, " charged"],
-    start: Float64[np.ndarray, "3 charged"],
-) -> _Circles:
-    px, py, pt = produced.px[indices], produced.py[indices], produced.pt[indices]
-    charge = produced.charge[indices].astype(np.float64)
+def _circles(charged: particles.Particles) -> _Circles:
+    pt, charge = charged.pt, charged.charge.astype(np.float64)
     radius = pt / (charge * FIELD_T) * (_EV_PER_GEV / SPEED_OF_LIGHT)
-    centre_x, centre_y = start[0] + radius * (py / pt), start[1] - radius * (px / pt)
+    centre_x = charged.x * _M_PER_MM + radius * (charged.py / pt)
+    centre_y = charged.y * _M_PER_MM - radius * (charged.px / pt)
     return _Circles(
         radius=radius,
-        phi=produced.phi[indices],
+        phi=charged.phi,
         centre_x=centre_x,
         centre_y=centre_y,
         centre_distance=portable.hypot(centre_x, centre_y),

@@ -10,7 +10,7 @@ import enum
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from mlpf_jax.simulation import calorimeter, particles, portable, species
+from mlpf_jax.simulation import calorimeter, particles, portable, propagation, species
 from mlpf_jax.simulation import tracks as tracking
 
 MAX_TRACKER_ABS_ETA = 2.5
@@ -47,15 +47,18 @@ class TowerHits:
 
 
 def untracked_hits(
-    exit_particle: Int64[np.ndarray, " exits"],
+    produced: particles.Particles,
+    exits: propagation.Exits,
     tracks: tracking.Tracks,
     ecal: calorimeter.Towers,
     hcal: calorimeter.Towers,
 ) -> TowerHits:
     """Collects what reached the towers of both calorimeters and has no track."""
-    particle = np.concatenate([exit_particle[ecal.hit_exit], exit_particle[hcal.hit_exit]])
+    particle = np.concatenate([exits.particle[ecal.hit_exit], exits.particle[hcal.hit_exit]])
     tower = np.concatenate([ecal.hit_tower, len(ecal) + hcal.hit_tower])
-    is_free = ~np.isin(particle, tracks.particle)
+    has_track = np.zeros(len(produced), bool)
+    has_track[tracks.particle] = True
+    is_free = ~has_track[particle]
     return TowerHits(
         particle=particle[is_free], tower=tower[is_free], num_towers=len(ecal) + len(hcal)
     )
@@ -68,11 +71,10 @@ def track_targets(
 
     The charge column is the sign of the PDG code, as in the public data: electrons have +1.
     """
-    at = tracks.particle
-    sin_phi, cos_phi = portable.sin_cos(produced.phi[at])
-    sign = np.sign(produced.pdg_id[at])
-    columns = [produced.pt[at], produced.eta[at], sin_phi, cos_phi, produced.energy[at]]
-    return np.stack([track_classes(tracks), sign, *columns], axis=1)
+    tracked = produced.take(tracks.particle)
+    sin_phi, cos_phi = portable.sin_cos(tracked.phi)
+    columns = [tracked.pt, tracked.eta, sin_phi, cos_phi, tracked.energy]
+    return np.stack([track_classes(tracks), np.sign(tracked.pdg_id), *columns], axis=1)
 
 
 def track_classes(tracks: tracking.Tracks) -> Int64[np.ndarray, " tracks"]:

@@ -113,6 +113,7 @@ def reconstruct(
 
     at = np.concatenate(found)
     particle = exits.particle[at]
+    eta, phi = produced.take(particle).eta, exits.perigee_phi[at]
     shift_eta, shift_phi = ANGULAR_RESOLUTION * stream.normal(2 * len(at)).reshape(2, -1)
     return Tracks(
         particle=particle,
@@ -121,10 +122,10 @@ def reconstruct(
         is_muon=is_muon[at],
         pt=np.concatenate(measured_pt),
         relative_resolution=np.concatenate(resolution),
-        eta=produced.eta[particle] + shift_eta,
-        phi=exits.perigee_phi[at] + shift_phi,
-        unsmeared_eta=produced.eta[particle],
-        unsmeared_phi=exits.perigee_phi[at],
+        eta=eta + shift_eta,
+        phi=phi + shift_phi,
+        unsmeared_eta=eta,
+        unsmeared_phi=phi,
         outer_eta=exits.eta[at],
         outer_phi=exits.phi[at],
     )

@@ -1,0 +1,1 @@
+"""Where the network's input comes from: events simulated or imported, kept on disk, batched."""

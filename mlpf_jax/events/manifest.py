@@ -1,0 +1,168 @@
+"""What a folder of events says of itself: manifest.json, and shard.json in each of its shards.
+
+Values and JSON only: `store` reads and writes the arrays.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FORMAT = "mlpf_jax-events"
+SCHEMA_VERSION = 1
+NAME = "manifest.json"
+SHARD_RECORD = "shard.json"
+ARRAYS = ("offsets", "elements", "targets", "candidates")
+KINDS = ("simulated", "imported")
+
+_SAFE_NAME = re.compile(r"shard-[A-Za-z0-9-]{1,64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Provenance = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One folder of arrays: its name, what it counts, and the SHA-256 of its files by name."""
+
+    name: str
+    num_events: int
+    num_elements: int
+    sha256: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A set of events: its shards, in order, and where they come from.
+
+    The provenance has at least a `kind`, "simulated" or "imported", and a `process`, as "ttbar".
+    """
+
+    provenance: Provenance
+    shards: tuple[Shard, ...]
+
+    @property
+    def num_events(self) -> int:
+        return sum(shard.num_events for shard in self.shards)
+
+    @property
+    def num_elements(self) -> int:
+        return sum(shard.num_elements for shard in self.shards)
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Returns manifest.json: the same bytes for the same value."""
+    return _encode(
+        {
+            "format": FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "num_events": manifest.num_events,
+            "num_elements": manifest.num_elements,
+            "provenance": dict(manifest.provenance),
+            "shards": [dataclasses.asdict(shard) for shard in manifest.shards],
+        }
+    )
+
+
+def encode_shard(shard: Shard, provenance: Provenance) -> bytes:
+    """Returns shard.json: what the manifest will say of the shard, and its provenance."""
+    return _encode({"provenance": dict(provenance), "shard": dataclasses.asdict(shard)})
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Returns what `folder`/manifest.json says.
+
+    Raises:
+        ValueError: if there is none, it is no manifest of ours, of another version, or it does not
+            add up.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} holds no {NAME}: it is no set of events, or its making was interrupted; "
+            "repeat the command that makes it."
+        )
+    record = _decode(path)
+    if record.get("format") != FORMAT:
+        raise ValueError(f"{path} is no manifest of events: its format is not {FORMAT!r}.")
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} has schema version {record.get('schema_version')!r}, and this program reads "
+            f"{SCHEMA_VERSION}: make or import these events anew."
+        )
+    shards = record.get("shards")
+    if not (isinstance(shards, list) and shards):
+        raise ValueError(f"{path} lists no shards.")
+    manifest = Manifest(
+        provenance=_provenance(record, path), shards=tuple(_shard(item, path) for item in shards)
+    )
+    if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
+        raise ValueError(f"{path} lists a shard twice.")
+    for name in ("num_events", "num_elements"):
+        if record.get(name) != getattr(manifest, name):
+            raise ValueError(
+                f"{path} has the wrong count: {name} is {record.get(name)!r}, "
+                f"its shards add up to {getattr(manifest, name)}."
+            )
+    return manifest
+
+
+def read_shard(folder: Path) -> tuple[Shard, Provenance]:
+    """Returns what the shard.json of the shard `folder` says.
+
+    Raises:
+        ValueError: if there is none or it is not one of that folder.
+    """
+    path = folder / SHARD_RECORD
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: remove {folder} and repeat the command.")
+    record = _decode(path)
+    shard = _shard(record.get("shard"), path)
+    if shard.name != folder.name:
+        raise ValueError(f"{path} is of another shard, {shard.name}: remove {folder}.")
+    return shard, _provenance(record, path)
+
+
+def _encode(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _decode(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is not JSON.") from None
+    if type(record) is not dict:
+        raise ValueError(f"{path} is no JSON object.")
+    return record
+
+
+def _provenance(record: Mapping[str, Any], path: Path) -> Provenance:
+    provenance = record.get("provenance")
+    if not (
+        isinstance(provenance, dict)
+        and provenance.get("kind") in KINDS
+        and isinstance(provenance.get("process"), str)
+    ):
+        raise ValueError(f"{path} does not say where its events come from (provenance).")
+    return provenance
+
+
+def _shard(record: Any, path: Path) -> Shard:
+    """Returns the shard that a JSON record describes; its name is safe to be used as a path."""
+    if not (
+        isinstance(record, dict)
+        and record.keys() == {"name", "num_events", "num_elements", "sha256"}
+        and isinstance(record["name"], str)
+        and _SAFE_NAME.fullmatch(record["name"])
+        and all(type(record[count]) is int for count in ("num_events", "num_elements"))
+        and record["num_events"] >= 1
+        and record["num_elements"] >= 0
+        and isinstance(record["sha256"], dict)
+        and record["sha256"].keys() == {f"{name}.npy" for name in ARRAYS}
+        and all(isinstance(h, str) and _SHA256.fullmatch(h) for h in record["sha256"].values())
+    ):
+        raise ValueError(f"{path} has a damaged record of a shard.")
+    return Shard(**record)

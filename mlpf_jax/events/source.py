@@ -1,0 +1,221 @@
+"""Where a run's events come from: a folder that the user made, or a cache that fills itself.
+
+Simulated events are the same bytes wherever they are made, so what is there is used, and only what
+is missing is simulated.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mlpf_jax.events import atomic, store, workers, writing
+from mlpf_jax.events import manifest as manifest_lib
+from mlpf_jax.simulation import bank as bank_lib
+
+PROCESSES = ("ttbar", "qcd")
+SHARD_EVENTS = 50  # about 26 MB, two seconds of work
+SIMULATION_VERSION = 1  # to be raised when `simulation` gives other bytes: older sets are refused
+
+Progress = Callable[[int, int], None]  # events done, events wanted
+
+
+def default_data_dir() -> Path:
+    """Returns $XDG_CACHE_HOME/mlpf_jax/events, or ~/.cache/mlpf_jax/events if that is not set."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    root = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
+    return root / "mlpf_jax" / "events"
+
+
+def open_events(
+    process: str,
+    num_events: int,
+    *,
+    data_dir: Path,
+    data_seed: int = 1,
+    bank: Path | None = None,
+    num_workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> store.EventStore:
+    """Returns at least `num_events` events of `process`, "ttbar" or "qcd".
+
+    A set of events at `data_dir`/`process` is used as it is, simulated or imported. Otherwise they
+    are those named by `data_seed` and `bank` (None: the one in the package), which are kept in a
+    folder of their own in `data_dir`, whole shards, and simulated if they are not there yet.
+
+    Raises:
+        ValueError: if the set at `data_dir`/`process` is not what was asked for, or is damaged.
+        OSError: if events cannot be written.
+    """
+    if (data_dir / manifest_lib.NAME).is_file():
+        raise ValueError(
+            f"{data_dir} is itself a set of events: name the folder that holds it, and let it be "
+            f"called {process} there."
+        )
+    given = data_dir / process
+    if given.exists():
+        return _open_given(given, process, num_events, data_seed, bank)
+    loaded = bank_lib.load_bank(bank)
+    return simulate_store(
+        data_dir / f"{process}-seed{data_seed}-bank{loaded.sha256[:8]}",
+        process,
+        -(-num_events // SHARD_EVENTS) * SHARD_EVENTS,
+        seed=data_seed,
+        bank=bank,
+        num_workers=num_workers,
+        on_progress=on_progress,
+    )
+
+
+def simulate_store(
+    folder: Path,
+    process: str,
+    num_events: int,
+    *,
+    seed: int,
+    bank: Path | None = None,
+    num_workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> store.EventStore:
+    """Returns the store `folder` with at least `num_events` simulated events, making what it lacks.
+
+    Whatever interrupts it, and in however many processes it runs: called again, it ends in the
+    same bytes. A folder that holds more events already is left as it is. `num_workers` is one per
+    core that this process may use if it is None.
+
+    Raises:
+        ValueError: if the folder holds events of another origin, or an argument cannot be.
+        OSError: if events cannot be written.
+    """
+    _check(process, num_events, seed, num_workers)
+    loaded = bank_lib.load_bank(bank)
+    provenance = {
+        "kind": "simulated",
+        "process": process,
+        "seed": seed,
+        "bank_sha256": loaded.sha256,
+        "generator": loaded.generator,
+        "simulation_version": SIMULATION_VERSION,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.remove_leftovers(folder)
+    tasks = plan_shards(max(num_events, _num_listed(folder, provenance)))
+    missing = [task for task in tasks if not _is_there(folder, task, provenance)]
+    if missing:
+        bank_path = None if bank is None else str(bank)
+        job = workers.Job(folder=str(folder), bank=bank_path, provenance=provenance)
+        on_event = _counter(tasks, missing, on_progress)
+        num_workers = min(num_workers or _num_cores(), len(missing))
+        if num_workers == 1:
+            workers.simulate_here(job, missing, loaded, on_event)
+        else:
+            workers.simulate_in_workers(job, missing, num_workers, on_event)
+    _declare(folder, tasks, provenance)
+    return store.open_store(folder)
+
+
+def plan_shards(num_events: int) -> list[workers.Task]:
+    """Cuts events 0 to `num_events` - 1 into shards. A shard's name implies its events."""
+    tasks = []
+    for first in range(0, num_events, SHARD_EVENTS):
+        size = min(SHARD_EVENTS, num_events - first)
+        short = "" if size == SHARD_EVENTS else f"-first-{size}"
+        name = f"shard-{first // SHARD_EVENTS:05d}{short}"
+        tasks.append(workers.Task(name=name, first=first, num_events=size))
+    return tasks
+
+
+def _open_given(
+    path: Path, process: str, num_events: int, data_seed: int, bank: Path | None
+) -> store.EventStore:
+    """Opens a set of events that the user made, if it is what was asked for."""
+    events = store.open_store(path)
+    origin = events.provenance
+    if origin["process"] != process:
+        raise ValueError(f"{path} holds {origin['process']} events: it is no set of {process}.")
+    if origin["kind"] == "simulated":
+        if origin.get("seed") != data_seed:
+            raise ValueError(
+                f"{path} holds the events of seed {origin.get('seed')}, asked for is {data_seed}: "
+                "choose another data folder, or that seed."
+            )
+        if bank is not None and origin.get("bank_sha256") != bank_lib.load_bank(bank).sha256:
+            raise ValueError(
+                f"{path} was simulated from another bank than {bank}: choose another data folder."
+            )
+    if events.num_events < num_events:
+        more = (
+            f"make more with `python -m tools.make_dataset --process={process} "
+            f"--events={num_events} --seed={data_seed} --out={path}`"
+            if origin["kind"] == "simulated"
+            else "import more"
+        )
+        raise ValueError(
+            f"{path} holds {events.num_events} events, asked for are {num_events}: "
+            f"ask for fewer, or {more}."
+        )
+    return events
+
+
+def _check(process: str, num_events: int, seed: int, num_workers: int | None) -> None:
+    if process not in PROCESSES:
+        raise ValueError(f"process {process!r} is not known: take one of {', '.join(PROCESSES)}.")
+    for name, value, least in (("number of events", num_events, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ValueError(f"the {name} is {value}: it must be at least {least}.")
+    if num_workers is not None and num_workers < 1:
+        raise ValueError(f"the number of workers is {num_workers}: it must be at least 1.")
+
+
+def _num_listed(folder: Path, provenance: manifest_lib.Provenance) -> int:
+    """Returns how many events the manifest in `folder` lists; 0 if there is none.
+
+    Raises:
+        ValueError: if they come from elsewhere.
+    """
+    if not (folder / manifest_lib.NAME).exists():
+        return 0
+    manifest = manifest_lib.read_manifest(folder)
+    if dict(manifest.provenance) != dict(provenance):
+        raise ValueError(
+            f"{folder} holds events of another origin, {dict(manifest.provenance)}, asked for is "
+            f"{dict(provenance)}: choose another folder."
+        )
+    return manifest.num_events
+
+
+def _is_there(folder: Path, task: workers.Task, provenance: manifest_lib.Provenance) -> bool:
+    path = folder / task.name
+    return path.is_dir() and bool(writing.find_shard(folder, task.name, provenance))
+
+
+def _counter(
+    tasks: list[workers.Task], missing: list[workers.Task], on_progress: Progress | None
+) -> Callable[[], None]:
+    """Returns what is to be called after every event."""
+    wanted = sum(task.num_events for task in tasks)
+    done = wanted - sum(task.num_events for task in missing)
+
+    def on_event() -> None:
+        nonlocal done
+        done += 1
+        if on_progress:
+            on_progress(done, wanted)
+
+    return on_event
+
+
+def _declare(folder: Path, tasks: list[workers.Task], provenance: manifest_lib.Provenance) -> None:
+    """Writes the manifest of the shards, unless a faster writer's lists as many or more."""
+    with atomic.locked(folder):
+        if _num_listed(folder, provenance) >= sum(task.num_events for task in tasks):
+            return
+        shards = tuple(writing.find_shard(folder, task.name, provenance) for task in tasks)
+        manifest = manifest_lib.Manifest(provenance=provenance, shards=shards)
+        writing.write_manifest(folder, manifest)
+
+
+def _num_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,187 @@
+"""The one format of events on disk: ragged float32 arrays in .npy files, sharded and hashed.
+
+    DIR/manifest.json                 counts, provenance, the shards and their files' SHA-256
+    DIR/shard-00000/offsets.npy       int64 (events + 1,): event i is rows offsets[i]:offsets[i + 1]
+    DIR/shard-00000/elements.npy      float32 (rows, 12)
+    DIR/shard-00000/targets.npy       float32 (rows, 7)
+    DIR/shard-00000/candidates.npy    float32 (rows, 7)
+    DIR/shard-00000/shard.json        what the manifest will say of this shard
+
+Files are mapped into memory and nothing is ever unpickled. `writing` makes such folders. How events
+come about is not known here.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import tokenize
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from mlpf_jax.events import manifest as manifest_lib
+
+NUM_FEATURES = {"elements": 12, "targets": 7, "candidates": 7}
+
+# The names under which the arrays enter the content digest: those of the published data set.
+_DIGEST_NAMES = {"elements": "X", "targets": "ygen", "candidates": "ycand"}
+_DTYPES = {"offsets": np.dtype("<i8")} | {name: np.dtype("<f4") for name in NUM_FEATURES}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Event:
+    """One collision: its detector elements and, row by row, the particle expected for each.
+
+    Columns as published: elements (type, pt, eta, sin phi, cos phi, energy, six more by type),
+    targets and candidates (class, charge, pt, eta, sin phi, cos phi, energy). GeV. The candidates
+    are those of the rule-based reconstruction.
+    """
+
+    elements: Float32[np.ndarray, "elements 12"]
+    targets: Float32[np.ndarray, "elements 7"]
+    candidates: Float32[np.ndarray, "elements 7"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class EventStore:
+    """A set of events on disk, mapped into memory. Make one with `open_store`."""
+
+    path: Path
+    manifest: manifest_lib.Manifest
+    offsets: Int64[np.ndarray, " bounds"]  # of all events, from 0: one more than there are events
+    arrays: tuple[dict[str, np.ndarray], ...]  # of each shard, by name
+
+    @property
+    def num_events(self) -> int:
+        return self.manifest.num_events
+
+    @property
+    def num_elements(self) -> int:
+        return self.manifest.num_elements
+
+    @property
+    def provenance(self) -> manifest_lib.Provenance:
+        return self.manifest.provenance
+
+    @property
+    def event_lengths(self) -> Int64[np.ndarray, " events"]:
+        """Elements of each event."""
+        return np.diff(self.offsets)
+
+    def event(self, index: int) -> Event:
+        """Returns event `index`: read-only views of the mapped files.
+
+        Raises:
+            IndexError: if there is no such event.
+        """
+        if not 0 <= index < self.num_events:
+            raise IndexError(f"no event {index}: {self.path} holds {self.num_events}.")
+        number = int(np.searchsorted(self._first_events, index, side="right")) - 1
+        shard_row = self.offsets[self._first_events[number]]
+        rows = slice(*(self.offsets[index : index + 2] - shard_row).tolist())
+        return Event(**{name: self.arrays[number][name][rows] for name in NUM_FEATURES})
+
+    def digest(self, num_events: int | None = None) -> str:
+        """Returns the SHA-256 of the content of the first `num_events` events (None: all).
+
+        It is of the offsets and the three arrays as if each were one: how the events are sharded
+        does not matter. Memory stays flat.
+        """
+        num_events = self.num_events if num_events is None else num_events
+        if not 0 <= num_events <= self.num_events:
+            raise ValueError(f"{self.path} holds {self.num_events} events, not {num_events}.")
+        offsets = self.offsets[: num_events + 1]
+        num_rows = int(offsets[-1])
+        digest = hashlib.sha256(f"offsets:<i8:{offsets.shape}".encode() + offsets.tobytes())
+        for name, width in NUM_FEATURES.items():
+            digest.update(f"{_DIGEST_NAMES[name]}:<f4:{(num_rows, width)}".encode())
+            left = num_rows
+            for arrays in self.arrays:
+                rows = arrays[name][:left]
+                digest.update(_raw(rows))
+                left -= len(rows)
+        return digest.hexdigest()
+
+    def verify(self) -> None:
+        """Hashes every file again and compares with the manifest.
+
+        Raises:
+            ValueError: if a file is damaged; it names the first and counts the others.
+        """
+        damaged = [
+            path
+            for shard in self.manifest.shards
+            for name, sha256 in shard.sha256.items()
+            if _file_sha256(path := self.path / shard.name / name) != sha256
+        ]
+        if damaged:
+            more = f" (and {len(damaged) - 1} more files)" if len(damaged) > 1 else ""
+            raise ValueError(
+                f"{damaged[0]} is damaged{more}: its SHA-256 is not the manifest's. "
+                f"Remove {damaged[0].parent} and repeat the command that made {self.path}."
+            )
+
+    @functools.cached_property
+    def _first_events(self) -> Int64[np.ndarray, " shards"]:
+        """Number of the first event of each shard."""
+        counts = [shard.num_events for shard in self.manifest.shards]
+        return np.cumsum([0, *counts[:-1]], dtype=np.int64)
+
+
+def open_store(path: Path) -> EventStore:
+    """Returns the events of the folder `path`, after looking at the shape of every file.
+
+    Raises:
+        ValueError: if it is no set of events, of another version, or a file is missing, cut short
+            or not what the manifest says; the message names it.
+    """
+    manifest = manifest_lib.read_manifest(path)
+    arrays = tuple(_map_shard(path / shard.name, shard) for shard in manifest.shards)
+    bounds = [np.zeros(1, np.int64)]
+    for shard in arrays:
+        bounds.append(bounds[-1][-1] + shard["offsets"][1:])
+    return EventStore(path=path, manifest=manifest, offsets=np.concatenate(bounds), arrays=arrays)
+
+
+def _map_shard(folder: Path, shard: manifest_lib.Shard) -> dict[str, np.ndarray]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is missing: repeat the command that made {folder.parent}.")
+    shapes = {"offsets": (shard.num_events + 1,)} | {
+        name: (shard.num_elements, width) for name, width in NUM_FEATURES.items()
+    }
+    arrays = {name: _map_array(folder / f"{name}.npy", shapes[name]) for name in shapes}
+    offsets = arrays["offsets"]
+    if offsets[0] != 0 or offsets[-1] != shard.num_elements or np.any(np.diff(offsets) < 0):
+        raise ValueError(f"{folder / 'offsets.npy'} is damaged: its offsets do not add up.")
+    return arrays
+
+
+def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Maps a .npy file that must hold an array of `shape` and of the type that its name implies."""
+    dtype = _DTYPES[path.stem]
+    if not path.is_file():
+        raise ValueError(f"{path} is missing.")
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, SyntaxError, tokenize.TokenError, EOFError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is no whole .npy file: {reason}") from None
+    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+        raise ValueError(
+            f"{path} has the wrong count or type: {array.dtype} {array.shape}, "
+            f"by the manifest it is {dtype} {shape}."
+        )
+    if array.offset + array.nbytes != path.stat().st_size:
+        raise ValueError(f"{path} is longer than its header says.")
+    return np.asarray(array)
+
+
+def _raw(array: np.ndarray) -> memoryview:
+    """Returns the array's bytes without copying them."""
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

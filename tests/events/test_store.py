@@ -1,0 +1,210 @@
+"""What was written comes back, and what was damaged is found and named."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlpf_jax.events import store, writing
+
+
+def digest_in_memory(events):
+    """The content digest as it is defined: of four whole arrays."""
+    arrays = {
+        "offsets": np.cumsum([0] + [len(event.elements) for event in events], dtype=np.int64),
+        "X": np.concatenate([event.elements for event in events]),
+        "ygen": np.concatenate([event.targets for event in events]),
+        "ycand": np.concatenate([event.candidates for event in events]),
+    }
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def rewrite(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=9), shard_events=st.integers(1, 10))
+def test_ragged_events_come_back_whatever_the_shard_size(
+    tmp_path_factory, make_event, origin, lengths, shard_events
+):
+    events = [make_event(length, seed) for seed, length in enumerate(lengths)]
+    folder = tmp_path_factory.mktemp("set")
+
+    opened = writing.write_store(folder, events, origin, shard_events=shard_events)
+
+    assert (opened.num_events, opened.num_elements) == (len(lengths), sum(lengths))
+    assert opened.event_lengths.tolist() == lengths
+    assert opened.digest() == digest_in_memory(events)
+    for index, event in enumerate(events):
+        for name in store.NUM_FEATURES:
+            found = getattr(opened.event(index), name)
+            assert found.tobytes() == getattr(event, name).tobytes()
+            assert found.shape == getattr(event, name).shape
+
+
+@pytest.mark.parametrize("num_events", range(1, 6))
+def test_digest_of_the_first_events_is_that_of_a_smaller_set(folder, events, num_events):
+    assert store.open_store(folder).digest(num_events) == digest_in_memory(events[:num_events])
+
+
+def test_events_are_views_that_cannot_be_written(folder):
+    elements = store.open_store(folder).event(0).elements
+
+    assert not elements.flags.writeable
+    assert not elements.flags.owndata
+
+
+@pytest.mark.parametrize("index", [-1, 5])
+def test_there_are_no_events_beyond_the_ends(folder, index):
+    with pytest.raises(IndexError, match="holds 5"):
+        store.open_store(folder).event(index)
+
+
+def test_digest_of_more_events_than_there_are_is_refused(folder):
+    with pytest.raises(ValueError, match="holds 5 events, not 6"):
+        store.open_store(folder).digest(6)
+
+
+def test_an_undamaged_set_is_verified(folder):
+    store.open_store(folder).verify()
+
+
+@pytest.mark.parametrize("name", ["offsets", "elements", "targets", "candidates"])
+def test_a_flipped_bit_is_found_and_named(folder, name):
+    path = folder / "shard-00001" / f"{name}.npy"
+    opened = store.open_store(folder)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=f"^{path} is damaged: "):
+        opened.verify()
+
+
+def test_all_damaged_files_are_counted(folder):
+    for path in folder.glob("*/targets.npy"):
+        path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+
+    with pytest.raises(ValueError, match="and 2 more files"):
+        store.open_store(folder).verify()
+
+
+def remove_shard(folder):
+    (folder / "shard-00001").rename(folder / "elsewhere")
+
+
+def remove_file(folder):
+    (folder / "shard-00001/targets.npy").unlink()
+
+
+def cut_file(folder):
+    path = folder / "shard-00001/targets.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def cut_header(folder):
+    path = folder / "shard-00001/targets.npy"
+    path.write_bytes(path.read_bytes()[:30])
+
+
+def break_header(folder):
+    path = folder / "shard-00001/targets.npy"
+    path.write_bytes(path.read_bytes().replace(b"'shape': (", b"'shape': [("))
+
+
+def empty_file(folder):
+    (folder / "shard-00001/targets.npy").write_bytes(b"")
+
+
+def lengthen_file(folder):
+    path = folder / "shard-00001/targets.npy"
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def smuggle_objects(folder):
+    objects = np.array([[print] * 7] * 8, object)
+    np.save(folder / "shard-00001/targets.npy", objects, allow_pickle=True)
+
+
+def save_as(array):
+    return lambda folder: np.save(folder / "shard-00001/targets.npy", array)
+
+
+def disorder_offsets(folder):
+    np.save(folder / "shard-00001/offsets.npy", np.array([0, 9, 8]))
+
+
+def change(**changes):
+    return lambda folder: rewrite(folder / "manifest.json", **changes)
+
+
+def change_shard(**changes):
+    def damage(folder):
+        shards = json.loads((folder / "manifest.json").read_text())["shards"]
+        rewrite(folder / "manifest.json", shards=[shards[0] | changes, *shards[1:]])
+
+    return damage
+
+
+def write_manifest(content):
+    return lambda folder: (folder / "manifest.json").write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (remove_shard, "shard-00001 is missing"),
+        (remove_file, "targets.npy is missing"),
+        (cut_file, "targets.npy is no whole .npy file"),
+        (cut_header, "targets.npy is no whole .npy file"),
+        (break_header, "targets.npy is no whole .npy file"),
+        (empty_file, "targets.npy is no whole .npy file"),
+        (lengthen_file, "targets.npy is longer than its header says"),
+        (smuggle_objects, "targets.npy is no whole .npy file: .*Python objects"),
+        (save_as(np.zeros((8, 7))), "targets.npy has the wrong count or type: float64"),
+        (save_as(np.zeros((9, 7), np.float32)), r"has the wrong count or type: float32 \(9, 7\)"),
+        (save_as(np.zeros((7, 8), np.float32).T), "has the wrong count or type"),
+        (disorder_offsets, "offsets.npy is damaged"),
+        (lambda folder: (folder / "manifest.json").unlink(), "holds no manifest.json"),
+        (write_manifest(b"{"), "manifest.json is not JSON"),
+        (write_manifest(b"\xff\xfe"), "manifest.json is not JSON"),
+        (write_manifest(b"[" * 100_000), "manifest.json is not JSON"),
+        (write_manifest(b"[]"), "manifest.json is no JSON object"),
+        (change(format="other"), "is no manifest of events"),
+        (change(schema_version=2), "has schema version 2, and this program reads 1"),
+        (change(num_events=6), "wrong count: num_events is 6, its shards add up to 5"),
+        (change(num_elements=15), "wrong count: num_elements is 15, its shards add up to 16"),
+        (change(shards=[]), "lists no shards"),
+        (change(shards=[1]), "damaged record of a shard"),
+        (change(provenance={"kind": "guessed"}), "does not say where its events come from"),
+        (change_shard(name="../elsewhere"), "damaged record of a shard"),
+        (change_shard(name="shard-00001"), "lists a shard twice"),
+        (change_shard(num_events=True), "damaged record of a shard"),
+        (change_shard(sha256={}), "damaged record of a shard"),
+    ],
+)
+def test_a_damaged_set_is_refused_in_one_line(folder, damage, message):
+    damage(folder)
+
+    with pytest.raises(ValueError, match=message) as caught:
+        store.open_store(folder)
+
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shard_of_another_length_than_the_manifest_says_is_refused(folder):
+    shards = json.loads((folder / "manifest.json").read_text())["shards"]
+    shards[0]["num_events"] += 1
+    rewrite(folder / "manifest.json", shards=shards, num_events=6)
+
+    with pytest.raises(ValueError, match=r"offsets.npy has the wrong count"):
+        store.open_store(folder)

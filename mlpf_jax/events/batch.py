@@ -1,0 +1,93 @@
+"""Ragged events -> batches of fixed shape, in a fixed order. The only place that pads or cuts."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Protocol
+
+import flax.struct
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+NUM_FEATURES = 12
+NUM_TARGETS = 7
+
+
+@flax.struct.dataclass
+class EventBatch:
+    """Events as a step takes them; the first axis is that of the devices.
+
+    Padding elements are rows of zeros. An event of weight 0 is padding, too: all zeros, in a last
+    batch that is shorter than the others; it counts neither in a loss nor in the throughput.
+    """
+
+    elements: Float[Array, "*devices events elements features"]
+    targets: Float[Array, "*devices events elements 7"]
+    weight: Float[Array, "*devices events"]
+
+
+class Event(Protocol):
+    """One collision: as many rows as it has elements."""
+
+    elements: Float[np.ndarray, "elements 12"]
+    targets: Float[np.ndarray, "elements 7"]
+
+
+class Events(Protocol):
+    """Where events come from, by number."""
+
+    def event(self, index: int) -> Event: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchShape:
+    """The shape that all batches of a run share."""
+
+    num_devices: int
+    events_per_device: int
+    num_elements: int
+
+    @property
+    def num_events(self) -> int:
+        """Events in a full batch, on all devices."""
+        return self.num_devices * self.events_per_device
+
+
+def epoch_order(
+    num_events: int, epoch: int, *, shuffle: bool, seed: int
+) -> Int[np.ndarray, " events"]:
+    """Returns the events' numbers in the order of one epoch: by default as they are stored."""
+    if not shuffle:
+        return np.arange(num_events)
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_events)
+
+
+def make_batch(events: Events, indices: Int[np.ndarray, " taken"], shape: BatchShape) -> EventBatch:
+    """Pads or cuts the named events and lays them out over the devices, in order.
+
+    Fewer events than a full batch has are filled up with events of weight 0, at the end.
+    """
+    if len(indices) > shape.num_events:
+        raise ValueError(f"{len(indices)} events do not fit a batch of {shape.num_events}.")
+    rows = (shape.num_events, shape.num_elements)
+    elements = np.zeros((*rows, NUM_FEATURES), np.float32)
+    targets = np.zeros((*rows, NUM_TARGETS), np.float32)
+    weight = np.zeros(shape.num_events, np.float32)
+    for place, index in enumerate(indices):
+        event = events.event(int(index))
+        kept = min(len(event.elements), shape.num_elements)
+        elements[place, :kept] = event.elements[:kept]
+        targets[place, :kept] = event.targets[:kept]
+        weight[place] = 1
+
+    def over_devices(values):
+        return values.reshape(shape.num_devices, shape.events_per_device, *values.shape[1:])
+
+    return EventBatch(over_devices(elements), over_devices(targets), over_devices(weight))
+
+
+def batch_indices(
+    order: Int[np.ndarray, " events"], batch_size: int
+) -> Iterator[Int[np.ndarray, " taken"]]:
+    """Cuts an order of events into batches; the last one may be shorter."""
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

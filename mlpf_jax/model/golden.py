@@ -1,0 +1,175 @@
+"""Golden data: what the original TensorFlow graph computes for given weights and inputs.
+
+A file holds the weights, a batch and its targets, outputs and intermediate values, losses,
+gradients, and three optimiser steps, under the reference's own names (`meta_json` has the sizes).
+This module reads such a file and turns its names into ours; `verify` compares.
+"""
+
+import dataclasses
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from mlpf_jax import config as config_lib
+
+SMALL_CASE = Path(__file__).parent / "golden" / "small_A.npz"
+_CHAINS = ("cg_", "cg_energy_")  # the reference's prefixes, in the order of a stacked layer
+_REQUIRED_META = (
+    "bin_size",
+    "n_pad",
+    "distance_dim",
+    "ffn_dist_hidden_dim",
+    "output_dim",
+    "max_num_bins",
+    "n_common",
+    "n_energy",
+    "dec_hidden",
+    "dist_mult",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldenCase:
+    """One file, and its float64 twin where there is one."""
+
+    path: Path
+    meta: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    float64_arrays: Mapping[str, np.ndarray] | None
+
+    @property
+    def model_config(self) -> config_lib.ModelConfig:
+        """The sizes of the network that the file was made with."""
+        meta = self.meta
+        return config_lib.ModelConfig(
+            num_id_layers=meta["n_common"],
+            num_energy_layers=meta["n_energy"],
+            bin_size=meta["bin_size"],
+            embedding_dim=meta["distance_dim"],
+            embedding_hidden_dim=meta["ffn_dist_hidden_dim"],
+            hidden_dim=meta["output_dim"],
+            decoder_dim=meta["dec_hidden"],
+            max_num_bins=meta["max_num_bins"],
+            distance_scale=meta["dist_mult"],
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the three optimiser steps."""
+        return float(self.meta.get("lr", 1e-4))
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights under the reference's names, the prefix taken off."""
+        return group(self.arrays, "weights/")
+
+
+def group(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Returns the entries whose key starts with `prefix`, without it."""
+    return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+
+
+def load(path: Path) -> GoldenCase:
+    """Reads a golden file, and `*_f64.npz` beside it if that exists.
+
+    Raises:
+        ValueError: if it cannot be read, or is no golden file.
+    """
+    arrays = _read(path)
+    try:
+        meta = json.loads(str(arrays.pop("meta_json")))
+    except (KeyError, json.JSONDecodeError):
+        raise ValueError(f"{path}: not a golden file: it has no meta_json.") from None
+    missing = [key for key in _REQUIRED_META if key not in meta]
+    missing += [key for key in ("X", "ygen") if key not in arrays]
+    if missing or not group(arrays, "weights/"):
+        raise ValueError(f"{path}: not a golden file: {', '.join(missing) or 'weights'} missing.")
+    twin = path.with_name(f"{path.stem}_f64.npz")
+    return GoldenCase(path, meta, arrays, _read(twin) if twin.exists() else None)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file.") from None
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise ValueError(f"{path}: not a golden file: no readable .npz of plain arrays.") from None
+
+
+def variables_from_weights(
+    weights: Mapping[str, np.ndarray], config: config_lib.ModelConfig
+) -> tuple[PyTree, PyTree]:
+    """Returns (params, rotations) as the network takes them.
+
+    Raises:
+        ValueError: if a weight is missing.
+    """
+
+    def fetch(name):
+        if name not in weights:
+            raise ValueError(f"not a golden file: weights/{name} is missing.")
+        return np.asarray(weights[name])
+
+    params: dict[str, Any] = {"encoder": {}, "decoder": {}}
+    rotations: dict[str, Any] = {"encoder": {}}
+    for i in range(max(config.num_id_layers, config.num_energy_layers)):
+        chains = [prefix for prefix, n in zip(_CHAINS, _num_layers(config), strict=True) if i < n]
+        layer = {
+            "ffn_dist": {
+                f"dense_{j}": {
+                    part: np.stack([fetch(f"{c}{i}/ffn_dist/dense_{j}/{part}") for c in chains])
+                    for part in ("kernel", "bias")
+                }
+                for j in range(2)
+            },
+            "msg_0": {
+                name: np.stack([fetch(f"{c}{i}/msg_0/{name}") for c in chains])
+                for name in ("W_t", "b_t", "W_h", "theta")
+            },
+        }
+        params["encoder"][f"layer_{i}"] = layer
+        stacked = np.stack([fetch(f"{c}{i}/lsh/codebook") for c in chains])
+        rotations["encoder"][f"layer_{i}"] = {"rotations": stacked}
+    params["decoder"]["layernorm"] = {
+        "scale": fetch("output_dec/layernorm/gamma"),
+        "bias": fetch("output_dec/layernorm/beta"),
+    }
+    for name in weights:
+        if name.startswith("output_dec/ffn_"):
+            _, head, dense, part = name.split("/")
+            params["decoder"].setdefault(head, {}).setdefault(dense, {})[part] = fetch(name)
+    return params, rotations
+
+
+def weights_from_params(params: PyTree, config: config_lib.ModelConfig) -> dict[str, np.ndarray]:
+    """Returns a tree shaped like the params (weights, gradients) under the reference's names."""
+    named = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        module, *rest = [entry.key for entry in path]
+        if module == "decoder":
+            renamed = {"scale": "gamma", "bias": "beta"} if rest[0] == "layernorm" else {}
+            rest[-1] = renamed.get(rest[-1], rest[-1])
+            named["/".join(["output_dec", *rest])] = np.asarray(leaf)
+        else:
+            for name, values in unstack(rest[0], leaf, config).items():
+                named["/".join([name, *rest[1:]])] = values
+    return named
+
+
+def unstack(layer: str, values: Any, config: config_lib.ModelConfig) -> dict[str, np.ndarray]:
+    """Splits what a stacked `layer_<i>` holds into the reference's two chains, by their names."""
+    i = int(layer.removeprefix("layer_"))
+    chains = [prefix for prefix, n in zip(_CHAINS, _num_layers(config), strict=True) if i < n]
+    return {f"{c}{i}": np.asarray(v) for c, v in zip(chains, values, strict=True)}
+
+
+def _num_layers(config: config_lib.ModelConfig) -> tuple[int, int]:
+    return config.num_id_layers, config.num_energy_layers

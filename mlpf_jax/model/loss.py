@@ -1,0 +1,85 @@
+"""The training loss, as sums that may be split over events and devices in any way.
+
+Source: the loss block of parameters/delphes-benchmark.yaml in the reference, with keras'
+SUM_OVER_BATCH_SIZE: every element counts in the denominator, padding included.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mlpf_jax.model import pfnet
+
+# Weight of each output in the total, by its name in the reference.
+COEFFICIENTS: dict[str, float] = {
+    "cls": 1.0,
+    "charge": 1.0,
+    "pt": 100.0,
+    "eta": 100.0,
+    "sin_phi": 100.0,
+    "cos_phi": 100.0,
+    "energy": 100.0,
+}
+_HUBER_DELTA: dict[str, float] = {
+    "pt": 1.0,
+    "energy": 1.0,
+    "eta": 0.1,
+    "sin_phi": 0.1,
+    "cos_phi": 0.1,
+}
+
+
+@flax.struct.dataclass
+class Targets:
+    """The generator particle of each element; all zero where there is none. Energies in GeV."""
+
+    class_id: Int[Array, "*batch elements"]
+    charge: Float[Array, "*batch elements"]
+    pt: Float[Array, "*batch elements"]
+    eta: Float[Array, "*batch elements"]
+    sin_phi: Float[Array, "*batch elements"]
+    cos_phi: Float[Array, "*batch elements"]
+    energy: Float[Array, "*batch elements"]
+
+
+def split_targets(columns: Float[Array, "*batch elements 7"]) -> Targets:
+    """Names the columns of the data set's generator targets."""
+    class_id, *regressions = jnp.moveaxis(columns, -1, 0)
+    return Targets(class_id.astype(jnp.int32), *regressions)
+
+
+def event_losses(
+    candidates: pfnet.Candidates, targets: Targets, mask: Bool[Array, "batch elements"]
+) -> dict[str, Float[Array, " batch"]]:
+    """Returns each output's mean over all places of an event, before its coefficient.
+
+    The cross entropy is taken from the logits, as keras does inside a tf.function whatever
+    `from_logits` says. The regressions count only where the element is real and has a particle.
+    """
+    log_probability = jax.nn.log_softmax(candidates.class_logits, axis=-1)
+    true_class = targets.class_id[..., None]
+    per_element = {"cls": -jnp.take_along_axis(log_probability, true_class, axis=-1)[..., 0]}
+    per_element["charge"] = jnp.square(candidates.charge - targets.charge)
+    for name, delta in _HUBER_DELTA.items():
+        per_element[name] = huber(getattr(candidates, name) - getattr(targets, name), delta)
+    has_particle = mask & (targets.class_id != 0)
+    return {
+        name: jnp.mean(jnp.where(mask if name == "cls" else has_particle, values, 0), axis=-1)
+        for name, values in per_element.items()
+    }
+
+
+def huber(error: Float[Array, "*shape"], delta: float) -> Float[Array, "*shape"]:
+    """Returns error^2 / 2 up to `delta`, and the tangent line from there on."""
+    size = jnp.abs(error)
+    inner = jnp.minimum(size, delta)
+    return inner * (size - 0.5 * inner)
+
+
+def total(losses: dict[str, Float[Array, "*shape"]]) -> Float[Array, "*shape"]:
+    """Returns the weighted sum of the outputs' losses."""
+    return sum(
+        (coefficient * losses[name] for name, coefficient in COEFFICIENTS.items()),
+        start=jnp.zeros_like(losses["cls"]),
+    )

@@ -1,0 +1,65 @@
+"""Matrix products in the precision that a run asked for, forward and backward.
+
+`float32` means float32 products on every device: no TF32, no bfloat16 passes. XLA's own default
+is TF32 on NVIDIA and bfloat16 on TPU, and its CPU back end accepts the bfloat16 dot algorithm and
+then ignores it; so nothing here relies on a default.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from mlpf_jax import config as config_lib
+
+_MANTISSA_BITS: dict[str, int] = {"tf32": 10, "bf16": 7}
+
+
+def matmul(
+    x: Float[Array, "*batch rows inner"],
+    y: Float[Array, "*other inner columns"],
+    precision: config_lib.Precision,
+) -> Float[Array, "*batch rows columns"]:
+    """Returns x @ y, accumulated in float32 (float64 if the arguments are)."""
+    if precision == "bf16":
+        return _bf16_matmul(x, y)
+    if precision == "tf32":
+        return jnp.matmul(x, y, precision=lax.DotAlgorithmPreset.TF32_TF32_F32)
+    return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
+
+
+def round_operand(
+    x: Float[Array, "*shape"], precision: config_lib.Precision
+) -> Float[Array, "*shape"]:
+    """Rounds to what a product's operand keeps.
+
+    A sum of squares taken from the rounded values fits their products exactly: the squared
+    distance n_i - 2 x_i x_j + n_j then stays zero on the diagonal, where otherwise the rounding
+    of the product alone would cost a large part of the adjacency.
+    """
+    if precision == "float32":
+        return x
+    return lax.reduce_precision(x, exponent_bits=8, mantissa_bits=_MANTISSA_BITS[precision])
+
+
+@jax.custom_vjp
+def _bf16_matmul(x, y):
+    return _bf16_forward(x, y)[0]
+
+
+def _bf16_forward(x, y):
+    x, y = x.astype(jnp.bfloat16), y.astype(jnp.bfloat16)
+    return jnp.matmul(x, y, preferred_element_type=jnp.float32), (x, y)
+
+
+def _bf16_backward(operands, cotangent):
+    # Left to itself, autodiff would multiply in float32 and round the sums to bfloat16.
+    x, y = operands
+    cotangent = cotangent.astype(jnp.bfloat16)
+    dx = jnp.matmul(cotangent, y.mT, preferred_element_type=jnp.float32)
+    pattern = "...ni,...nj->...ij" if y.ndim == x.ndim else "...ni,...nj->ij"
+    dy = jnp.einsum(pattern, x, cotangent, preferred_element_type=jnp.float32)
+    return dx, dy
+
+
+_bf16_matmul.defvjp(_bf16_forward, _bf16_backward)

@@ -1,0 +1,1 @@
+"""The optimiser step and how it is spread over devices."""

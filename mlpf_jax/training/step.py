@@ -1,0 +1,106 @@
+"""One optimiser update and one inference pass, as each device runs them.
+
+Everything is a weighted sum over events until the very end, so that the result does not depend
+on how the events fall on devices, and a short last batch needs no case of its own.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
+
+from mlpf_jax import config as config_lib
+from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.model import loss, metrics, pfnet
+from mlpf_jax.training import state as state_lib
+
+AXIS = "data"  # the name of the axis that the devices form
+
+
+@flax.struct.dataclass
+class StepSums:
+    """What a step says of its batch, summed over the events of weight 1."""
+
+    losses: dict[str, Float[Array, ""]]  # per output, before coefficients
+    counts: Float[Array, "true predicted"]  # real elements by true and predicted class
+    num_events: Float[Array, ""]
+
+    def mean_losses(self) -> dict[str, Float[Array, ""]]:
+        """Returns the batch's loss per output and its `total`."""
+        means = {name: value / self.num_events for name, value in self.losses.items()}
+        return means | {"total": loss.total(means)}
+
+
+def batch_sums(
+    model: pfnet.PFNet, params: PyTree, rotations: PyTree, batch: batch_lib.EventBatch
+) -> tuple[Float[Array, ""], StepSums]:
+    """Returns the total loss summed over the events of a device, and the rest of the sums."""
+    candidates = model.apply({"params": params, "rotations": rotations}, batch.elements)
+    mask = pfnet.real_elements(batch.elements)
+    targets = loss.split_targets(batch.targets)
+    losses = {
+        name: jnp.sum(batch.weight * values)
+        for name, values in loss.event_losses(candidates, targets, mask).items()
+    }
+    counts = metrics.count_classes(candidates.class_logits, targets.class_id, mask)
+    sums = StepSums(losses, jnp.sum(counts, axis=0), jnp.sum(batch.weight))
+    return loss.total(losses), sums
+
+
+def train_step(
+    config: config_lib.RunConfig,
+    state: state_lib.TrainState,
+    batch: batch_lib.EventBatch,
+    key: Key[Array, ""],
+) -> tuple[state_lib.TrainState, StepSums]:
+    """Updates the weights by one batch. `batch` is this device's share: no device axis.
+
+    The graph draws nothing (its dropout is 0), so the key has no effect on the result; it is an
+    argument because a step's randomness, should a layer ever have some, comes from there alone.
+    """
+    del key
+    model = pfnet.PFNet(config.model)
+
+    def gradients_of(part):
+        gradient = jax.grad(batch_sums, argnums=1, has_aux=True)
+        return gradient(model, state.params, state.rotations, part)
+
+    sums = _sum_over_events(gradients_of, batch, config.train.events_at_once)
+    gradients, sums = jax.lax.psum(sums, AXIS)
+    gradients = jax.tree.map(lambda g: g / sums.num_events, gradients)
+    updates, opt_state = state_lib.optimizer(config.train).update(
+        gradients, state.opt_state, state.params
+    )
+    params = jax.tree.map(jnp.add, state.params, updates)
+    new_state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+    return new_state, sums
+
+
+def infer_step(
+    config: config_lib.RunConfig, state: state_lib.TrainState, batch: batch_lib.EventBatch
+) -> StepSums:
+    """Runs the network on one batch, without any update, and compares with the targets."""
+    model = pfnet.PFNet(config.model)
+
+    def sums_of(part):
+        return batch_sums(model, state.params, state.rotations, part)[1]
+
+    sums = _sum_over_events(sums_of, batch, config.train.events_at_once)
+    return jax.lax.psum(sums, AXIS)
+
+
+def _sum_over_events(function, batch, events_at_once):
+    """Returns the sum of function(part) over parts of the batch, one after another."""
+    num_events = batch.weight.shape[0]
+    if events_at_once in (0, num_events):
+        return function(batch)
+    num_parts = num_events // events_at_once
+    parts = jax.tree.map(lambda x: x.reshape(num_parts, events_at_once, *x.shape[1:]), batch)
+    zero = jax.tree.map(
+        lambda s: jnp.zeros(s.shape, s.dtype),
+        jax.eval_shape(function, jax.tree.map(lambda x: x[0], parts)),
+    )
+    total, _ = jax.lax.scan(
+        lambda sums, part: (jax.tree.map(jnp.add, sums, function(part)), None), zero, parts
+    )
+    return total

@@ -23,6 +23,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 Provenance = Mapping[str, Any]
 
 
+class DamagedError(ValueError):
+    """A set of events is not, or no more, what its manifest says."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
     """One folder of arrays: its name, what it counts, and the SHA-256 of its files by name."""
@@ -75,8 +79,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Returns what `folder`/manifest.json says.
 
     Raises:
-        ValueError: if there is none, it is no manifest of ours, of another version, or it does not
-            add up.
+        ValueError: if there is none, or it is no manifest of ours or of another version.
+        DamagedError: if it does not add up.
     """
     path = folder / NAME
     if not path.is_file():
@@ -94,15 +98,15 @@ def read_manifest(folder: Path) -> Manifest:
         )
     shards = record.get("shards")
     if not (isinstance(shards, list) and shards):
-        raise ValueError(f"{path} lists no shards.")
+        raise DamagedError(f"{path} lists no shards.")
     manifest = Manifest(
         provenance=_provenance(record, path), shards=tuple(_shard(item, path) for item in shards)
     )
     if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
-        raise ValueError(f"{path} lists a shard twice.")
+        raise DamagedError(f"{path} lists a shard twice.")
     for name in ("num_events", "num_elements"):
         if record.get(name) != getattr(manifest, name):
-            raise ValueError(
+            raise DamagedError(
                 f"{path} has the wrong count: {name} is {record.get(name)!r}, "
                 f"its shards add up to {getattr(manifest, name)}."
             )
@@ -113,16 +117,25 @@ def read_shard(folder: Path) -> tuple[Shard, Provenance]:
     """Returns what the shard.json of the shard `folder` says.
 
     Raises:
-        ValueError: if there is none or it is not one of that folder.
+        DamagedError: if there is none or it is not one of that folder.
     """
     path = folder / SHARD_RECORD
     if not path.is_file():
-        raise ValueError(f"{path} is missing: remove {folder} and repeat the command.")
+        raise DamagedError(f"{path} is missing: remove {folder} and repeat the command.")
     record = _decode(path)
     shard = _shard(record.get("shard"), path)
     if shard.name != folder.name:
-        raise ValueError(f"{path} is of another shard, {shard.name}: remove {folder}.")
+        raise DamagedError(f"{path} is of another shard, {shard.name}: remove {folder}.")
     return shard, _provenance(record, path)
+
+
+def difference(found: Provenance, wanted: Provenance) -> str:
+    """Says in words where two provenances differ; an empty string if they do not."""
+    return " and ".join(
+        f"{name} is {found.get(name)!r}, not {wanted.get(name)!r}"
+        for name in sorted({*found, *wanted})
+        if found.get(name) != wanted.get(name)
+    )
 
 
 def _encode(record: Mapping[str, Any]) -> bytes:
@@ -164,5 +177,5 @@ def _shard(record: Any, path: Path) -> Shard:
         and record["sha256"].keys() == {f"{name}.npy" for name in ARRAYS}
         and all(isinstance(h, str) and _SHA256.fullmatch(h) for h in record["sha256"].values())
     ):
-        raise ValueError(f"{path} has a damaged record of a shard.")
+        raise DamagedError(f"{path} has a damaged record of a shard.")
     return Shard(**record)

@@ -175,10 +175,9 @@ def _num_listed(folder: Path, provenance: manifest_lib.Provenance) -> int:
     if not (folder / manifest_lib.NAME).exists():
         return 0
     manifest = manifest_lib.read_manifest(folder)
-    if dict(manifest.provenance) != dict(provenance):
+    if difference := manifest_lib.difference(manifest.provenance, provenance):
         raise ValueError(
-            f"{folder} holds events of another origin, {dict(manifest.provenance)}, asked for is "
-            f"{dict(provenance)}: choose another folder."
+            f"{folder} holds events of another origin: {difference}. Choose another folder."
         )
     return manifest.num_events
 

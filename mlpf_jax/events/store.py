@@ -61,6 +61,11 @@ class EventStore:
         return self.manifest.num_elements
 
     @property
+    def num_bytes(self) -> int:
+        """Bytes of the arrays on disk, and in memory were they read whole."""
+        return sum(array.nbytes for arrays in self.arrays for array in arrays.values())
+
+    @property
     def provenance(self) -> manifest_lib.Provenance:
         return self.manifest.provenance
 
@@ -107,7 +112,7 @@ class EventStore:
         """Hashes every file again and compares with the manifest.
 
         Raises:
-            ValueError: if a file is damaged; it names the first and counts the others.
+            DamagedError: if a file is; it names the first and counts the others.
         """
         damaged = [
             path
@@ -117,7 +122,7 @@ class EventStore:
         ]
         if damaged:
             more = f" (and {len(damaged) - 1} more files)" if len(damaged) > 1 else ""
-            raise ValueError(
+            raise manifest_lib.DamagedError(
                 f"{damaged[0]} is damaged{more}: its SHA-256 is not the manifest's. "
                 f"Remove {damaged[0].parent} and repeat the command that made {self.path}."
             )
@@ -133,8 +138,8 @@ def open_store(path: Path) -> EventStore:
     """Returns the events of the folder `path`, after looking at the shape of every file.
 
     Raises:
-        ValueError: if it is no set of events, of another version, or a file is missing, cut short
-            or not what the manifest says; the message names it.
+        ValueError: if it is no set of events, or one of another version.
+        DamagedError: if a file is missing, cut short or not what the manifest says; it is named.
     """
     manifest = manifest_lib.read_manifest(path)
     arrays = tuple(_map_shard(path / shard.name, shard) for shard in manifest.shards)
@@ -146,14 +151,18 @@ def open_store(path: Path) -> EventStore:
 
 def _map_shard(folder: Path, shard: manifest_lib.Shard) -> dict[str, np.ndarray]:
     if not folder.is_dir():
-        raise ValueError(f"{folder} is missing: repeat the command that made {folder.parent}.")
+        raise manifest_lib.DamagedError(
+            f"{folder} is missing: repeat the command that made {folder.parent}."
+        )
     shapes = {"offsets": (shard.num_events + 1,)} | {
         name: (shard.num_elements, width) for name, width in NUM_FEATURES.items()
     }
     arrays = {name: _map_array(folder / f"{name}.npy", shapes[name]) for name in shapes}
     offsets = arrays["offsets"]
     if offsets[0] != 0 or offsets[-1] != shard.num_elements or np.any(np.diff(offsets) < 0):
-        raise ValueError(f"{folder / 'offsets.npy'} is damaged: its offsets do not add up.")
+        raise manifest_lib.DamagedError(
+            f"{folder / 'offsets.npy'} is damaged: its offsets do not add up."
+        )
     return arrays
 
 
@@ -161,19 +170,19 @@ def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Maps a .npy file that must hold an array of `shape` and of the type that its name implies."""
     dtype = _DTYPES[path.stem]
     if not path.is_file():
-        raise ValueError(f"{path} is missing.")
+        raise manifest_lib.DamagedError(f"{path} is missing.")
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, SyntaxError, tokenize.TokenError, EOFError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is no whole .npy file: {reason}") from None
+        raise manifest_lib.DamagedError(f"{path} is no whole .npy file: {reason}") from None
     if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
-        raise ValueError(
+        raise manifest_lib.DamagedError(
             f"{path} has the wrong count or type: {array.dtype} {array.shape}, "
             f"by the manifest it is {dtype} {shape}."
         )
     if array.offset + array.nbytes != path.stat().st_size:
-        raise ValueError(f"{path} is longer than its header says.")
+        raise manifest_lib.DamagedError(f"{path} is longer than its header says.")
     return np.asarray(array)
 
 

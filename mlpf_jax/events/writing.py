@@ -59,10 +59,10 @@ def find_shard(folder: Path, name: str, provenance: manifest_lib.Provenance) -> 
         ValueError: if it is damaged, or not of this provenance.
     """
     shard, found = manifest_lib.read_shard(folder / name)
-    if dict(found) != dict(provenance):
+    if difference := manifest_lib.difference(found, provenance):
         raise ValueError(
-            f"{folder / name} comes from elsewhere: it says {dict(found)}, wanted is "
-            f"{dict(provenance)}. Choose another folder, or remove this one."
+            f"{folder / name} comes from elsewhere: {difference}. Choose another folder, or "
+            "remove this one."
         )
     return shard
 

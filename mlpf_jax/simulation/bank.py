@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,6 +35,17 @@ _LOG2_PT = (-15.0, 30.0)
 _ETA = (-5.4, 10.8)
 _PHI = (-portable.PI, 2 * portable.PI)
 _LN2 = 0.6931471805599453
+# What zipfile, zlib, NumPy and json raise for damaged or foreign files.
+_UNREADABLE = (
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 # Nothing beyond can reach |eta| = 5 on the calorimeter's face, whatever its vertex.
 _MAX_ABS_ETA = 5.35
@@ -83,19 +95,21 @@ def load_bank(path: Path | None = None) -> Bank:
         ValueError: The file is no truth bank, or the shipped one was altered; one line says how.
         OSError: The file cannot be read.
     """
-    content = (SHIPPED_BANK if path is None else Path(path)).read_bytes()
+    file = SHIPPED_BANK if path is None else path
+    content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     if path is None and sha256 != SHIPPED_SHA256:
         raise ValueError(
-            f"{SHIPPED_BANK} is damaged: its sha256 is {sha256}, not {SHIPPED_SHA256}; "
+            f"{file} is damaged: its sha256 is {sha256}, not {SHIPPED_SHA256}; "
             "install the package again"
         )
     try:
         columns = _read_columns(content)
-        provenance = json.loads(str(columns.pop("provenance", '""'))) or {}
+        provenance = _provenance(columns)
         truth = {name: _decode(columns, name) for name in _processes(columns)}
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is not a truth bank: {error}") from error
+    except _UNREADABLE as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{file} is not a truth bank: {reason}") from error
     default = SHIPPED_GENERATOR if sha256 == SHIPPED_SHA256 else "unknown"
     return Bank(
         sha256=sha256,
@@ -149,10 +163,18 @@ def _quantise(
 
 
 def _read_columns(content: bytes) -> dict[str, np.ndarray]:
+    if not content.startswith(b"PK"):  # np.load would take it for another format
+        raise ValueError("it is not an npz archive")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array, not an npz archive")  # noqa: TRY004
         return {name: archive[name] for name in archive.files}
+
+
+def _provenance(columns: dict[str, np.ndarray]) -> dict[str, object]:
+    """Takes what made the bank out of its columns."""
+    provenance = json.loads(str(columns.pop("provenance", "{}")))
+    if not isinstance(provenance, dict):
+        raise ValueError("its provenance is no JSON object")  # noqa: TRY004
+    return provenance
 
 
 def _processes(columns: Mapping[str, np.ndarray]) -> list[str]:

@@ -179,7 +179,7 @@ def measure(
 
     stream = portable.Stream(seed=seed, event=event, stage=calorimeter.stage)
     eta_from, eta_to, phi_from, phi_to = calorimeter.cells.bounds(cells)
-    deposited = np.bincount(hit_cell, weights=deposits[hit_exit], minlength=len(cells))
+    deposited = portable.sum_at(hit_cell, deposits[hit_exit], size=len(cells))
     middle = 0.5 * (eta_from + eta_to)
     energy, sigma = _measured_energy(calorimeter, middle, deposited, stream.normal(len(cells)))
     place_eta, place_phi = stream.uniform(2 * len(cells)).reshape(2, -1)
@@ -241,8 +241,8 @@ def _energy_flow(
     measurements, weighted by their variances.
     """
     num_cells = len(energy)
-    charged = np.bincount(entered_cell, weights=track_energy, minlength=num_cells)
-    variance = np.bincount(entered_cell, weights=track_sigma * track_sigma, minlength=num_cells)
+    charged = portable.sum_at(entered_cell, track_energy, size=num_cells)
+    variance = portable.sum_at(entered_cell, track_sigma * track_sigma, size=num_cells)
     excess = np.maximum(energy - charged, 0.0)
     noise_squared = (_MIN_SIGNIFICANCE * _MIN_SIGNIFICANCE) * (variance + sigma * sigma)
     is_neutral = (excess > calorimeter.min_energy_gev) & (excess * excess > noise_squared)

@@ -129,7 +129,7 @@ def pseudorapidity(
 ) -> Float64[np.ndarray, "*shape"]:
     """Returns eta of the direction (x, y, z); huge, but finite, along the beam."""
     transverse = hypot(x, y)
-    return asinh(z / np.where(transverse > 0, transverse, 1e-300))
+    return asinh(z / np.where(transverse > 0, transverse, 1e-100))
 
 
 def log_normal(
@@ -148,6 +148,14 @@ def log_normal(
     variance = log(1.0 + (sigma / positive_mean) * (sigma / positive_mean))
     value = exp(log(positive_mean) - 0.5 * variance + np.sqrt(variance) * normal)
     return np.where(mean > 0, value, 0.0)
+
+
+def sum_at(
+    indices: Int64[np.ndarray, " values"], values: Float64[np.ndarray, " values"], *, size: int
+) -> Float64[np.ndarray, " {size}"]:
+    """Returns, for each index below size, the sum of its values, added up in their order."""
+    # Without values NumPy would return integers.
+    return np.bincount(indices, weights=values, minlength=size).astype(np.float64, copy=False)
 
 
 def _polynomial(

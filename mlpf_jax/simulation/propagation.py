@@ -142,6 +142,7 @@ def _helix_exit(
     barrel_time = np.where(times < 0, _NEVER, times).min(axis=0)
     curls = circles.centre_distance + np.abs(circles.radius) < RADIUS_M
     time = np.where(curls, endcap_time, np.minimum(barrel_time, endcap_time))
+    time = np.where(time < _NEVER, time, 0.0)  # circles for ever: ends where it starts
 
     sine, cosine = portable.sin_cos(turn * time - circles.phi)
     x = circles.centre_x + circles.radius * sine

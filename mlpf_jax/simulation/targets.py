@@ -92,8 +92,8 @@ def tower_targets(
     neutral, and neutral hadrons of less than 9 GeV as none: their row is 0.
     """
     sums = {
-        name: np.bincount(
-            hits.tower, weights=getattr(produced, name)[hits.particle], minlength=hits.num_towers
+        name: portable.sum_at(
+            hits.tower, getattr(produced, name)[hits.particle], size=hits.num_towers
         )
         for name in ("px", "py", "pz", "energy")
     }
@@ -134,9 +134,9 @@ def _dominant_class(produced: particles.Particles, hits: TowerHits) -> Int64[np.
     kind = np.where(abs_pdg_id == species.PHOTON, 2, kind)
     kind = np.where(abs_pdg_id == species.ELECTRON, 3, kind)
     num_kinds = len(_CLASS_OF_KIND)
-    energy = np.bincount(
+    energy = portable.sum_at(
         hits.tower * num_kinds + kind,
-        weights=produced.energy[hits.particle],
-        minlength=num_kinds * hits.num_towers,
+        produced.energy[hits.particle],
+        size=num_kinds * hits.num_towers,
     )
     return _CLASS_OF_KIND[np.argmax(energy.reshape(-1, num_kinds), axis=1)]

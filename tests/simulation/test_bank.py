@@ -1,0 +1,191 @@
+"""Truth survives its encoding, and a bad file is refused in one line that names it."""
+
+import io
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from mlpf_jax.simulation import bank, particles, species
+
+CODES = [211, -211, 22, 130, 310, -3122, 11, -13, 2112, 3334]
+
+
+@pytest.fixture
+def truth(make_particles):
+    """Three collisions: 4, 5 and 1 particles, the seventh displaced."""
+    x = np.zeros(10)
+    x[6] = 1.25
+    rng = np.random.default_rng(0)
+    pt, eta, phi = rng.uniform(0.1, 90, 10), rng.uniform(-5, 5, 10), rng.uniform(-3.1, 3.1, 10)
+    return make_particles(CODES, pt, eta, phi, x=x, z=7.5), np.array([0, 4, 9, 10])
+
+
+@pytest.fixture
+def columns(truth):
+    encoded = bank.encode(*truth)
+    return {f"{p}_{k}": v for p in ("minbias", "ttbar") for k, v in encoded.items()}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(columns):
+        path = tmp_path / "bank.npz"
+        np.savez_compressed(path, **columns)
+        return path
+
+    return write
+
+
+def refusal(path):
+    with pytest.raises(ValueError, match="not a truth bank") as error:
+        bank.load_bank(path)
+    message = str(error.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def test_the_shipped_bank_has_all_processes(shipped_bank):
+    assert shipped_bank.sha256 == bank.SHIPPED_SHA256
+    assert shipped_bank.generator == "Pythia 8.317"
+    counts = {name: shipped_bank.events(name).num_events for name in shipped_bank.truth}
+    assert counts == {"minbias": 4096, "ttbar": 512, "qcd": 256}
+
+
+def test_every_particle_of_the_shipped_bank_is_on_its_mass_shell(shipped_bank):
+    mass = dict(zip(species.PDG_ID.tolist(), species.MASS_GEV.tolist(), strict=True))
+    for name in shipped_bank.truth:
+        p = shipped_bank.events(name).particles
+        squared = p.energy**2 - p.px**2 - p.py**2 - p.pz**2
+        expected = np.array([mass[code] for code in p.pdg_id.tolist()]) ** 2
+        np.testing.assert_allclose(squared, expected, atol=1e-12 * (p.energy**2).max())
+
+
+def test_charge_is_that_of_the_species(shipped_bank):
+    p = shipped_bank.events("minbias").particles
+    for code, charge in ((211, 1), (-211, -1), (11, -1), (-11, 1), (3112, -1), (3122, 0)):
+        assert set(p.charge[p.pdg_id == code].tolist()) == {charge}
+
+
+def test_encoding_loses_no_more_than_the_steps(truth, columns, write):
+    produced, offsets = truth
+    read = bank.load_bank(write(columns)).events("ttbar")
+
+    np.testing.assert_array_equal(read.offsets, offsets)
+    np.testing.assert_array_equal(read.particles.pdg_id, produced.pdg_id)
+    np.testing.assert_allclose(read.particles.pt, produced.pt, rtol=2e-4)
+    np.testing.assert_allclose(read.particles.eta, produced.eta, atol=1e-4)
+    np.testing.assert_allclose(read.particles.phi, produced.phi, atol=5e-5)
+    np.testing.assert_array_equal(read.particles.x, produced.x)
+    assert not read.particles.z.any(), "vertices are relative to the collision's first particle"
+
+
+def test_what_the_detector_cannot_see_is_not_encoded(make_particles):
+    produced = make_particles([211, 211, 211, 22], [1.0, 1.0, 1e-5, 2.0], [0.1, 5.4, 0, 1], 0.0)
+    neutrino = particles.concatenate(produced, produced.take(np.array([0])))
+    neutrino.pdg_id[-1] = 12
+    encoded = bank.encode(neutrino, np.array([0, 2, 5]))
+    assert encoded["n"].tolist() == [1, 1]
+    assert species.PDG_ID[encoded["code"]].tolist() == [211, 22]
+
+
+def test_provenance_reaches_whoever_loads_the_bank(columns, write):
+    provenance = {"generator": "Pythia 9.9", "seed": 3}
+    path = write(columns | {"provenance": np.array(json.dumps(provenance))})
+    loaded = bank.load_bank(path)
+    assert loaded.generator == "Pythia 9.9"
+    assert loaded.provenance == provenance
+
+
+def test_a_bank_without_provenance_is_of_unknown_generator(columns, write):
+    assert bank.load_bank(write(columns)).generator == "unknown"
+
+
+def test_an_unknown_process_is_named_with_those_that_exist(columns, write):
+    with pytest.raises(ValueError, match="no process 'qcd'; it has minbias, ttbar"):
+        bank.load_bank(write(columns)).events("qcd")
+
+
+def test_an_altered_shipped_bank_is_refused(tmp_path, monkeypatch):
+    content = bytearray(bank.SHIPPED_BANK.read_bytes())
+    content[1000] ^= 1
+    altered = tmp_path / "bank_4096.npz"
+    altered.write_bytes(content)
+    monkeypatch.setattr(bank, "SHIPPED_BANK", altered)
+    with pytest.raises(ValueError, match="damaged"):
+        bank.load_bank()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"minbias_v": None}, "minbias_v is missing"),
+        ({"ttbar_pt": np.zeros(10)}, "ttbar_pt has the type <f8"),
+        ({"ttbar_phi": np.zeros(9, np.uint16)}, "differ in length"),
+        ({"ttbar_code": np.full(10, 27, np.uint8)}, "unknown species"),
+        ({"ttbar_n": np.array([4, 5, 2], np.uint16)}, "differ in length"),
+        ({"ttbar_n": np.zeros(0, np.uint16)}, "differ in length"),
+        ({"ttbar_vi": np.array([10], np.uint32)}, "vertices"),
+        ({"ttbar_v": np.full((1, 3), np.nan, np.float32)}, "not finite"),
+        ({"provenance": np.array("[1]")}, "provenance"),
+        ({"provenance": np.array("{")}, "Expecting"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(columns, write, change, reason):
+    changed = {k: v for k, v in (columns | change).items() if v is not None}
+    assert reason in refusal(write(changed))
+
+
+def test_a_bank_without_pileup_is_refused(columns, write):
+    assert "minbias" in refusal(write({k: v for k, v in columns.items() if "ttbar" in k}))
+
+
+def test_pickled_columns_are_refused_without_being_read(columns, tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (tmp_path.joinpath("hacked").touch, ())
+
+    path = tmp_path / "bank.npz"
+    np.savez(path, **columns, extra=np.array([Payload()], object))
+    refusal(path)
+    path.write_bytes(pickle.dumps(Payload()))
+    refusal(path)
+    assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"hello", b"\x93NUMPY\x01\x00"])
+def test_files_of_another_kind_are_refused(tmp_path, content):
+    path = tmp_path / "bank.npz"
+    path.write_bytes(content)
+    refusal(path)
+
+
+def test_damaged_files_are_refused_or_read_but_never_crash(columns, tmp_path):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **columns)
+    whole, path = buffer.getvalue(), tmp_path / "bank.npz"
+    rng = np.random.default_rng(1)
+    num_refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged[: rng.integers(len(whole))] if rng.random() < 0.2 else damaged)
+        try:
+            bank.load_bank(path)
+        except ValueError:
+            num_refused += 1
+    assert num_refused > 150
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        bank.load_bank(tmp_path / "nowhere.npz")
+
+
+def test_the_shipped_file_has_no_pickles():
+    with zipfile.ZipFile(bank.SHIPPED_BANK) as archive:
+        for name in archive.namelist():
+            assert b"'descr': '|O'" not in archive.read(name)[:128]

@@ -134,6 +134,21 @@ class RunConfig:
             f"--bin_size={self.model.bin_size}: the hash needs 2 to {self.model.max_num_bins}.",
         )
 
+        _require(
+            self.mode == "infer" or sum(self.steps_by_epoch) >= 2,
+            "one training step gives no steady-state sample: the first call is none. "
+            "Ask for more events, epochs or steps.",
+        )
+
+    @property
+    def steps_by_epoch(self) -> tuple[int, ...]:
+        """Training steps of each epoch; `num_steps`, if given, rules over `num_epochs`."""
+        whole_pass = -(-self.data.num_train_events // self.global_batch_size)
+        length = self.train.steps_per_epoch or whole_pass
+        total = self.train.num_steps or self.train.num_epochs * length
+        full, rest = divmod(total, length)
+        return (length,) * full + ((rest,) if rest else ())
+
     @property
     def global_batch_size(self) -> int:
         """Events per step on all devices together."""

@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import flax.struct
+import jax
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
+
+Values = Any  # an array on the host or on devices, or the plan of one (jax.ShapeDtypeStruct)
 
 NUM_FEATURES = 12
 NUM_TARGETS = 7
@@ -20,16 +23,18 @@ class EventBatch:
     batch that is shorter than the others; it counts neither in a loss nor in the throughput.
     """
 
-    elements: Float[Array, "*devices events elements features"]
-    targets: Float[Array, "*devices events elements 7"]
-    weight: Float[Array, "*devices events"]
+    elements: Float[Values, "*devices events elements features"]
+    targets: Float[Values, "*devices events elements 7"]
+    weight: Float[Values, "*devices events"]
 
 
 class Event(Protocol):
     """One collision: as many rows as it has elements."""
 
-    elements: Float[np.ndarray, "elements 12"]
-    targets: Float[np.ndarray, "elements 7"]
+    @property
+    def elements(self) -> Float[np.ndarray, "elements 12"]: ...
+    @property
+    def targets(self) -> Float[np.ndarray, "elements 7"]: ...
 
 
 class Events(Protocol):
@@ -52,13 +57,15 @@ class BatchShape:
         return self.num_devices * self.events_per_device
 
 
-def epoch_order(
-    num_events: int, epoch: int, *, shuffle: bool, seed: int
-) -> Int[np.ndarray, " events"]:
-    """Returns the events' numbers in the order of one epoch: by default as they are stored."""
-    if not shuffle:
-        return np.arange(num_events)
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_events)
+def abstract_batch(*leading: int, num_elements: int) -> EventBatch:
+    """Returns a batch without values, to lower a step with: float32, `leading` axes as given."""
+
+    def values(*trailing):
+        return jax.ShapeDtypeStruct((*leading, *trailing), np.float32)
+
+    return EventBatch(
+        values(num_elements, NUM_FEATURES), values(num_elements, NUM_TARGETS), values()
+    )
 
 
 def make_batch(events: Events, indices: Int[np.ndarray, " taken"], shape: BatchShape) -> EventBatch:

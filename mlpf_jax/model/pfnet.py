@@ -3,7 +3,6 @@
 Source: PFNetDense in the reference's tfmodel/model.py with parameters/delphes-benchmark.yaml.
 """
 
-
 import flax.linen as nn
 import flax.struct
 import jax

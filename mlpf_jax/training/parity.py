@@ -211,7 +211,7 @@ def _programs(config: config_lib.RunConfig) -> _Programs:
 def _train(programs, config, params, rotations, batch):
     """Three updates through the step that the benchmark times, on one device."""
     train_state = state.TrainState(
-        step=np.zeros((), np.int32),
+        step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=state.optimizer(config.train).init(jax.tree.map(jnp.asarray, params)),
         rotations=rotations,
@@ -332,7 +332,7 @@ class _Judge:
     def _hashes_and_bins(self, layer: str, values: Mapping[str, np.ndarray]) -> None:
         hashes, bins = values["lsh_bin_idx"], values["bins"]
         flat = bins.reshape(len(bins), -1)
-        wrong = np.count_nonzero(flat != np.argsort(hashes, axis=-1, kind="stable"))
+        wrong = int(np.count_nonzero(flat != np.argsort(hashes, axis=-1, kind="stable")))
         self._add("bins", f"inter/{layer}/bins as sorted", wrong, wrong, 0.0)
 
         expected = self._take(f"inter/{layer}/lsh_bin_idx")

@@ -72,11 +72,11 @@ def _scale_by_keras_adam() -> optax.GradientTransformation:
             nu=optax.tree.zeros_like(params),
         )
 
-    def update(gradients, state, params=None):
+    def update(updates, state, params=None):
         del params
         count = state.count + 1
-        mu = optax.tree.update_moment(gradients, state.mu, _BETA1, 1)
-        nu = optax.tree.update_moment(gradients, state.nu, _BETA2, 2)
+        mu = optax.tree.update_moment(updates, state.mu, _BETA1, 1)
+        nu = optax.tree.update_moment(updates, state.nu, _BETA2, 2)
 
         def scaled(m, v):
             time = count.astype(m.dtype)

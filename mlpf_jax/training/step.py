@@ -4,6 +4,9 @@ Everything is a weighted sum over events until the very end, so that the result 
 on how the events fall on devices, and a short last batch needs no case of its own.
 """
 
+import dataclasses
+from typing import cast
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -35,7 +38,8 @@ def batch_sums(
     model: pfnet.PFNet, params: PyTree, rotations: PyTree, batch: batch_lib.EventBatch
 ) -> tuple[Float[Array, ""], StepSums]:
     """Returns the total loss summed over the events of a device, and the rest of the sums."""
-    candidates = model.apply({"params": params, "rotations": rotations}, batch.elements)
+    variables = {"params": params, "rotations": rotations}
+    candidates = cast(pfnet.Candidates, model.apply(variables, batch.elements))
     mask = pfnet.real_elements(batch.elements)
     targets = loss.split_targets(batch.targets)
     losses = {
@@ -72,7 +76,7 @@ def train_step(
         gradients, state.opt_state, state.params
     )
     params = jax.tree.map(jnp.add, state.params, updates)
-    new_state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+    new_state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state)
     return new_state, sums
 
 

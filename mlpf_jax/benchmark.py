@@ -1,0 +1,199 @@
+"""The story of one run, from events to a result, top to bottom."""
+
+import dataclasses
+import datetime
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mlpf_jax import config as config_lib
+from mlpf_jax import inputs as inputs_lib
+from mlpf_jax import phases
+from mlpf_jax import progress as progress_lib
+from mlpf_jax.measure import memory, timing
+from mlpf_jax.results import result
+from mlpf_jax.training import cost, parallel, state, step
+
+# What the run's one key is folded with, by purpose.
+_INIT, _ORDER, _STEP = 0, 1, 2
+
+
+def pick_devices(config: config_lib.RunConfig) -> tuple[jax.Device, ...]:
+    """Returns the devices of the run, out of those that are there.
+
+    Raises:
+        ValueError: if there are fewer than asked for, or they lack the precision.
+    """
+    found = jax.local_devices()
+    kind = found[0].device_kind
+    if len(found) < config.num_devices:
+        count = (
+            f"is only 1 {found[0].platform} device"
+            if len(found) == 1
+            else (f"are only {len(found)} {found[0].platform} devices")
+        )
+        raise ValueError(f"--num_devices={config.num_devices}: there {count} ({kind}).")
+    if config.model.precision == "tf32" and not _has_tf32(found[0]):
+        raise ValueError(
+            f"--precision=tf32: {kind} has no TF32; it takes an NVIDIA GPU of compute capability "
+            "8.0 or later. Choose float32 or bf16."
+        )
+    return tuple(found[: config.num_devices])
+
+
+def _has_tf32(device: jax.Device) -> bool:
+    capability = str(getattr(device, "compute_capability", ""))
+    major = capability.partition(".")[0]
+    return device.platform == "gpu" and major.isdigit() and 8 <= int(major) < 90
+
+
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """A compiled step and what compiling it told."""
+
+    call: jax.stages.Compiled
+    times: timing.CompileTimes
+    memory: memory.StepMemory
+    sha256: str
+
+    def phase(
+        self, first_call_s: float, samples: tuple[timing.Sample, ...], flops_per_event: float
+    ) -> result.PhaseResult:
+        return result.PhaseResult(
+            compile_times=self.times,
+            first_call_s=first_call_s,
+            samples=samples,
+            memory=self.memory,
+            program_sha256=self.sha256,
+            flops_per_event=flops_per_event,
+        )
+
+
+def run(
+    config: config_lib.RunConfig,
+    devices: Sequence[jax.Device],
+    inputs: inputs_lib.Inputs,
+    environment: Mapping[str, Any],
+    progress: progress_lib.Progress,
+) -> result.RunResult:
+    """Trains, validates after every epoch, infers, and returns all that was measured.
+
+    Raises:
+        RuntimeError: if a loss is not finite.
+    """
+    started_at = _now()
+    spread = parallel.Devices(devices, config.parallel)
+    setup = phases.Setup(config, devices[0].platform, spread.split, progress)
+    key = jax.random.key(config.seed)
+    log = phases.LossLog()
+
+    progress.say("drawing the weights")
+    start = timing.clock_ns()
+    current = spread.replicate(state.create(config, jax.random.fold_in(key, _INIT)))
+    jax.block_until_ready(current)
+    init_s = (timing.clock_ns() - start) / 1e9
+    graph = cost.graph_cost(config)
+    test_batches = phases.load_all(setup, inputs.test.events, config.data.num_test_events)
+    batch = test_batches[0].on_device
+
+    infer_step = spread.spread_infer_step(functools.partial(step.infer_step, config))
+    infer_program = _compile("inference", infer_step, (current, batch), progress)
+    first_infer_s = _first_call(infer_program, current, batch)
+    validate = functools.partial(
+        phases.evaluate, setup, infer_step=infer_program.call, batches=test_batches
+    )
+
+    training = outcome = None
+    if inputs.train is not None:
+        step_key = spread.replicate(jax.random.fold_in(key, _STEP))
+        train_step = spread.spread_train_step(functools.partial(step.train_step, config))
+        train_program = _compile("training", train_step, (current, batch, step_key), progress)
+        outcome = phases.train(
+            setup,
+            current,
+            lambda current, batch: train_program.call(current, batch, step_key),
+            validate,
+            inputs.train.events,
+            functools.partial(_order, config, jax.random.fold_in(key, _ORDER)),
+            log,
+        )
+        current = outcome.state
+        training = train_program.phase(outcome.first_call_s, outcome.samples, graph.train_flops)
+
+    inference = quality = None
+    if config.mode != "train":
+        samples = phases.infer(setup, current, infer_program.call, test_batches)
+        quality = validate(current)
+        log.append(dict(quality.losses))
+        inference = infer_program.phase(first_infer_s, samples, graph.infer_flops)
+
+    return result.RunResult(
+        config=config,
+        devices=tuple(
+            result.Device(device_id=str(d.id), name=d.device_kind, platform=d.platform)
+            for d in devices
+        ),
+        is_emulated=devices[0].platform == "cpu" and len(devices) > 1,
+        environment=environment,
+        started_at=started_at,
+        finished_at=_now(),
+        init_s=init_s,
+        train_data=inputs.train.description if inputs.train else None,
+        test_data=inputs.test.description,
+        training=training,
+        inference=inference,
+        inference_quality=quality,
+        epochs=outcome.epochs if outcome else (),
+        input_times=outcome.input_times if outcome else None,
+        train_seconds=outcome.seconds if outcome else 0.0,
+        peak_device_bytes=memory.peak_bytes(devices[0]),
+        peak_process_bytes=memory.peak_process_bytes(),
+        graph_sha256=graph.graph_sha256,
+        loss_sha256=log.hexdigest(),
+        params_sha256=params_sha256(current),
+    )
+
+
+def _compile(name, function, arguments, progress) -> _Program:
+    progress.say(f"compiling the {name} step")
+    lowered, compiled, times = timing.compile_step(function, *arguments)
+    progress.say(f"compiled in {times.lower_s + times.compile_s:.1f} s")
+    return _Program(
+        call=compiled,
+        times=times,
+        memory=memory.of_step(compiled),
+        sha256=hashlib.sha256(lowered.as_text().encode()).hexdigest(),
+    )
+
+
+def _first_call(program: _Program, current: state.TrainState, batch: Any) -> float:
+    def advance(current, batch):
+        return current, program.call(current, batch)
+
+    return timing.time_steps(advance, current, [batch])[2]
+
+
+def _order(config: config_lib.RunConfig, key: jax.Array, number: int) -> np.ndarray:
+    """Returns the events of one pass over the data: as they are stored, or shuffled."""
+    num_events = config.data.num_train_events
+    if not config.data.shuffle:
+        return np.arange(num_events)
+    return np.asarray(jax.random.permutation(jax.random.fold_in(key, number), num_events))
+
+
+def params_sha256(current: state.TrainState) -> str:
+    """Returns the SHA-256 of all weights, fixed ones included, with their names."""
+    digest = hashlib.sha256()
+    weights = (current.params, current.rotations)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.asarray(leaf.addressable_data(0)).tobytes())
+    return digest.hexdigest()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

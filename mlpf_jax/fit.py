@@ -1,0 +1,74 @@
+"""Answers "does it fit?": compiles the training step for growing batches, and trains nothing."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+
+from mlpf_jax import config as config_lib
+from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.measure import memory, timing
+from mlpf_jax.training import parallel, state, step
+
+LARGEST_BATCH = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """One batch size and what its training step needs; None if it could not even be compiled."""
+
+    batch_size: int
+    needed: memory.StepMemory | None
+    compile_s: float
+    fits: bool
+
+
+def largest_batch(
+    config: config_lib.RunConfig,
+    devices: tuple[jax.Device, ...],
+    limit_bytes: int,
+    on_attempt: Callable[[Attempt], None],
+) -> int:
+    """Returns the most events per device that fit `limit_bytes`, 0 if not even one does.
+
+    It doubles until something does not fit, then halves the gap. Every attempt is passed on.
+    """
+
+    def fits(batch_size: int) -> bool:
+        attempt = _attempt(config, devices, batch_size, limit_bytes)
+        on_attempt(attempt)
+        return attempt.fits
+
+    fitting, tried = 0, 1
+    while tried <= LARGEST_BATCH and fits(tried):
+        fitting, tried = tried, tried * 2
+    too_large = min(tried, LARGEST_BATCH + 1)
+    while too_large - fitting > 1:
+        middle = (fitting + too_large) // 2
+        if fits(middle):
+            fitting = middle
+        else:
+            too_large = middle
+    return fitting
+
+
+def _attempt(config, devices, batch_size, limit_bytes) -> Attempt:
+    train = dataclasses.replace(config.train, batch_size=batch_size)
+    config = dataclasses.replace(config, train=train)
+    spread = parallel.Devices(devices, config.parallel)
+    batch = batch_lib.abstract_batch(
+        len(devices), batch_size, num_elements=config.data.num_elements
+    )
+    key = jax.random.key(0)
+    abstract = jax.eval_shape(functools.partial(state.create, config), key)
+    train_step = spread.spread_train_step(functools.partial(step.train_step, config))
+    try:
+        _, compiled, times = timing.compile_step(train_step, abstract, batch, key)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return Attempt(batch_size, None, 0.0, fits=False)
+    needed = memory.of_step(compiled)
+    fits = needed.total_bytes <= limit_bytes
+    return Attempt(batch_size, needed, times.lower_s + times.compile_s, fits)

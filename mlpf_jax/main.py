@@ -1,0 +1,359 @@
+"""Trains the MLPF network, infers with it, and writes a HEPscore report.
+
+    python -m mlpf_jax.main --num_devices=8
+    python -m mlpf_jax.main --flagfile=flags/hepscore.cfg --num_devices=4
+
+Put --flagfile first: later flags win. Exit status: 0 success, 1 the run failed, 2 wrong usage.
+This is the only module that defines and reads the flags of a run. JAX is imported late, after
+`runtime` has set up the process.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from absl import flags
+
+from mlpf_jax import cli, runtime
+from mlpf_jax import config as config_lib
+from mlpf_jax import progress as progress_lib
+from mlpf_jax.events import source
+
+if TYPE_CHECKING:
+    import jax
+
+_MODEL, _DATA, _TRAIN, _RUN = (
+    config_lib.ModelConfig(),
+    config_lib.DataConfig(),
+    config_lib.TrainConfig(),
+    config_lib.RunConfig(),
+)
+
+# What is run if nothing is said. On accelerators: the talk's reproducibility table. On a CPU: the
+# same network and events, few of them, for a CPU takes seconds per event.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "accelerator": {
+        "num_train_events": 1100,
+        "num_test_events": 100,
+        "global_batch_size": 16,
+        "num_epochs": 5,
+        "steps_per_epoch": 0,
+        "num_infer_samples": 30,
+        "events_at_once": 0,
+    },
+    "cpu": {
+        "num_train_events": 80,
+        "num_test_events": 8,
+        "batch_size": 1,
+        "num_epochs": 2,
+        "steps_per_epoch": 5,
+        "num_infer_samples": 4,
+        "events_at_once": 1,
+    },
+}
+
+
+def _default_of(name: str) -> str:
+    accelerator, cpu = (_DEFAULTS[kind].get(name, "unset") for kind in ("accelerator", "cpu"))
+    return f"Default: {accelerator} on accelerators, {cpu} on a CPU."
+
+
+def _define_integer_by_platform(name: str, text: str) -> flags.FlagHolder[int | None]:
+    return flags.DEFINE_integer(name, None, f"{text} {_default_of(name)}")
+
+
+_NUM_DEVICES = flags.DEFINE_integer(
+    "num_devices",
+    _RUN.num_devices,
+    "Local accelerators to use; where there is only a CPU, virtual devices.",
+)
+_MODE = flags.DEFINE_enum("mode", _RUN.mode, get_args(config_lib.Mode), "What to run.")
+_PARALLEL = flags.DEFINE_enum(
+    "parallel", _RUN.parallel, get_args(config_lib.Parallel), "How the devices are programmed."
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    _MODEL.precision,
+    get_args(config_lib.Precision),
+    "Of matrix products. Others than float32 are scores of their own name.",
+)
+_SEED = flags.DEFINE_integer("seed", _RUN.seed, "Of weights, rotations and order.")
+_FIT = flags.DEFINE_bool(
+    "fit", False, "Train nothing: print the largest batch that fits the devices' memory."
+)
+
+_NUM_TRAIN_EVENTS = _define_integer_by_platform("num_train_events", "ttbar events to train on.")
+_NUM_TEST_EVENTS = _define_integer_by_platform(
+    "num_test_events", "QCD events to validate and infer on."
+)
+_NUM_ELEMENTS = flags.DEFINE_integer(
+    "num_elements", _DATA.num_elements, "Elements per event, padding included."
+)
+_DATA_SEED = flags.DEFINE_integer("data_seed", _DATA.data_seed, "Names the simulated events.")
+_SHUFFLE = flags.DEFINE_bool(
+    "shuffle", _DATA.shuffle, "Shuffle the training events in every epoch, by --seed."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder of the events: its subfolders ttbar and qcd if they are there, else simulated events "
+    "are kept in it. Default: $XDG_CACHE_HOME/mlpf_jax/events, or ~/.cache/mlpf_jax/events.",
+)
+_BANK = flags.DEFINE_string(
+    "bank", None, "Truth bank to simulate from (.npz). Default: the one in the package."
+)
+_VERIFY_DATA = flags.DEFINE_bool(
+    "verify_data", True, "Hash every file of events before it is used."
+)
+
+_BATCH_SIZE = _define_integer_by_platform("batch_size", "Events per device and step.")
+_GLOBAL_BATCH_SIZE = _define_integer_by_platform(
+    "global_batch_size", "Events per step on all devices together, instead of --batch_size."
+)
+_NUM_EPOCHS = _define_integer_by_platform("num_epochs", "Epochs to train.")
+_STEPS_PER_EPOCH = _define_integer_by_platform(
+    "steps_per_epoch", "Steps of an epoch, the next one goes on where it ended; 0: a whole pass."
+)
+_NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Steps to train, instead of --num_epochs.")
+_NUM_INFER_SAMPLES = _define_integer_by_platform("num_infer_samples", "Samples of inference.")
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", _TRAIN.learning_rate, "Of Adam, at first.")
+_EVENTS_AT_ONCE = _define_integer_by_platform(
+    "events_at_once",
+    "Events that a device works on at once, the rest of its batch one after another; 0: all. "
+    "The result is the same, but for rounding.",
+)
+
+_BIN_SIZE = flags.DEFINE_integer("bin_size", _MODEL.bin_size, "Elements per LSH bin.")
+_NUM_ID_LAYERS = flags.DEFINE_integer(
+    "num_id_layers", _MODEL.num_id_layers, "Graph layers for identification."
+)
+_NUM_ENERGY_LAYERS = flags.DEFINE_integer(
+    "num_energy_layers", _MODEL.num_energy_layers, "Graph layers for the energy."
+)
+_HIDDEN_DIM = flags.DEFINE_integer("hidden_dim", _MODEL.hidden_dim, "Features inside the network.")
+_EMBEDDING_DIM = flags.DEFINE_integer(
+    "embedding_dim", _MODEL.embedding_dim, "Dimensions of the space of distances."
+)
+_EMBEDDING_HIDDEN_DIM = flags.DEFINE_integer(
+    "embedding_hidden_dim", _MODEL.embedding_hidden_dim, "Width of the layer before it."
+)
+_DECODER_DIM = flags.DEFINE_integer(
+    "decoder_dim", _MODEL.decoder_dim, "Width of the first layer of the decoding heads."
+)
+
+_RESULTS_DIR = flags.DEFINE_string("results_dir", "results", "Folder of the report.")
+_QUIET = flags.DEFINE_bool("quiet", False, "Print no progress, only the summary.")
+
+
+def config_from_flags(platform: str) -> config_lib.RunConfig:
+    """Gathers the flags into the one value that the rest of the program sees.
+
+    Raises:
+        ValueError: if they contradict each other or cannot be.
+    """
+    chosen = _choose(_DEFAULTS["cpu" if platform == "cpu" else "accelerator"])
+    return config_lib.RunConfig(
+        model=config_lib.ModelConfig(
+            num_id_layers=_NUM_ID_LAYERS.value,
+            num_energy_layers=_NUM_ENERGY_LAYERS.value,
+            bin_size=_BIN_SIZE.value,
+            embedding_dim=_EMBEDDING_DIM.value,
+            embedding_hidden_dim=_EMBEDDING_HIDDEN_DIM.value,
+            hidden_dim=_HIDDEN_DIM.value,
+            decoder_dim=_DECODER_DIM.value,
+            precision=cast(config_lib.Precision, _PRECISION.value),
+        ),
+        data=config_lib.DataConfig(
+            num_train_events=chosen["num_train_events"],
+            num_test_events=chosen["num_test_events"],
+            num_elements=_NUM_ELEMENTS.value,
+            data_seed=_DATA_SEED.value,
+            shuffle=_SHUFFLE.value,
+        ),
+        train=config_lib.TrainConfig(
+            batch_size=_batch_size(chosen),
+            num_epochs=chosen["num_epochs"],
+            steps_per_epoch=chosen["steps_per_epoch"],
+            num_steps=_NUM_STEPS.value or 0,
+            learning_rate=_LEARNING_RATE.value,
+            events_at_once=chosen["events_at_once"],
+        ),
+        mode=cast(config_lib.Mode, _MODE.value),
+        num_devices=_NUM_DEVICES.value,
+        parallel=cast(config_lib.Parallel, _PARALLEL.value),
+        num_infer_samples=chosen["num_infer_samples"],
+        seed=_SEED.value,
+    )
+
+
+def _choose(defaults: dict[str, Any]) -> dict[str, Any]:
+    """Returns the flags whose default depends on the platform, filled up."""
+    holders = (
+        _NUM_TRAIN_EVENTS,
+        _NUM_TEST_EVENTS,
+        _NUM_EPOCHS,
+        _STEPS_PER_EPOCH,
+        _NUM_INFER_SAMPLES,
+        _EVENTS_AT_ONCE,
+        _BATCH_SIZE,
+        _GLOBAL_BATCH_SIZE,
+    )
+    given = {holder.name: holder.value for holder in holders if holder.value is not None}
+    if _NUM_STEPS.value is not None:
+        if "num_epochs" in given:
+            raise ValueError("--num_steps and --num_epochs exclude each other: give one of them.")
+        if _NUM_STEPS.value < 1:
+            raise ValueError(f"--num_steps={_NUM_STEPS.value}: must be at least 1.")
+    if "batch_size" in given and "global_batch_size" in given:
+        raise ValueError("--batch_size and --global_batch_size exclude each other: give one.")
+    chosen = defaults | given
+    if _NUM_STEPS.value is not None or {"num_train_events", "num_epochs"} & given.keys():
+        # Who names the work means whole passes, not the short epochs of the default run.
+        chosen["steps_per_epoch"] = given.get("steps_per_epoch", 0)
+    if "batch_size" in given:
+        chosen.pop("global_batch_size", None)
+    return chosen
+
+
+def _batch_size(chosen: dict[str, Any]) -> int:
+    total, num_devices = chosen.get("global_batch_size"), _NUM_DEVICES.value
+    if total is None:
+        return chosen["batch_size"]
+    if num_devices >= 1 and (total < num_devices or total % num_devices):
+        raise ValueError(
+            f"--global_batch_size={total} cannot be shared evenly by "
+            f"--num_devices={num_devices}: make it a multiple, or set --batch_size."
+        )
+    return total // max(num_devices, 1)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the benchmark, or only looks what fits."""
+    del argv
+    progress = progress_lib.Progress(quiet=_QUIET.value)
+    settings = runtime.prepare(_NUM_DEVICES.value)
+    try:
+        platform = _start_jax()
+        config = config_from_flags(platform)
+        from mlpf_jax import benchmark
+
+        devices = benchmark.pick_devices(config)
+        _check_folders()
+    except ValueError as error:
+        return cli.complain(str(error), cli.USAGE)
+    if platform == "cpu" and len(devices) > 1:
+        progress.say(
+            f"no accelerator found: {len(devices)} virtual devices share "
+            f"{settings.num_cores} CPU cores; the result is marked as emulated"
+        )
+    try:
+        if _FIT.value:
+            return _print_fit(config, devices, progress)
+        return _run(config, devices, settings, progress)
+    except (ValueError, OSError, RuntimeError) as error:
+        return cli.complain(_one_line(error), cli.FAILURE)
+
+
+def _start_jax() -> str:
+    """Imports JAX and returns the platform that it found."""
+    import jax
+
+    if _NUM_DEVICES.value >= 1:
+        jax.config.update("jax_num_cpu_devices", _NUM_DEVICES.value)
+    try:
+        return jax.local_devices()[0].platform
+    except RuntimeError as error:
+        raise ValueError(f"JAX finds no device: {_one_line(error)}") from None
+
+
+def _check_folders() -> None:
+    """Makes the results folder now: a run of hours must not fail at its last line."""
+    results_dir = Path(_RESULTS_DIR.value)
+    try:
+        results_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--results_dir={results_dir}: {error.strerror}.") from None
+    if not os.access(results_dir, os.W_OK):
+        raise ValueError(f"--results_dir={results_dir}: cannot be written to.")
+    if _BANK.value is not None and not Path(_BANK.value).is_file():
+        raise ValueError(f"--bank={_BANK.value}: no such file.")
+
+
+def _run(
+    config: config_lib.RunConfig,
+    devices: "tuple[jax.Device, ...]",
+    settings: runtime.RuntimeSettings,
+    progress: progress_lib.Progress,
+) -> int:
+    from mlpf_jax import benchmark, inputs
+    from mlpf_jax.results import environment, hepscore, summary
+
+    opened = inputs.open_inputs(
+        config,
+        Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir(),
+        Path(_BANK.value) if _BANK.value else None,
+        progress,
+        verify=_VERIFY_DATA.value,
+    )
+    surroundings = environment.describe() | {"runtime": dataclasses.asdict(settings)}
+    result = benchmark.run(config, devices, opened, surroundings, progress)
+    path = hepscore.write(hepscore.report(result, " ".join(sys.argv[1:])), Path(_RESULTS_DIR.value))
+    summary.show(result, str(path), sys.stdout)
+    return 0
+
+
+def _print_fit(
+    config: config_lib.RunConfig,
+    devices: "tuple[jax.Device, ...]",
+    progress: progress_lib.Progress,
+) -> int:
+    from mlpf_jax import fit
+    from mlpf_jax.measure import memory
+
+    limit = memory.limit_bytes(devices[0], len(devices))
+    if limit is None:
+        return cli.complain("--fit: this device does not tell how much memory it has.", cli.FAILURE)
+    if _EVENTS_AT_ONCE.value is None:  # the question is what fits at once
+        train = dataclasses.replace(config.train, events_at_once=0)
+        config = dataclasses.replace(config, train=train)
+    gib = 2**30
+    print(f"{len(devices)} x {devices[0].device_kind}, {limit / gib:.2f} GiB for each")
+    print("events per device   needs GiB   of it temporary   compile s   fits")
+
+    def show(attempt: fit.Attempt) -> None:
+        needed = attempt.needed
+        total = f"{needed.total_bytes / gib:.2f}" if needed else "too much"
+        temporary = f"{needed.temporary_bytes / gib:.2f}" if needed else ""
+        print(
+            f"{attempt.batch_size:17d}   {total:>9}   {temporary:>15}   "
+            f"{attempt.compile_s:9.1f}   {'yes' if attempt.fits else 'no'}",
+            flush=True,
+        )
+
+    progress.say("compiling the training step for growing batches; nothing is trained")
+    largest = fit.largest_batch(config, devices, limit, show)
+    if not largest:
+        print("It does not fit: not even one event per device.")
+        return cli.FAILURE
+    print(f"It fits: up to {largest} events per device, {largest * len(devices)} per step.")
+    return 0
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
+    if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
+        text = f"out of memory on the device: ask --fit which --batch_size fits. ({text[:160]})"
+    return text
+
+
+def run_app() -> None:
+    """Runs the program."""
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run_app()

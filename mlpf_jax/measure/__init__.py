@@ -1,0 +1,1 @@
+"""The instruments: clocks, statistics, memory. Nothing here knows the network."""

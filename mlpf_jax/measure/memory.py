@@ -1,0 +1,69 @@
+"""Bytes that a compiled step needs, and that a device has and used."""
+
+import dataclasses
+import os
+
+import jax
+
+
+@dataclasses.dataclass(frozen=True)
+class StepMemory:
+    """What one device needs for a compiled step, by XLA's own account, in bytes."""
+
+    argument_bytes: int
+    output_bytes: int
+    alias_bytes: int  # outputs that take the place of donated arguments
+    temporary_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it at once."""
+        return self.argument_bytes + self.output_bytes - self.alias_bytes + self.temporary_bytes
+
+
+def of_step(compiled: jax.stages.Compiled) -> StepMemory:
+    """Reads what the compiler planned.
+
+    Raises:
+        RuntimeError: if the back end does not tell.
+    """
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        raise RuntimeError("this back end does not tell how much memory a compiled step needs.")
+    return StepMemory(
+        argument_bytes=analysis.argument_size_in_bytes,
+        output_bytes=analysis.output_size_in_bytes,
+        alias_bytes=analysis.alias_size_in_bytes,
+        temporary_bytes=analysis.temp_size_in_bytes,
+    )
+
+
+def peak_bytes(device: jax.Device) -> int | None:
+    """Returns the most that a device ever held, or None where it does not count."""
+    return (device.memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def limit_bytes(device: jax.Device, num_sharing: int) -> int | None:
+    """Returns what one device may use, or None if unknown.
+
+    For a CPU device it is an equal share of the memory that is free now.
+    """
+    if device.platform != "cpu":
+        return (device.memory_stats() or {}).get("bytes_limit")
+    try:
+        with open("/proc/meminfo") as file:
+            entries = dict(line.split(":") for line in file)
+        free = int(entries["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    return free // num_sharing
+
+
+def peak_process_bytes() -> int | None:
+    """Returns the largest resident set of this process, or None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if os.uname().sysname == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

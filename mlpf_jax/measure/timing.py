@@ -1,0 +1,102 @@
+"""Measures a step: lowering, compiling and the first call once, the steady state many times.
+
+Knows nothing of the network. Does no statistics and drops no sample: that is `stats`.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import jax
+
+Clock = Callable[[], int]  # nanoseconds
+State = TypeVar("State")
+Batch = TypeVar("Batch")
+clock_ns: Clock = time.perf_counter_ns
+
+
+@runtime_checkable
+class Lowerable(Protocol):
+    """What jit and pmap return. (`jax.stages.Wrapped` fits jit only: a pmap has no `trace`.)"""
+
+    def lower(self, *args: Any) -> jax.stages.Lowered: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class CompileTimes:
+    """Seconds spent before the first step can run."""
+
+    lower_s: float  # Python tracing and lowering to StableHLO
+    compile_s: float  # XLA
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Steps dispatched back to back, timed from the first dispatch until the last is done."""
+
+    seconds: float
+    num_steps: int
+    num_events: int  # real ones: those that fill up a short batch do not count
+    num_elements: int  # real ones
+
+    @property
+    def events_per_s(self) -> float:
+        """Real events per second, on all devices together."""
+        return self.num_events / self.seconds
+
+    @property
+    def elements_per_s(self) -> float:
+        """Real elements per second, on all devices together."""
+        return self.num_elements / self.seconds
+
+
+@dataclasses.dataclass
+class InputTimes:
+    """Seconds spent on input: beside the computation, and by the computation waiting for it."""
+
+    load_s: float = 0.0  # from the files into a padded batch
+    transfer_s: float = 0.0  # from the host onto the devices
+    wait_s: float = 0.0  # the computation stood still
+
+
+def compile_step(
+    step: Lowerable, *args: Any, clock: Clock = clock_ns
+) -> tuple[jax.stages.Lowered, jax.stages.Compiled, CompileTimes]:
+    """Compiles a jitted or pmapped step ahead of time, for arguments shaped like `args`."""
+    start = clock()
+    lowered = step.lower(*args)
+    lowered_at = clock()
+    compiled = lowered.compile()
+    times = CompileTimes((lowered_at - start) / 1e9, (clock() - lowered_at) / 1e9)
+    return lowered, compiled, times
+
+
+def time_steps(
+    advance: Callable[[State, Batch], tuple[State, Any]],
+    state: State,
+    batches: Sequence[Batch],
+    clock: Clock = clock_ns,
+) -> tuple[State, list[Any], float]:
+    """Advances the state by every batch; returns it, the steps' outputs, and the seconds.
+
+    The batches are on the devices before the clock starts. Nothing waits between the steps, so
+    the host runs ahead of the device as it does in training, and nothing is fetched; the clock
+    stops when the last state and all outputs are ready.
+    """
+    outputs = []
+    start = clock()
+    for batch in batches:
+        state, output = advance(state, batch)
+        outputs.append(output)
+    jax.block_until_ready((state, outputs))
+    return state, outputs, (clock() - start) / 1e9
+
+
+def steps_per_sample(step_s: float, shortest_sample_s: float) -> int:
+    """Returns how many steps make a sample at least that long.
+
+    Short samples would measure the latency of a dispatch and the resolution of the clock.
+    """
+    return max(1, math.ceil(shortest_sample_s / step_s))

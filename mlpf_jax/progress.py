@@ -1,0 +1,94 @@
+"""Tells a person what a run is doing: bars on a terminal, plain lines elsewhere, or nothing."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import rich.console
+import rich.progress
+
+_LINE_INTERVAL_S = 10.0
+
+
+class Stage:
+    """One stretch of work of a known length."""
+
+    def __init__(self, name: str, total: int):
+        self._name = name
+        self._total = total
+
+    def update(self, done: int, note: str = "", *, total: int | None = None) -> None:
+        """Says how far it is, with a word on it; `total` corrects the length."""
+
+
+class Progress:
+    """Hands out stages. Writes to stderr, for results go to stdout."""
+
+    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None):
+        self._quiet = quiet
+        self._stream = stream or sys.stderr
+        self._started = time.monotonic()
+
+    def say(self, message: str) -> None:
+        """Writes one line."""
+        if not self._quiet:
+            print(f"[{self._elapsed()}] {message}", file=self._stream, flush=True)
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Stage]:
+        """Shows a stage for as long as the context lasts."""
+        if self._quiet:
+            yield Stage(name, total)
+        elif self._stream.isatty():
+            with _bars(self._stream) as bars:
+                yield _BarStage(name, total, bars)
+        else:
+            yield _LineStage(name, total, self.say)
+
+    def _elapsed(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        return f"{minutes:02d}:{seconds:02d}"
+
+
+def _bars(stream: TextIO) -> rich.progress.Progress:
+    return rich.progress.Progress(
+        rich.progress.TextColumn("{task.description:<22}"),
+        rich.progress.BarColumn(bar_width=30),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("{task.fields[note]}"),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("ETA"),
+        rich.progress.TimeRemainingColumn(),
+        console=rich.console.Console(file=stream),
+    )
+
+
+class _BarStage(Stage):
+    def __init__(self, name: str, total: int, bars: rich.progress.Progress):
+        super().__init__(name, total)
+        self._bars = bars
+        self._task = bars.add_task(name, total=total, note="")
+
+    def update(self, done: int, note: str = "", *, total: int | None = None) -> None:
+        self._bars.update(self._task, completed=done, note=note, total=total)
+
+
+class _LineStage(Stage):
+    """A line at the end, and one in between whenever the last is ten seconds old."""
+
+    def __init__(self, name: str, total: int, say):
+        super().__init__(name, total)
+        self._say = say
+        self._started = self._last = time.monotonic()
+
+    def update(self, done: int, note: str = "", *, total: int | None = None) -> None:
+        self._total = self._total if total is None else total
+        now = time.monotonic()
+        if done < self._total and now - self._last < _LINE_INTERVAL_S:
+            return
+        self._last = now
+        remaining = (now - self._started) / done * (self._total - done) if done else 0.0
+        eta = f", ETA {remaining:.0f} s" if remaining else ""
+        self._say(f"{self._name}: {done}/{self._total}{', ' + note if note else ''}{eta}")

@@ -1,0 +1,1 @@
+"""What comes out: the result of a run and its HEPscore report."""

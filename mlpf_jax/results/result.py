@@ -1,0 +1,140 @@
+"""What a run found, as plain values: no array, no device, no file."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mlpf_jax import config as config_lib
+from mlpf_jax.measure import memory, stats, timing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How well the network did on some events: per output the loss, and the class accuracy."""
+
+    losses: Mapping[str, float]  # `total` and each output's, before coefficients
+    accuracy: float  # as published: padding counted as correct
+    real_accuracy: float  # on real elements only
+    weighted_accuracy: float  # mean recall of the classes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """One epoch, the validation after it included in its seconds."""
+
+    seconds: float
+    validation_s: float
+    num_steps: int
+    num_events: int
+    train: Quality
+    validation: Quality
+
+    @property
+    def events_per_s(self) -> float:
+        """Training events over the time of the epoch, as the benchmark of 2022 counts."""
+        return self.num_events / self.seconds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhaseResult:
+    """The timing of one compiled step: training or inference."""
+
+    compile_times: timing.CompileTimes
+    first_call_s: float  # the first step of all: it does what an allocator and a driver do once
+    samples: tuple[timing.Sample, ...]  # every one after the first call, in order
+    memory: memory.StepMemory
+    program_sha256: str  # of the StableHLO of the step, for this number of devices
+    flops_per_event: float
+
+    @property
+    def num_unsteady(self) -> int:
+        """Samples before the steady state, by the rule of `stats.steady_start`."""
+        return stats.steady_start([s.seconds / s.num_steps for s in self.samples])
+
+    @property
+    def steady_samples(self) -> tuple[timing.Sample, ...]:
+        """The samples that the score is made of."""
+        return self.samples[self.num_unsteady :]
+
+    @property
+    def score(self) -> stats.Summary:
+        """Real events per second in the steady state; the median of it is the score."""
+        return stats.summarize([s.events_per_s for s in self.steady_samples])
+
+    @property
+    def elements_per_s(self) -> float:
+        """Real elements per second: the median over the steady samples."""
+        return stats.summarize([s.elements_per_s for s in self.steady_samples]).median
+
+    def padding_fraction(self, num_elements: int) -> float:
+        """Returns the share of places in real events that no real element filled."""
+        places = sum(s.num_events for s in self.samples) * num_elements
+        return 1 - sum(s.num_elements for s in self.samples) / places
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetResult:
+    """Which events were fed."""
+
+    provenance: Mapping[str, Any]
+    num_events: int
+    num_elements: int  # before any was cut
+    num_cut_events: int  # longer than the padded length
+    num_cut_elements: int
+    sha256: str  # content of the events fed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Device:
+    """One device of the run."""
+
+    device_id: str
+    name: str
+    platform: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """One process's run. What a mode leaves out is None or empty."""
+
+    config: config_lib.RunConfig
+    devices: tuple[Device, ...]
+    is_emulated: bool  # several devices made of one CPU
+    environment: Mapping[str, Any]
+    started_at: str  # ISO 8601, UTC
+    finished_at: str
+    init_s: float  # drawing the weights, with compilation
+    train_data: DatasetResult | None
+    test_data: DatasetResult
+    training: PhaseResult | None
+    inference: PhaseResult | None
+    inference_quality: Quality | None
+    epochs: tuple[EpochResult, ...]
+    input_times: timing.InputTimes | None
+    train_seconds: float
+    peak_device_bytes: int | None
+    peak_process_bytes: int | None
+    graph_sha256: str
+    loss_sha256: str
+    params_sha256: str
+
+    @property
+    def timed_epochs(self) -> tuple[EpochResult, ...]:
+        """All but the first, as the talk defines its means; the first if there is no other."""
+        return self.epochs[1:] or self.epochs
+
+    @property
+    def mean_throughput(self) -> float:
+        """Events per second, averaged over `timed_epochs`."""
+        return math.fsum(e.events_per_s for e in self.timed_epochs) / len(self.timed_epochs)
+
+    @property
+    def mean_epoch_time(self) -> float:
+        """Seconds, averaged over `timed_epochs`."""
+        return math.fsum(e.seconds for e in self.timed_epochs) / len(self.timed_epochs)
+
+
+def score_name(phase: str, precision: config_lib.Precision) -> str:
+    """Returns the score's name: plain for float32, else with the precision in it."""
+    return phase if precision == "float32" else f"{phase}-{precision}"

@@ -6,16 +6,27 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 uv=${UV:-uv}
-command -v "$uv" >/dev/null || { echo "error: no uv: run 'make lock', or name one as UV=path/to/uv" >&2; exit 2; }
+command -v "$uv" >/dev/null || { echo "error: no uv; run 'make lock', or name one: UV=path/to/uv tools/lock.sh" >&2; exit 2; }
 features=(--extra=generate --extra=import --extra=plots --extra=validate)
 development=(--extra=build --extra=lock --extra=test)
 
-compile() {  # compile NAME PYTHON [uv's options]
-  local name=$1 python=$2
+compile() {  # compile NAME OLDEST_PYTHON [uv's options]: locks/NAME.txt
+  local lock=locks/$1.txt python=$2
   shift 2
-  echo "locks/$name.txt" >&2
+  echo "$lock" >&2
   "$uv" pip compile pyproject.toml --quiet --universal --python-version="$python" --fork-strategy=fewest \
-    --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file="locks/$name.txt" "$@" >/dev/null
+    --only-binary=:all: --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file="$lock" "$@" \
+    >/dev/null
+}
+
+# A universal lock may hold a release that has a wheel for some Python only; uv does not mind, pip will.
+check_wheels() {  # check_wheels NAME PYTHON...
+  local lock=locks/$1.txt python
+  shift
+  for python in "$@"; do
+    "$uv" pip compile "$lock" --quiet --python-version="$python" --python-platform=x86_64-manylinux_2_31 \
+      --only-binary=:all: >/dev/null || { echo "error: $lock does not install on Python $python" >&2; exit 1; }
+  done
 }
 
 compile cpu 3.11 --extra=build "$@"
@@ -24,3 +35,8 @@ for backend in cuda12 cuda13 rocm7 tpu; do
 done
 compile test 3.11 "${features[@]}" "${development[@]}" --constraints=locks/cpu.txt "$@"
 compile newest 3.12 "${features[@]}" "${development[@]}" "$@"
+
+for name in cpu cuda12 cuda13 rocm7 tpu test; do
+  check_wheels "$name" 3.11 3.12 3.13
+done
+check_wheels newest 3.12 3.13

@@ -1,0 +1,60 @@
+# make bench and make test are all that most people need; both make their virtual environment first.
+VENV ?= .venv
+PYTHON ?= # of the environment that is there, else python3
+BACKEND ?= # likewise, else cpu; or cuda12, cuda13, rocm7, tpu, newest
+DATA ?= data
+
+PY := $(VENV)/bin/python
+SMOKE := build/smoke
+export VENV PYTHON BACKEND
+
+.PHONY: help venv venv-test bench test lint smoke test-slow dataset lock clean
+
+help:
+	@echo 'make bench      trains and infers on this machine and prints its throughput'
+	@echo 'make test       format, lint, types, tests, one smoke run with a valid report'
+	@echo 'make test-slow  the long tests'
+	@echo 'make dataset    the 2000 + 200 events of flags/hepscore.cfg, into $(DATA)/'
+	@echo 'make venv       the virtual environment $(VENV) alone [PYTHON=python3.12] [BACKEND=cuda12]'
+	@echo 'make lock       locks/*.txt from pyproject.toml [UPGRADE=1]'
+	@echo 'make clean      removes $(VENV), caches and builds; data and results stay'
+
+venv:
+	@tools/venv.sh
+
+venv-test:
+	@tools/venv.sh test
+
+bench: venv
+	$(PY) -m mlpf_jax.main --num_devices=8
+
+test: lint
+	$(PY) -m pytest -q -m 'not slow'
+	@$(MAKE) --no-print-directory smoke
+
+lint: venv-test
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m pyrefly check
+
+# The report is held against the schema by jsonschema itself, not by the code that wrote it.
+smoke: venv-test
+	@rm -rf $(SMOKE)
+	$(PY) -m mlpf_jax.main --flagfile=flags/smoke.cfg --results_dir=$(SMOKE)
+	$(PY) -c 'import json, pathlib, sys, jsonschema; \
+	jsonschema.validate(*(json.loads(pathlib.Path(name).read_text()) for name in sys.argv[1:]))' \
+	$(SMOKE)/mlpf-jax_summary.json mlpf_jax/results/schema.json
+
+test-slow: venv-test
+	$(PY) -m pytest -q -m slow
+
+dataset: venv
+	$(PY) -m tools.make_dataset --process=ttbar --events=2000 --seed=1 --out=$(DATA)/ttbar
+	$(PY) -m tools.make_dataset --process=qcd --events=200 --seed=1 --out=$(DATA)/qcd
+
+lock: venv-test
+	UV=$(VENV)/bin/uv tools/lock.sh $(if $(UPGRADE),--upgrade)
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

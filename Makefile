@@ -35,7 +35,7 @@ test: lint
 lint: venv-test
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m pyrefly check
+	$(PY) -m pyrefly check --python-interpreter-path=$(PY)
 
 # The report is held against the schema by jsonschema itself, not by the code that wrote it.
 smoke: venv-test

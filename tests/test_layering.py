@@ -1,0 +1,145 @@
+"""The order of the modules is a contract: each may import only what is listed for it here."""
+
+import ast
+import functools
+import graphlib
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+BELOW = {"config", "simulation", "events", "model", "training", "measure", "results"}
+LEAVES = {"progress", "runtime"}
+STORY = {"benchmark", "fit", "inputs", "phases"}
+# A folder or top-level module of the package, and the others that it may import.
+ALLOWED: dict[str, set[str]] = {
+    "config": set(),
+    "simulation": set(),
+    "measure": set(),
+    "progress": set(),
+    "runtime": set(),
+    "cli": set(),
+    "events": {"config", "simulation"},
+    "model": {"config", "events"},
+    "training": {"config", "events", "model"},
+    "results": {"config", "measure"},
+    **dict.fromkeys(STORY, BELOW | LEAVES | STORY),
+    "verify": {"cli", "model", "training"},
+    "main": {
+        "benchmark",
+        "cli",
+        "config",
+        "events",
+        "fit",
+        "inputs",
+        "measure",
+        "results",
+        *LEAVES,
+    },
+}
+FLAGS_ALLOWED = {"mlpf_jax.cli", "mlpf_jax.main", "mlpf_jax.verify"}
+JAX = {"flax", "jax", "jaxlib", "optax", "orbax"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted((ROOT / "mlpf_jax").rglob("*.py"))}
+PROGRAMS = sorted(
+    path for folder in ("benchmarks", "tools") for path in (ROOT / folder).rglob("*.py")
+)
+
+
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
+    """All that a file imports, wherever in it, as dotted names; of ours the modules themselves."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:
+                package = path.relative_to(ROOT).parts[: -node.level]
+                origin = ".".join([*package, *filter(None, [origin])])
+            found |= {f"{origin}.{alias.name}" for alias in node.names}
+    return frozenset(name if name in MODULES else _module_of(name) for name in found)
+
+
+def _module_of(name: str) -> str:
+    """The module of ours that a symbol's dotted name lies in; other names stay."""
+    parent = name.rpartition(".")[0]
+    return parent if parent in MODULES else name
+
+
+def ours(path: Path) -> set[str]:
+    return {name for name in imports(path) if name.split(".")[0] == "mlpf_jax"}
+
+
+def top_level(names) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def unit(name: str) -> str:
+    """The folder or top-level module: `events` of `mlpf_jax.events.store`."""
+    return [*name.split("."), ""][1]
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert {unit(name) for name in MODULES} - {""} == set(ALLOWED)
+
+
+def test_the_order_itself_has_no_circle():
+    graph = {name: below - STORY for name, below in ALLOWED.items()}
+
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_what_is_allowed(name):
+    used = {unit(imported) for imported in ours(MODULES[name])} - {unit(name)}
+
+    assert used <= ALLOWED.get(unit(name), set())
+
+
+def test_no_two_modules_import_each_other():
+    graph = {name: ours(path) for name, path in MODULES.items()}
+
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_package_imports_no_program(name):
+    assert not top_level(imports(MODULES[name])) & {"benchmarks", "tests", "tools"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if unit(name) == "simulation"])
+def test_the_simulation_needs_numpy_alone(name):
+    foreign = top_level(imports(MODULES[name])) - sys.stdlib_module_names
+
+    assert foreign <= {"jaxtyping", "mlpf_jax", "numpy"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if unit(name) == "events"])
+def test_events_are_read_without_jax(name):
+    if name != "mlpf_jax.events.batch":
+        assert not top_level(imports(MODULES[name])) & JAX
+        assert "mlpf_jax.events.batch" not in imports(MODULES[name])
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - FLAGS_ALLOWED))
+def test_a_library_module_knows_no_flags(name):
+    assert "absl.flags" not in imports(MODULES[name])
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=module_name)
+def test_a_program_imports_only_the_package_and_its_neighbours(path):
+    folders = {
+        name for name in ("benchmarks", "tests", "tools") if name in top_level(imports(path))
+    }
+
+    assert folders <= {path.relative_to(ROOT).parts[0]}

@@ -7,13 +7,13 @@ Exit status: 0 when the events are there, 1 if that failed, 2 for wrong usage, 1
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
-from mlpf_jax import progress
-from mlpf_jax.events import source, store
-from tools import shell
+from mlpf_jax import cli, progress
+from mlpf_jax.events import manifest, source, store
 
 _PROCESS = flags.DEFINE_enum("process", None, source.PROCESSES, "Hard process.", required=True)
 _EVENTS = flags.DEFINE_integer("events", None, "How many.", lower_bound=1, required=True)
@@ -27,9 +27,22 @@ _VERIFY_DATA = flags.DEFINE_bool("verify_data", False, "Hash every file of the f
 _QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
 
 
-def main(words: list[str]) -> int:
-    if words:
-        raise ValueError(f"stray words {' '.join(words)!r}: every flag is --name=value.")
+def main(argv: Sequence[str]) -> int:
+    try:
+        events = _make()
+    except (OSError, manifest.DamagedError) as error:
+        return cli.complain(str(error), cli.FAILURE)
+    except ValueError as error:
+        return cli.complain(str(error), cli.USAGE)
+    print(
+        f"{events.path}: {events.num_events} {_PROCESS.value} events of seed {_SEED.value}, "
+        f"{events.num_elements} elements, {events.num_bytes / 1e9:.3f} GB, "
+        f"sha256 {events.digest()}"
+    )
+    return 0
+
+
+def _make() -> store.EventStore:
     teller = progress.Progress(quiet=_QUIET.value)
     try:
         with teller.stage(f"simulating {_PROCESS.value}", _EVENTS.value) as stage:
@@ -40,12 +53,7 @@ def main(words: list[str]) -> int:
     if _VERIFY_DATA.value:
         events.verify()
         teller.say(f"every file of {events.path} is as the manifest says")
-    print(
-        f"{events.path}: {events.num_events} {_PROCESS.value} events of seed {_SEED.value}, "
-        f"{events.num_elements} elements, {events.num_bytes / 1e9:.3f} GB, "
-        f"sha256 {events.digest()}"
-    )
-    return 0
+    return events
 
 
 def _simulate(stage: progress.Stage) -> store.EventStore:
@@ -68,4 +76,4 @@ def _simulate(stage: progress.Stage) -> store.EventStore:
 
 
 if __name__ == "__main__":
-    shell.run(main)
+    cli.run(main)

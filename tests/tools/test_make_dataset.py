@@ -93,7 +93,7 @@ def test_interrupted_it_says_so_and_leaves_whole_shards(tmp_path):
         (("--process=qcd", "--events=0"), "0 is not a positive integer"),
         (("--process=qcd",), "--events must have a value"),
         (("--process=qcd", "--events=1", "--bank=README.md"), "is not a truth bank"),
-        (("--process=qcd", "--events=1", "nonsense"), "stray words 'nonsense'"),
+        (("--process=qcd", "--events=1", "nonsense"), "stray argument: nonsense"),
         (("--process=qcd", "--events=1", "--evnets=1"), "Unknown command line flag 'evnets'"),
     ],
 )

@@ -1,0 +1,140 @@
+"""Reads the public Delphes files, none of which is trusted.
+
+Zenodo 4559324: pickles of 100 events, plain or packed by bz2. TensorFlow data set `delphes_pf`:
+TFRecord shards, their events padded to 6400 rows (1.0.1) or ragged (1.1.0).
+"""
+
+import bz2
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlpf_jax.events import pickles, schema, store
+
+DEFAULT_MAX_BYTES = 2**30  # of a file when unpacked: ten times what the published ones have
+
+_PICKLE = re.compile(r"tev14_pythia8_(ttbar|qcd)_")
+_SHARD = re.compile(r"delphes_pf-(train|test)\.tfrecord-(\d{5})-of-\d{5}")
+_PROCESS_OF_SPLIT = {"train": "ttbar", "test": "qcd"}
+_ARRAYS = tuple(schema.COLUMNS)
+
+
+def process_of(path: Path) -> str:
+    """Returns the process, "ttbar" or "qcd", that a public file's name stands for.
+
+    Raises:
+        ValueError: if it stands for none.
+    """
+    if match := _PICKLE.match(path.name):
+        return match[1]
+    if match := _SHARD.fullmatch(path.name):
+        return _PROCESS_OF_SPLIT[match[1]]
+    raise ValueError(f"{path}: its name does not tell the process: say --process=ttbar or qcd.")
+
+
+def read_events(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> list[store.Event]:
+    """Returns the events of a public file. What kind it is, its name and first bytes say.
+
+    Raises:
+        ValueError: one line that names the file and, where it is one, the event at fault.
+        OSError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            events = _make_events(_read_arrays(path, file, max_bytes), max_bytes)
+        _check_number(path, len(events))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return events
+
+
+def _read_arrays(
+    path: Path, file: io.BufferedIOBase, max_bytes: int
+) -> Iterator[Mapping[str, Any]]:
+    """Yields X, ygen and ycand of each event."""
+    start = file.read(3)
+    file.seek(0)
+    if not start:
+        raise ValueError("it is empty.")
+    if ".tfrecord" in path.name:
+        yield from _read_tfrecord(file)
+    elif start == b"BZh":
+        with bz2.BZ2File(file) as unpacked:
+            yield from _read_pickle(unpacked, max_bytes)
+    else:
+        yield from _read_pickle(file, max_bytes)
+
+
+def _make_events(arrays: Iterator[Mapping[str, Any]], max_bytes: int) -> list[store.Event]:
+    events, num_bytes = [], 0
+    for number, columns in enumerate(arrays):
+        try:
+            event = schema.make_event(columns)
+        except ValueError as error:
+            raise ValueError(f"event {number}: {error}") from None
+        events.append(event)
+        num_bytes += sum(getattr(event, name).nbytes for name in store.NUM_FEATURES)
+        if num_bytes > max_bytes:  # a few bytes can say the same array many times
+            raise ValueError(f"event {number}: up to here are more than {max_bytes} bytes.")
+    return events
+
+
+def _read_pickle(file: io.BufferedIOBase, max_bytes: int) -> Iterator[Mapping[str, Any]]:
+    try:
+        content = pickles.load(file, max_bytes=max_bytes)
+    except ValueError as error:
+        raise ValueError(f"it {error}") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # Without a number, it is bz2's word for damage.
+        raise ValueError(f"it is no whole bz2 file: {error}.") from None
+    if type(content) is not dict or not all(type(content.get(name)) is list for name in _ARRAYS):
+        raise ValueError(f"it holds no lists {', '.join(_ARRAYS)}.")
+    lengths = {name: len(content[name]) for name in _ARRAYS}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"its lists differ in length: {lengths}.")
+    for number in range(lengths["X"]):
+        yield {name: content[name][number] for name in _ARRAYS}
+
+
+def _read_tfrecord(file: io.BufferedIOBase) -> Iterator[Mapping[str, Any]]:
+    try:
+        from mlpf_jax.events import tfrecord
+    except ImportError as error:
+        raise ValueError(
+            f"reading TFRecord files needs {error.name}: pip install 'mlpf_jax[import]'."
+        ) from None
+    most = 4 * schema.MAX_ROWS * sum(map(max, schema.COLUMNS.values())) + 2**10
+    for number, record in enumerate(tfrecord.read_records(file, max_bytes=most)):
+        try:
+            lists = tfrecord.parse_example(record, _ARRAYS)
+        except ValueError as error:
+            raise ValueError(f"event {number}: {error}") from None
+        rows = len(lists["X"]) // schema.COLUMNS["X"][0]  # the lists are flat: only X tells
+        yield {
+            name: values.reshape(rows, -1) if rows and len(values) % rows == 0 else values
+            for name, values in lists.items()
+        }
+
+
+def _check_number(path: Path, num_events: int) -> None:
+    """Looks that no events are missing, for a file can be cut between two records.
+
+    The dataset_info.json beside a shard says how many there are.
+    """
+    if not num_events:
+        raise ValueError("it holds no events.")
+    info, match = path.with_name("dataset_info.json"), _SHARD.fullmatch(path.name)
+    if not (match and info.is_file()):
+        return
+    try:
+        splits = {split["name"]: split for split in json.loads(info.read_bytes())["splits"]}
+        told = int(splits[match[1]]["shardLengths"][int(match[2])])
+    except (ValueError, TypeError, LookupError):
+        raise ValueError(f"{info.name} beside it does not tell how many events it has.") from None
+    if told != num_events:
+        raise ValueError(f"it holds {num_events} events, by {info.name} beside it {told}.")

@@ -1,0 +1,95 @@
+"""What counts as an event of the public Delphes files: shapes, finite numbers, types and classes.
+
+Whether values are plausible, or in what order the rows are, is not asked here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from mlpf_jax.events import store
+
+MAX_ROWS = 2**20  # of an event
+# Columns that each array may have. The eighth, in delphes_pf 1.1.0, is the number of a jet.
+COLUMNS = {"X": (12,), "ygen": (7, 8), "ycand": (7, 8)}
+
+_PADDING = 0
+_TYPES = (_PADDING, 1, 2)  # of an element: tower, track
+_CLASSES = (0, 1, 2, 3, 4, 5)  # none, charged hadron, neutral hadron, photon, electron, muon
+
+
+def make_event(arrays: Mapping[str, Any]) -> store.Event:
+    """Returns the event of the arrays X, ygen and ycand, without padding and without jets.
+
+    Each is an array of any type of number, or a list of lists.
+
+    Raises:
+        ValueError: if they are not of the schema; one line that says what and where.
+    """
+    columns = {name: _numbers(name, arrays[name]) for name in COLUMNS}
+    for name, array in columns.items():
+        if len(array) != len(columns["X"]):
+            raise ValueError(f"{name} has {len(array)} rows, X has {len(columns['X'])}.")
+    _check_first_column("X", "type", columns["X"], _TYPES)
+    for name in ("ygen", "ycand"):
+        _check_first_column(name, "class", columns[name], _CLASSES)
+    real = columns["X"][:, 0] != _PADDING
+    return store.Event(
+        elements=columns["X"][real],
+        targets=columns["ygen"][real, :7],
+        candidates=columns["ycand"][real, :7],
+    )
+
+
+def _numbers(name: str, values: Any) -> Float32[np.ndarray, "rows columns"]:
+    """Returns an array, or a list of lists, as finite float32 of the right width."""
+    _check_length(name, values)
+    if type(values) is list:
+        values = _array_of_lists(name, values)
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"{name} is no array of numbers.")
+    if values.ndim != 2 or values.shape[1] not in COLUMNS[name]:
+        wanted = " or ".join(f"(rows, {width})" for width in COLUMNS[name])
+        raise ValueError(f"{name} has the shape {values.shape}, not {wanted}.")
+    with np.errstate(over="ignore"):
+        numbers = values.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(numbers))
+    if len(bad):
+        row, column = bad[0].tolist()
+        what = values[row, column]
+        raise ValueError(f"{name} has {what} in row {row}, column {column}: no finite float32.")
+    return numbers
+
+
+def _check_length(name: str, values: Any) -> None:
+    if not isinstance(values, list | np.ndarray) or getattr(values, "ndim", 1) == 0:
+        raise ValueError(f"{name} is no array of numbers.")
+    if len(values) > MAX_ROWS:
+        raise ValueError(f"{name} has {len(values)} rows, {MAX_ROWS} are admitted.")
+
+
+def _array_of_lists(name: str, rows: list[Any]) -> Shaped[np.ndarray, "rows columns"]:
+    """Returns the array of a list of rows; looks at them first, for a list can hold itself."""
+    width = len(rows[0]) if rows and type(rows[0]) is list else COLUMNS[name][0]
+    for row in rows:
+        if type(row) is not list or len(row) != width or width not in COLUMNS[name]:
+            raise ValueError(f"{name} is no array of numbers: its rows are no lists of one length.")
+        if not all(type(value) in (float, int) for value in row):
+            raise ValueError(f"{name} is no array of numbers.")
+    try:
+        return np.array(rows, np.float64).reshape(len(rows), width)
+    except OverflowError:
+        raise ValueError(f"{name} has a number that is no finite float32.") from None
+
+
+def _check_first_column(
+    name: str, what: str, array: Float32[np.ndarray, "rows columns"], admitted: Sequence[int]
+) -> None:
+    bad = np.flatnonzero(~np.isin(array[:, 0], admitted))
+    if len(bad):
+        raise ValueError(
+            f"{name} has the {what} {array[bad[0], 0]:g} in row {bad[0]}, "
+            f"admitted are {', '.join(map(str, admitted))}."
+        )

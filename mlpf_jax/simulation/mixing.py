@@ -33,7 +33,7 @@ def mix(
 
 
 def _place(
-    events: truth.TruthEvents, uniform: Float64[np.ndarray, "5 collisions"]
+    events: particles.TruthEvents, uniform: Float64[np.ndarray, "5 collisions"]
 ) -> particles.Particles:
     """Draws one collision per column of random numbers, and turns, reflects and moves it."""
     drawn = np.floor(uniform[0] * events.num_events).astype(np.int64)

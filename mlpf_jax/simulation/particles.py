@@ -56,6 +56,19 @@ class Particles:
         return portable.pseudorapidity(self.px, self.py, self.pz)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TruthEvents:
+    """Collisions of one process; event i has the particles offsets[i] to offsets[i + 1]."""
+
+    particles: Particles
+    offsets: Int64[np.ndarray, " events_plus_1"]
+
+    @property
+    def num_events(self) -> int:
+        """How many collisions there are."""
+        return len(self.offsets) - 1
+
+
 def concatenate(first: Particles, second: Particles) -> Particles:
     """Returns the particles of both, in order."""
     columns = [c.name for c in dataclasses.fields(Particles)]

@@ -64,3 +64,16 @@ def make_particles():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def truth(make_particles):
+    """Three collisions of 4, 5 and 1 particles, the seventh displaced."""
+    codes = [211, -211, 22, 130, 310, -3122, 11, -13, 2112, 3334]
+    x = np.zeros(10)
+    x[6] = 1.25
+    rng = np.random.default_rng(0)
+    pt, eta, phi = rng.uniform(0.1, 90, 10), rng.uniform(-5, 5, 10), rng.uniform(-3.1, 3.1, 10)
+    return particles.TruthEvents(
+        particles=make_particles(codes, pt, eta, phi, x=x, z=7.5), offsets=np.array([0, 4, 9, 10])
+    )

@@ -15,8 +15,8 @@ def tiny_bank(make_particles):
     pileup = make_particles(2212, np.arange(1.0, 11.0), 0.7, 0.3, x=2.0)
     hard = make_particles(11, 50.0, -1.0, 2.0)
     events = {
-        "minbias": truth.TruthEvents(particles=pileup, offsets=np.arange(11)),
-        "ttbar": truth.TruthEvents(particles=hard, offsets=np.arange(2)),
+        "minbias": particles.TruthEvents(particles=pileup, offsets=np.arange(11)),
+        "ttbar": particles.TruthEvents(particles=hard, offsets=np.arange(2)),
     }
     return truth.Bank(sha256="", generator="", provenance={}, truth=events)
 

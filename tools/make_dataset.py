@@ -62,7 +62,8 @@ def _simulate(stage: progress.Stage) -> store.EventStore:
     def on_progress(done: int, wanted: int) -> None:
         nonlocal at_first
         at_first = done - 1 if at_first is None else at_first
-        stage.update(done, f"{(done - at_first) / (time.monotonic() - started):.1f} events/s")
+        rate = (done - at_first) / (time.monotonic() - started)
+        stage.update(done, f"{rate:.1f} events/s", total=wanted)
 
     return source.simulate_store(
         Path(_OUT.value),

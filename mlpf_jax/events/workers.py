@@ -82,9 +82,11 @@ def simulate_in_workers(
                 num_shards += 1
             else:
                 raise _ERRORS[what[0]](what[1])
-    finally:
+    except BaseException:
         for worker in workers:
             worker.terminate()
+        raise
+    finally:  # without more to do they end by themselves
         for thread in threads:
             thread.join()
 
@@ -174,6 +176,7 @@ def main() -> None:
         serve(sys.stdin, sys.stdout)
     except BrokenPipeError:
         os._exit(1)  # not even the flush of standard output can succeed
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is half-written any more
 
 
 if __name__ == "__main__":

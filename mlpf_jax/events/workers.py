@@ -73,15 +73,7 @@ def simulate_in_workers(
     for thread in threads:
         thread.start()
     try:
-        num_shards = 0
-        while num_shards < len(tasks):
-            kind, *what = replies.get()
-            if kind == "event":
-                on_event()
-            elif kind == "shard":
-                num_shards += 1
-            else:
-                raise _ERRORS[what[0]](what[1])
+        _follow(replies, len(tasks), on_event)
     except BaseException:
         for worker in workers:
             worker.terminate()
@@ -89,6 +81,20 @@ def simulate_in_workers(
     finally:  # without more to do they end by themselves
         for thread in threads:
             thread.join()
+
+
+def _follow(
+    replies: "queue.SimpleQueue[list[str]]", num_shards: int, on_event: Callable[[], None]
+) -> None:
+    """Takes the workers' replies until so many shards are on the disk."""
+    while num_shards:
+        kind, *what = replies.get()
+        if kind == "event":
+            on_event()
+        elif kind == "shard":
+            num_shards -= 1
+        else:
+            raise _ERRORS[what[0]](what[1])
 
 
 def serve(requests: TextIO, replies: TextIO) -> None:

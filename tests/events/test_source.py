@@ -232,7 +232,7 @@ def test_the_cache_is_where_the_system_keeps_caches(monkeypatch):
     assert source.default_data_dir() == pathlib.Path("/home/someone/.cache/mlpf_jax/events")
 
 
-def test_two_workers_make_the_bytes_of_one(tmp_path, monkeypatch):
+def test_two_workers_make_the_bytes_of_one(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(source, "SHARD_EVENTS", 4)
     one = source.simulate_store(tmp_path / "one", "qcd", 10, seed=1, num_workers=1)
     seen = []
@@ -244,6 +244,7 @@ def test_two_workers_make_the_bytes_of_one(tmp_path, monkeypatch):
     assert tree(two.path) == tree(one.path)
     assert seen == [(done, 10) for done in range(1, 11)]
     assert two.digest(8) == DIGEST_OF_8_QCD
+    assert capfd.readouterr() == ("", "")  # the workers have nothing to say
 
 
 def test_an_error_of_a_worker_is_raised_here(tmp_path, monkeypatch):

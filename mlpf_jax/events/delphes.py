@@ -14,7 +14,7 @@ from typing import Any
 
 from mlpf_jax.events import pickles, schema, store
 
-DEFAULT_MAX_BYTES = 2**30  # of a file when unpacked: ten times what the published ones have
+DEFAULT_MAX_BYTES = 2**29  # of a file when unpacked: five times what the published ones have
 
 _PICKLE = re.compile(r"tev14_pythia8_(ttbar|qcd)_")
 _SHARD = re.compile(r"delphes_pf-(train|test)\.tfrecord-(\d{5})-of-\d{5}")

@@ -15,7 +15,7 @@ from mlpf_jax.events import atomic, delphes, store, writing
 from mlpf_jax.events import manifest as manifest_lib
 
 PUBLISHED: Mapping[str, Any] = json.loads(
-    Path(__file__).with_name("published.json").read_text(encoding="utf-8")
+    Path(__file__).with_name("published_shards.json").read_text(encoding="utf-8")
 )
 TALK = "delphes_pf 1.0.1"
 

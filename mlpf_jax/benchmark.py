@@ -37,7 +37,9 @@ def pick_devices(config: config_lib.RunConfig) -> tuple[jax.Device, ...]:
             else (f"are only {len(found)} {found[0].platform} devices")
         )
         raise ValueError(f"--num_devices={config.num_devices}: there {count} ({kind}).")
-    if config.model.precision == "tf32" and not _has_tf32(found[0]):
+    if config.model.precision == "tf32" and not _has_tf32(
+        found[0].platform, str(getattr(found[0], "compute_capability", ""))
+    ):
         raise ValueError(
             f"--precision=tf32: {kind} has no TF32; it takes an NVIDIA GPU of compute capability "
             "8.0 or later. Choose float32 or bf16."
@@ -45,10 +47,10 @@ def pick_devices(config: config_lib.RunConfig) -> tuple[jax.Device, ...]:
     return tuple(found[: config.num_devices])
 
 
-def _has_tf32(device: jax.Device) -> bool:
-    capability = str(getattr(device, "compute_capability", ""))
-    major = capability.partition(".")[0]
-    return device.platform == "gpu" and major.isdigit() and 8 <= int(major) < 90
+def _has_tf32(platform: str, compute_capability: str) -> bool:
+    """Tells NVIDIA's "8.0" and later from older ones and from AMD's "gfx942"."""
+    major = compute_capability.partition(".")[0]
+    return platform == "gpu" and major.isdigit() and int(major) >= 8
 
 
 @dataclasses.dataclass(frozen=True)

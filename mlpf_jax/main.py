@@ -12,6 +12,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -301,7 +302,7 @@ def _run(
     surroundings = environment.describe() | {"runtime": dataclasses.asdict(settings)}
     result = benchmark.run(config, devices, opened, surroundings, progress)
     path = hepscore.write(hepscore.report(result, " ".join(sys.argv[1:])), Path(_RESULTS_DIR.value))
-    summary.show(result, str(path), sys.stdout)
+    summary.show(result, str(path), cast(TextIOBase, sys.stdout))
     return 0
 
 

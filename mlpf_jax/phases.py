@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Int
 
 from mlpf_jax import config as config_lib
+from mlpf_jax import feed
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.measure import timing
 from mlpf_jax.model import metrics
 from mlpf_jax.results import result
-from mlpf_jax.training import feed, state, step
+from mlpf_jax.training import state, step
 
 # The shortest sample: long against the latency of a dispatch and the noise of the machine.
 _SHORTEST_SAMPLE_S = {"cpu": 1.0}

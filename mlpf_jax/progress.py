@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from io import TextIOBase
+from typing import IO, cast
 
 import rich.console
 import rich.progress
@@ -26,9 +27,9 @@ class Stage:
 class Progress:
     """Hands out stages. Writes to stderr, for results go to stdout."""
 
-    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None):
+    def __init__(self, *, quiet: bool = False, stream: TextIOBase | None = None):
         self._quiet = quiet
-        self._stream = stream or sys.stderr
+        self._stream = cast(IO[str], stream or sys.stderr)
         self._started = time.monotonic()
 
     def say(self, message: str) -> None:
@@ -52,7 +53,7 @@ class Progress:
         return f"{minutes:02d}:{seconds:02d}"
 
 
-def _bars(stream: TextIO) -> rich.progress.Progress:
+def _bars(stream) -> rich.progress.Progress:
     return rich.progress.Progress(
         rich.progress.TextColumn("{task.description:<22}"),
         rich.progress.BarColumn(bar_width=30),
@@ -78,7 +79,7 @@ class _BarStage(Stage):
 class _LineStage(Stage):
     """A line at the end, and one in between whenever the last is ten seconds old."""
 
-    def __init__(self, name: str, total: int, say):
+    def __init__(self, name: str, total: int, say: Callable[[str], None]):
         super().__init__(name, total)
         self._say = say
         self._started = self._last = time.monotonic()

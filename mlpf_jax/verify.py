@@ -15,7 +15,9 @@ from pathlib import Path
 
 import rich.console
 import rich.table
-from absl import app, flags, logging
+from absl import flags
+
+from mlpf_jax import cli
 
 _GOLDEN = flags.DEFINE_multi_string(
     "golden", None, "Golden file (.npz); may be given several times. Default: the small case."
@@ -27,26 +29,24 @@ _X64 = flags.DEFINE_bool(
 
 def main(argv: Sequence[str]) -> int:
     """Verifies every file that was named."""
-    logging.set_verbosity(logging.WARNING)
     import jax  # late: --help need not wait for it
-
 
     jax.config.update("jax_enable_x64", _X64.value)
     from mlpf_jax.model import golden
     from mlpf_jax.training import parity
 
-    paths = [Path(p) for p in (_GOLDEN.value or [golden.SMALL_CASE]) + list(argv[1:])]
+    named = [*(_GOLDEN.value or []), *argv[1:]]
+    paths = [Path(name) for name in named] or [golden.SMALL_CASE]
     all_hold = True
     for path in paths:
         try:
             case = golden.load(path)
             verdict = parity.verify(case, float64=_X64.value)
         except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+            return cli.complain(str(error), cli.USAGE)
         _print(path, case.meta, verdict, jax.devices()[0], "float64" if _X64.value else "float32")
         all_hold &= verdict.holds
-    return 0 if all_hold else 1
+    return 0 if all_hold else cli.FAILURE
 
 
 def _print(path, meta, verdict, device, dtype) -> None:
@@ -101,13 +101,8 @@ def _shortened(keys: Sequence[str]) -> str:
 
 
 def run_app() -> None:
-    """Runs the program; wrong flags get one line and exit status 2."""
-    try:
-        argv = flags.FLAGS(sys.argv)
-    except flags.Error as error:
-        print(f"error: {error}".splitlines()[0], file=sys.stderr)
-        sys.exit(2)
-    app.run(main, argv=argv)
+    """Runs the program."""
+    cli.run(main, takes_files=True)
 
 
 if __name__ == "__main__":

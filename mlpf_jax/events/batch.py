@@ -2,9 +2,8 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import flax.struct
 import jax
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,8 +14,7 @@ NUM_FEATURES = 12
 NUM_TARGETS = 7
 
 
-@flax.struct.dataclass
-class EventBatch:
+class EventBatch(NamedTuple):
     """Events as a step takes them; the first axis is that of the devices.
 
     Padding elements are rows of zeros. An event of weight 0 is padding, too: all zeros, in a last
@@ -28,6 +26,7 @@ class EventBatch:
     weight: Float[Values, "*devices events"]
 
 
+@runtime_checkable
 class Event(Protocol):
     """One collision: as many rows as it has elements."""
 
@@ -37,6 +36,7 @@ class Event(Protocol):
     def targets(self) -> Float[np.ndarray, "elements 7"]: ...
 
 
+@runtime_checkable
 class Events(Protocol):
     """Where events come from, by number."""
 

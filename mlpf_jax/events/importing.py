@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpf_jax.events import atomic, delphes, store, writing
+from mlpf_jax import atomic
+from mlpf_jax.events import delphes, store, writing
 from mlpf_jax.events import manifest as manifest_lib
 
 PUBLISHED: Mapping[str, Any] = json.loads(

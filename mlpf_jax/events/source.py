@@ -8,8 +8,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mlpf_jax.events import atomic, store, workers, writing
+from mlpf_jax import atomic
 from mlpf_jax.events import manifest as manifest_lib
+from mlpf_jax.events import store, workers, writing
 from mlpf_jax.simulation import bank as bank_lib
 
 PROCESSES = ("ttbar", "qcd")

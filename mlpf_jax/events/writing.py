@@ -8,8 +8,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from mlpf_jax.events import atomic, store
+from mlpf_jax import atomic
 from mlpf_jax.events import manifest as manifest_lib
+from mlpf_jax.events import store
 
 
 @runtime_checkable

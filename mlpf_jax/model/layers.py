@@ -4,6 +4,7 @@ Padding is silenced where it enters a layer, with `where`: multiplying by a mask
 through, in the value or in the gradient.
 """
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -40,6 +41,12 @@ def pair_adjacency(
     return jnp.exp(-scale * jnp.sqrt(jnp.maximum(square_distance, _EPSILON)))
 
 
+def _add_bias(
+    x: Float[Array, "*batch dim"], bias: Float[Array, " dim"]
+) -> Float[Array, "*batch dim"]:
+    return x + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
+
+
 class Dense(nn.Module):
     """An affine layer on the concatenation of `parts`, without building the concatenation.
 
@@ -63,7 +70,7 @@ class Dense(nn.Module):
             _, earlier = merged.get(id(part), (part, None))
             merged[id(part)] = (part, rows if earlier is None else earlier + rows)
         products = [precision_lib.matmul(x, rows, self.precision) for x, rows in merged.values()]
-        return sum(products) + bias
+        return _add_bias(functools.reduce(jnp.add, products), bias)
 
 
 class FeedForward(nn.Module):
@@ -118,7 +125,7 @@ class GHConv(nn.Module):
             neighbours = product(product(adjacency, x * norm) * norm, theta)
         else:
             neighbours = product(adjacency, product(x, theta) * norm) * norm
-        gate = nn.sigmoid(product(x, weight_gate) + bias_gate)
+        gate = nn.sigmoid(_add_bias(product(x, weight_gate), bias_gate))
         return nn.elu(gate * neighbours + (1 - gate) * product(x, weight_self))
 
 

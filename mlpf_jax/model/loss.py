@@ -4,7 +4,8 @@ Source: the loss block of parameters/delphes-benchmark.yaml in the reference, wi
 SUM_OVER_BATCH_SIZE: every element counts in the denominator, padding included.
 """
 
-import flax.struct
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -30,8 +31,7 @@ _HUBER_DELTA: dict[str, float] = {
 }
 
 
-@flax.struct.dataclass
-class Targets:
+class Targets(NamedTuple):
     """The generator particle of each element; all zero where there is none. Energies in GeV."""
 
     class_id: Int[Array, "*batch elements"]

@@ -3,8 +3,9 @@
 Source: PFNetDense in the reference's tfmodel/model.py with parameters/delphes-benchmark.yaml.
 """
 
+from typing import NamedTuple
+
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -20,8 +21,7 @@ _LAYER_NORM_EPSILON = 1e-3  # keras' default; flax has 1e-6
 _ID_SHARPNESS = 100.0  # turns the class weights of the energy into a nearly hard choice
 
 
-@flax.struct.dataclass
-class Candidates:
+class Candidates(NamedTuple):
     """What the network says of each element; all but the logits is zero at padding, in GeV.
 
     `class_logits` are zero at padding, too: a uniform choice, whose argmax is class 0 (none).

@@ -14,7 +14,7 @@ from typing import Any
 
 import jsonschema
 
-from mlpf_jax.events import atomic
+from mlpf_jax import atomic
 from mlpf_jax.measure import peaks, stats
 from mlpf_jax.results import environment
 from mlpf_jax.results import result as result_lib

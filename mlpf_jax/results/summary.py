@@ -1,6 +1,7 @@
 """The end of a run on one screen."""
 
-from typing import TextIO
+from io import TextIOBase
+from typing import IO, cast
 
 import rich.console
 import rich.panel
@@ -11,9 +12,9 @@ from mlpf_jax.results import hepscore, result
 _WIDTH = 92
 
 
-def show(run: result.RunResult, path: str, stream: TextIO) -> None:
+def show(run: result.RunResult, path: str, stream: TextIOBase) -> None:
     """Prints what a user came for: the scores, how sure they are, and where the report is."""
-    console = rich.console.Console(file=stream, highlight=False, width=_WIDTH)
+    console = rich.console.Console(file=cast(IO[str], stream), highlight=False, width=_WIDTH)
     table = rich.table.Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column()

@@ -7,6 +7,7 @@ of the tensor; `L2` is the norm of the difference over the norm.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -296,7 +297,7 @@ class _Judge:
         return self._expected[key]
 
     def _add(self, group: str, key: str, max_abs: float, measure: float, tolerance: float) -> None:
-        self.checks.append(Check(group, key, float(max_abs), float(measure), tolerance))
+        self.checks.append(Check(group, key, max_abs, measure, tolerance))
 
     def _compare(
         self,
@@ -311,11 +312,17 @@ class _Judge:
             return
         ours = np.asarray(ours, np.float64)
         if ours.shape != expected.shape:
-            self._add(group, f"{key} (shape {ours.shape}, not {expected.shape})", *[np.nan] * 3)
+            self._add(
+                group,
+                f"{key} (shape {ours.shape}, not {expected.shape})",
+                math.nan,
+                math.nan,
+                math.nan,
+            )
             return
         expected = expected.astype(np.float64)
-        max_abs = np.max(np.abs(ours - expected), initial=0.0)
-        self._add(group, key, max_abs, measure(ours, expected), tolerance)
+        max_abs = float(np.max(np.abs(ours - expected), initial=0.0))
+        self._add(group, key, max_abs, float(measure(ours, expected)), tolerance)
 
     def _tensor(self, group: str, key: str, ours: np.ndarray, tolerance: float) -> None:
         self._compare(group, key, ours, tolerance, _rel)
@@ -332,7 +339,7 @@ class _Judge:
     def _hashes_and_bins(self, layer: str, values: Mapping[str, np.ndarray]) -> None:
         hashes, bins = values["lsh_bin_idx"], values["bins"]
         flat = bins.reshape(len(bins), -1)
-        wrong = int(np.count_nonzero(flat != np.argsort(hashes, axis=-1, kind="stable")))
+        wrong = float(np.count_nonzero(flat != np.argsort(hashes, axis=-1, kind="stable")))
         self._add("bins", f"inter/{layer}/bins as sorted", wrong, wrong, 0.0)
 
         expected = self._take(f"inter/{layer}/lsh_bin_idx")
@@ -340,13 +347,13 @@ class _Judge:
             flipped = hashes != expected
             margin = _hash_margin(values["dist"], self._computed.rotations[layer])
             allowed = margin <= self._tolerances.inner * np.max(np.abs(values["dist"]))
-            far = np.mean(flipped & ~allowed)
-            share = np.mean(flipped)
+            far = float(np.mean(flipped & ~allowed))
+            share = float(np.mean(flipped))
             most = 0.0 if self._tolerances is FLOAT64 else 1 - _MOST
             self._add("hashes", f"inter/{layer}/lsh_bin_idx", share, max(share, far * 1e3), most)
         expected = self._take(f"inter/{layer}/bins")
         if expected is not None:
-            moved = np.mean(_chunk_of_element(bins) != _chunk_of_element(expected))
+            moved = float(np.mean(_chunk_of_element(bins) != _chunk_of_element(expected)))
             most = 0.0 if self._tolerances is FLOAT64 else 1 - _MOST
             self._add("bins", f"inter/{layer}/bins", moved, moved, most)
 

@@ -1,6 +1,7 @@
 """What training changes from step to step, and the optimiser that changes it."""
 
-import flax.struct
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -15,8 +16,7 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-7  # keras' defaults
 _INIT, _ROTATIONS = 0, 1  # what a key is folded with, by purpose
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(NamedTuple):
     """The weights and all that goes with them.
 
     The rotations never change. They are an argument of the step all the same, not a constant in

@@ -4,10 +4,8 @@ Everything is a weighted sum over events until the very end, so that the result 
 on how the events fall on devices, and a short last batch needs no case of its own.
 """
 
-import dataclasses
-from typing import cast
+from typing import NamedTuple, cast
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
@@ -20,8 +18,7 @@ from mlpf_jax.training import state as state_lib
 AXIS = "data"  # the name of the axis that the devices form
 
 
-@flax.struct.dataclass
-class StepSums:
+class StepSums(NamedTuple):
     """What a step says of its batch, summed over the events of weight 1."""
 
     losses: dict[str, Float[Array, ""]]  # per output, before coefficients
@@ -76,7 +73,7 @@ def train_step(
         gradients, state.opt_state, state.params
     )
     params = jax.tree.map(jnp.add, state.params, updates)
-    new_state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state)
+    new_state = state._replace(step=state.step + 1, params=params, opt_state=opt_state)
     return new_state, sums
 
 

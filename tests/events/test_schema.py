@@ -46,10 +46,12 @@ def test_any_type_of_number_is_read(dtype):
     assert schema.make_event(arrays).elements.sum() == 24
 
 
-def test_an_event_without_elements_is_one():
-    arrays = {name: np.zeros((0, widths[0])) for name, widths in schema.COLUMNS.items()}
+@pytest.mark.parametrize("num_rows", [0, 5])
+def test_an_event_without_elements_is_none(num_rows):
+    arrays = {name: np.zeros((num_rows, widths[0])) for name, widths in schema.COLUMNS.items()}
 
-    assert schema.make_event(arrays).elements.shape == (0, 12)
+    with pytest.raises(ValueError, match="it has no elements"):
+        schema.make_event(arrays)
 
 
 def spoil(name, row, column, value):

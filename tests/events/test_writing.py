@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpf_jax.events import atomic, store, writing
+from mlpf_jax import atomic
+from mlpf_jax.events import store, writing
 
 
 def tree(folder):
@@ -45,7 +46,8 @@ def test_a_writer_that_fails_between_two_files_leaves_nothing(
 
 KILLED_WRITER = """
 import json, os, pathlib, signal, sys
-from mlpf_jax.events import atomic, store, writing
+from mlpf_jax import atomic
+from mlpf_jax.events import store, writing
 
 folder, source, num_files = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
 write = atomic.write_synced

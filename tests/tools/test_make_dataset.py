@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from mlpf_jax.events import atomic, store
+from mlpf_jax import atomic
+from mlpf_jax.events import store
 
 ROOT = pathlib.Path(__file__).parents[2]
 NUM_EVENTS = 120  # two shards and a short one

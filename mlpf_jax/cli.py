@@ -1,0 +1,44 @@
+"""How every program of this project starts and ends: wrong usage is one line and exit status 2."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from absl import app, flags, logging
+
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+def run(main: Callable[[Sequence[str]], int | None], *, takes_files: bool = False) -> NoReturn:
+    """Parses the flags and runs `main`, whose return value is the exit status.
+
+    `--num-devices` is taken as `--num_devices`: HEPscore's configurations prefer dashes.
+    """
+    app.define_help_flags()
+    flags.FLAGS.set_gnu_getopt()  # flags may follow files
+    try:
+        argv = flags.FLAGS([_with_underscores(argument) for argument in sys.argv])
+    except (flags.Error, OSError) as error:
+        sys.exit(complain(str(error).splitlines()[0], USAGE))
+    if len(argv) > 1 and not takes_files:
+        stray = " ".join(argv[1:])
+        sys.exit(complain(f"stray argument: {stray}. Settings are written --name=value.", USAGE))
+    logging.set_verbosity(logging.WARNING)
+    try:
+        app.run(main, argv=argv)
+    except KeyboardInterrupt:
+        sys.exit(complain("interrupted: nothing half-written was left behind.", INTERRUPTED))
+    sys.exit(0)
+
+
+def complain(message: str, status: int) -> int:
+    """Writes one line to stderr and returns the exit status."""
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def _with_underscores(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value

@@ -1,0 +1,100 @@
+"""Brings batches to the devices while they compute: a thread loads ahead and transfers ahead."""
+
+import dataclasses
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+
+from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.measure import timing
+
+
+@dataclasses.dataclass(frozen=True)
+class FedBatch:
+    """A batch on the devices, and what of it is real."""
+
+    on_device: Any
+    num_events: int
+    num_elements: int
+
+
+class Feed:
+    """Iterates over batches on the devices, at most `depth` ahead. Use it as a context."""
+
+    def __init__(
+        self,
+        batches: Iterable[batch_lib.EventBatch],
+        put: Callable[[batch_lib.EventBatch], Any],
+        depth: int,
+    ):
+        self.times = timing.InputTimes()
+        self._batches = iter(batches)
+        self._put = put
+        self._ready: queue.Queue[FedBatch | BaseException | None] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="feed", daemon=True)
+
+    def __enter__(self) -> "Feed":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        while self._thread.is_alive():  # it may wait for a place in the queue
+            try:
+                self._ready.get(timeout=0.1)
+            except queue.Empty:
+                continue
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[FedBatch]:
+        while (batch := self._next()) is not None:
+            yield batch
+
+    def take(self, number: int) -> list[FedBatch]:
+        """Returns the next batches, fewer at the end."""
+        return list(itertools.islice(self, number))
+
+    def _next(self) -> FedBatch | None:
+        start = time.perf_counter()
+        batch = self._ready.get()
+        self.times.wait_s += time.perf_counter() - start
+        if isinstance(batch, BaseException):
+            raise batch
+        return batch
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set() and (batch := self._load()) is not None:
+                self._ready.put(self._transfer(batch))
+            self._ready.put(None)
+        except BaseException as error:  # noqa: BLE001  (raised again where it is waited for)
+            self._ready.put(error)
+
+    def _load(self) -> batch_lib.EventBatch | None:
+        start = time.perf_counter()
+        batch = next(self._batches, None)
+        self.times.load_s += time.perf_counter() - start
+        return batch
+
+    def _transfer(self, batch: batch_lib.EventBatch) -> FedBatch:
+        start = time.perf_counter()
+        on_device = jax.block_until_ready(self._put(batch))
+        self.times.transfer_s += time.perf_counter() - start
+        return FedBatch(
+            on_device,
+            num_events=int(np.count_nonzero(batch.weight)),
+            num_elements=int(np.count_nonzero(batch.elements[..., 0])),
+        )

@@ -1,0 +1,78 @@
+"""The clock is an argument, so timing is tested without waiting."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mlpf_jax.measure import timing
+
+
+class FakeClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self):
+        self.now_ns = 0
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += int(seconds * 1e9)
+
+
+class Pending:
+    """What an asynchronous step returns: at once, but ready only three seconds later."""
+
+    def __init__(self, clock):
+        self._clock = clock
+
+    def block_until_ready(self):
+        self._clock.sleep(3.0)
+        return self
+
+
+def test_a_sample_spans_all_its_steps():
+    clock = FakeClock()
+
+    def advance(state, seconds):
+        clock.sleep(seconds)
+        return state + 1, state
+
+    state, outputs, seconds = timing.time_steps(advance, 0, [0.5, 0.25, 1.0], clock)
+
+    assert (state, outputs, seconds) == (3, [0, 1, 2], 1.75)
+
+
+def test_a_sample_ends_when_the_device_is_done_and_waits_once():
+    clock = FakeClock()
+
+    _, _, seconds = timing.time_steps(
+        lambda state, batch: (Pending(clock), 0), None, [None] * 4, clock
+    )
+
+    assert seconds == 3.0
+
+
+def test_lowering_and_compiling_are_apart():
+    ticks = itertools.count(step=2_000_000_000)
+    step = jax.jit(lambda x: x + 1)
+
+    lowered, compiled, times = timing.compile_step(step, jnp.ones(3), clock=lambda: next(ticks))
+
+    assert times == timing.CompileTimes(lower_s=2.0, compile_s=2.0)
+    assert "stablehlo.add" in lowered.as_text()
+    assert float(compiled(jnp.ones(3))[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("step_s", "shortest", "expected"), [(0.03, 0.2, 7), (0.2, 0.2, 1), (5.0, 1.0, 1)]
+)
+def test_a_sample_is_at_least_as_long_as_asked(step_s, shortest, expected):
+    assert timing.steps_per_sample(step_s, shortest) == expected
+
+
+def test_rates_count_real_events_and_elements():
+    sample = timing.Sample(seconds=2.0, num_steps=3, num_events=10, num_elements=50_000)
+    assert (sample.events_per_s, sample.elements_per_s) == (5.0, 25_000.0)

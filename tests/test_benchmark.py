@@ -1,0 +1,118 @@
+"""The story of a run, on tiny events, in this process."""
+
+import dataclasses
+import io
+
+import jax
+import pytest
+
+from mlpf_jax import benchmark, inputs, progress
+from mlpf_jax.results import environment, hepscore, result, summary
+from tests import tiny
+
+
+def describe(process, num_events):
+    return result.DatasetResult(
+        provenance={"kind": "simulated", "process": process, "seed": 1},
+        num_events=num_events,
+        num_elements=num_events * 60,
+        num_cut_events=1,
+        num_cut_elements=9,
+        sha256="0" * 64,
+    )
+
+
+def fake_inputs(run):
+    def dataset(process, seed, number):
+        return inputs.Dataset(tiny.FakeEvents(seed), describe(process, number))
+
+    return inputs.Inputs(
+        train=None if run.mode == "infer" else dataset("ttbar", 1, run.data.num_train_events),
+        test=dataset("qcd", 2, run.data.num_test_events),
+    )
+
+
+def surroundings():
+    runtime = {"xla_flags": "", "allocator": "default", "num_cores": 2}
+    return environment.describe() | {"runtime": runtime}
+
+
+@pytest.fixture(scope="module")
+def finished():
+    run = dataclasses.replace(tiny.run_config(batch_size=1, num_epochs=2), num_devices=2)
+    return benchmark.run(
+        run,
+        tuple(jax.local_devices()[:2]),
+        fake_inputs(run),
+        surroundings(),
+        progress.Progress(quiet=True),
+    )
+
+
+def test_epochs_hold_their_events_and_the_validation(finished):
+    assert [epoch.num_steps for epoch in finished.epochs] == [4, 4]
+    assert [epoch.num_events for epoch in finished.epochs] == [8, 8]
+    assert all(0 < epoch.validation_s < epoch.seconds for epoch in finished.epochs)
+    assert finished.epochs[1].train.losses["total"] < finished.epochs[0].train.losses["total"]
+    assert finished.mean_epoch_time == finished.epochs[1].seconds
+    assert finished.mean_throughput == pytest.approx(8 / finished.epochs[1].seconds)
+
+
+def test_every_step_but_the_first_is_in_a_sample(finished):
+    assert sum(sample.num_steps for sample in finished.training.samples) == 7
+    assert finished.training.first_call_s > 0
+    assert len(finished.inference.samples) == 3
+    score = finished.training.score
+    assert score.min <= score.interval_low <= score.median <= score.interval_high <= score.max
+
+
+def test_the_report_is_valid_and_complete(finished, tmp_path):
+    document = hepscore.report(finished, "--num_devices=2")
+    path = hepscore.write(document, tmp_path)
+
+    assert path.name == "mlpf-jax_summary.json"
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    scores = document["report"]["wl-scores"]
+    assert scores == {
+        "training": finished.training.score.median,
+        "inference": finished.inference.score.median,
+    }
+    assert document["report"]["wl-stats"]["mean_throughput"] == finished.mean_throughput
+    assert document["run_info"]["is_emulated"]
+
+
+def test_the_summary_fits_on_one_screen(finished):
+    stream = io.StringIO()
+    summary.show(finished, "results/mlpf-jax_summary.json", stream)
+    lines = stream.getvalue().splitlines()
+
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 92
+    assert f"{finished.training.score.median:.4g} events/s" in stream.getvalue()
+    assert "emulated" in stream.getvalue()
+
+
+def test_too_few_devices_are_refused_in_one_line():
+    run = dataclasses.replace(tiny.run_config(), num_devices=99)
+    with pytest.raises(ValueError, match="--num_devices=99: there are only 8 cpu devices"):
+        benchmark.pick_devices(run)
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "expected"),
+    [("gpu", "8.0", True), ("gpu", "7.5", False), ("gpu", "gfx942", False), ("cpu", "", False)],
+)
+def test_tf32_takes_an_nvidia_gpu_of_2020_or_later(platform, capability, expected):
+    assert benchmark._has_tf32(platform, capability) is expected
+
+
+def test_a_loss_that_is_not_finite_ends_the_run():
+    run = tiny.run_config(learning_rate=1e30)
+    with pytest.raises(RuntimeError, match="is not finite"):
+        benchmark.run(
+            run,
+            tuple(jax.local_devices()[:1]),
+            fake_inputs(run),
+            surroundings(),
+            progress.Progress(quiet=True),
+        )

@@ -1,0 +1,63 @@
+"""Settings that cannot be are refused with the flag, the value and the rule."""
+
+import dataclasses
+
+import pytest
+
+from mlpf_jax import config
+from tests import tiny
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("model", {"bin_size": 0}, "--bin_size=0: must be at least 1"),
+        ("model", {"decoder_dim": 4}, "--decoder_dim=4: must be at least 8"),
+        ("data", {"num_train_events": 0}, "--num_train_events=0"),
+        ("data", {"num_elements": 60}, "--num_elements=60 is no multiple of --bin_size=16"),
+        ("data", {"num_elements": 16}, "makes 1 bins"),
+        ("data", {"data_seed": -1}, "--data_seed=-1: must not be negative"),
+        ("train", {"batch_size": 0}, "--batch_size=0"),
+        ("train", {"learning_rate": 0.0}, "--learning_rate=0.0: must be a positive number"),
+        ("train", {"learning_rate": float("nan")}, "--learning_rate=nan"),
+        ("train", {"events_at_once": 3}, "--events_at_once=3 does not divide the 2"),
+        ("train", {"num_steps": 1}, "gives no steady-state sample"),
+        (None, {"num_devices": 0}, "--num_devices=0"),
+        (None, {"seed": -1}, "--seed=-1: must be from 0"),
+    ],
+)
+def test_impossible_settings_are_refused(section, change, message):
+    run = tiny.run_config()
+
+    def change_it():
+        if section is None:
+            return dataclasses.replace(run, **change)
+        changed = dataclasses.replace(getattr(run, section), **change)
+        return dataclasses.replace(run, **{section: changed})
+
+    with pytest.raises(ValueError, match=message):
+        change_it()
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        ({"num_epochs": 3}, (4, 4, 4)),  # 8 events in batches of 2
+        ({"num_epochs": 3, "batch_size": 3}, (3, 3, 3)),  # the last one short
+        ({"num_epochs": 2, "steps_per_epoch": 5}, (5, 5)),
+        ({"num_steps": 10}, (4, 4, 2)),
+        ({"num_steps": 10, "steps_per_epoch": 3}, (3, 3, 3, 1)),
+    ],
+)
+def test_steps_are_planned_by_epoch(train, expected):
+    assert tiny.run_config(**train).steps_by_epoch == expected
+
+
+def test_the_defaults_are_the_published_hyper_parameters():
+    run = config.RunConfig()
+    assert (run.model.num_id_layers, run.model.num_energy_layers) == (3, 3)
+    assert (run.model.bin_size, run.data.num_elements) == (640, 6400)
+    assert (run.model.hidden_dim, run.model.embedding_dim) == (256, 128)
+    assert run.train.learning_rate == 1e-4
+    assert run.seed == 1234
+    assert hash(run) == hash(config.RunConfig())

@@ -1,0 +1,189 @@
+"""The program as a user runs it: in processes of its own."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mlpf_jax.results import hepscore
+
+ROOT = pathlib.Path(__file__).parents[1]
+SMOKE = "--flagfile=flags/smoke.cfg"
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory):
+    """Leaves the cache of the person who runs this alone; all tests share one."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+    kept = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
+    return kept | {"XDG_CACHE_HOME": cache, "JAX_PLATFORMS": "cpu"}
+
+
+def run_main(environ, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "mlpf_jax.main", *arguments],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def smoke(environ, folder, *arguments):
+    done = run_main(environ, SMOKE, f"--results_dir={folder}", *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / hepscore.FILE_NAME).read_text()), done
+
+
+@pytest.fixture(scope="module")
+def first_run(environ, tmp_path_factory):
+    return smoke(environ, tmp_path_factory.mktemp("first"))
+
+
+def test_a_run_writes_a_valid_report_and_shows_the_scores(first_run):
+    document, done = first_run
+
+    hepscore.validate(document)
+    scores = document["report"]["wl-scores"]
+    assert set(scores) == {"training", "inference"}
+    assert f"{scores['training']:.4g} events/s" in done.stdout
+    assert len(done.stdout.splitlines()) <= 40
+    assert "simulating ttbar: 50/50" in done.stderr
+    assert "epoch 3/3" in done.stderr
+    assert not [line for line in done.stderr.splitlines() if not line.startswith("[")]
+
+
+def test_a_run_accounts_for_every_step_and_event(first_run):
+    stats = first_run[0]["report"]["wl-stats"]
+    training = stats["phases"]["training"]
+
+    assert sum(training["sample_steps"]) + 1 == 3 * stats["steps_per_epoch"]
+    assert sum(training["sample_events"]) + 2 == 3 * 50
+    assert stats["events_per_epoch"] == 50
+    for key in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_real_accuracy"):
+        assert len(stats[key]) == 3
+    assert stats["data"]["train"]["num_cut_events"] == 50
+    assert stats["data"]["train"]["provenance"]["process"] == "ttbar"
+    assert stats["data"]["test"]["provenance"]["process"] == "qcd"
+    assert 0 <= training["padding_fraction"] < 1
+
+
+def test_the_same_command_gives_the_same_bits_in_another_process(first_run, environ, tmp_path):
+    again, done = smoke(environ, tmp_path, "--quiet")
+
+    for key in ("loss_sha256", "params_sha256", "graph_sha256", "train_loss", "val_accuracy"):
+        assert again["report"]["wl-stats"][key] == first_run[0]["report"]["wl-stats"][key]
+    for phase in ("training", "inference"):
+        ours, theirs = (
+            document["report"]["wl-stats"]["phases"][phase]["program_sha256"]
+            for document in (again, first_run[0])
+        )
+        assert ours == theirs
+    assert done.stderr == ""
+
+
+def test_other_seeds_change_what_they_should(first_run, environ, tmp_path):
+    before = first_run[0]["report"]["wl-stats"]
+    other, _ = smoke(environ, tmp_path / "seed", "--seed=7", "--num_steps=2", "--mode=train")
+    data, _ = smoke(environ, tmp_path / "data", "--data_seed=7", "--mode=infer")
+    stats = other["report"]["wl-stats"]
+
+    assert set(other["report"]["wl-scores"]) == {"training"}
+    assert len(stats["val_accuracy"]) == 1
+    assert stats["params_sha256"] != before["params_sha256"]
+    assert stats["data"]["train"]["sha256"] == before["data"]["train"]["sha256"]
+    stats = data["report"]["wl-stats"]
+    assert stats["data"]["test"]["sha256"] != before["data"]["test"]["sha256"]
+    assert set(data["report"]["wl-scores"]) == {"inference"}
+    assert stats["inference_weights"] == "initial"
+    assert stats["data"]["train"] is None
+
+
+@pytest.mark.slow
+def test_eight_virtual_devices_are_emulated_and_train_alike(environ, tmp_path):
+    """The same global batch on one device and on eight, pmap and shard_map, dashes in flags."""
+    common = ("--num_train_events=16", "--num_epochs=1")
+    settings = {
+        "one": ("--batch_size=8",),
+        "eight": ("--batch_size=1", "--num-devices=8"),
+        "mapped": ("--batch_size=1", "--num_devices=8", "--parallel=shard_map"),
+    }
+    losses, documents = {}, {}
+    for name, chosen in settings.items():
+        documents[name], done = smoke(environ, tmp_path / name, *common, *chosen)
+        losses[name] = documents[name]["report"]["wl-stats"]["train_loss"]
+        assert ("the result is marked as emulated" in done.stderr) == (name != "one")
+        assert documents[name]["run_info"]["is_emulated"] == (name != "one")
+
+    assert losses["eight"] == pytest.approx(losses["one"], rel=1e-4)
+    assert losses["mapped"] == losses["eight"]
+    digests = [documents[n]["report"]["wl-stats"]["params_sha256"] for n in ("eight", "mapped")]
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.slow
+def test_bf16_is_a_score_of_its_own_name(environ, tmp_path):
+    document, _ = smoke(environ, tmp_path, "--precision=bf16", "--num_steps=3")
+    assert set(document["report"]["wl-scores"]) == {"training-bf16", "inference-bf16"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "culprit"),
+    [
+        (["--no_such_flag=1"], "no_such_flag"),
+        (["--batch_size=many"], "batch_size"),
+        (["--flagfile=flags/missing.cfg"], "missing.cfg"),
+        (["batch_size=4"], "stray argument: batch_size=4"),
+        (["--precision=float16"], "precision"),
+        (["--precision=tf32"], "--precision=tf32: cpu has no TF32"),
+        (["--num_elements=6000"], "--num_elements=6000 is no multiple of --bin_size=640"),
+        (["--global_batch_size=3", "--num_devices=2"], "--global_batch_size=3"),
+        (["--bank=missing.npz"], "--bank=missing.npz: no such file"),
+        (["--results_dir=README.md/x"], "--results_dir=README.md/x"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_status_2(environ, arguments, culprit):
+    done = run_main(environ, *arguments)
+
+    assert done.returncode == 2
+    assert culprit in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_damaged_events_are_one_line_and_exit_status_1(environ, tmp_path):
+    (tmp_path / "ttbar").mkdir()
+    (tmp_path / "ttbar" / "manifest.json").write_text("{")
+    done = run_main(environ, SMOKE, f"--data_dir={tmp_path}", f"--results_dir={tmp_path}")
+
+    assert done.returncode == 1
+    assert "manifest.json" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / hepscore.FILE_NAME).exists()
+
+
+def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(environ, tmp_path):
+    arguments = [sys.executable, "-m", "mlpf_jax.main", SMOKE, "--num_epochs=100000"]
+    with subprocess.Popen(
+        [*arguments, f"--results_dir={tmp_path}"],
+        cwd=ROOT,
+        env=environ,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stderr:
+            if "epoch 1/" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+
+    assert process.returncode == 130
+    assert rest.splitlines()[-1].startswith("error: interrupted")
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []

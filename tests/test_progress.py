@@ -1,0 +1,49 @@
+"""Plain lines where there is no terminal, bars on one, nothing when quiet."""
+
+import io
+
+from mlpf_jax import progress
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def use(stream, *, quiet=False):
+    shown = progress.Progress(quiet=quiet, stream=stream)
+    shown.say("compiling")
+    with shown.stage("training", 3) as stage:
+        for done in range(1, 4):
+            stage.update(done, "1.5 events/s")
+    return stream.getvalue()
+
+
+def test_a_log_gets_plain_lines_and_the_end_of_each_stage():
+    lines = use(io.StringIO()).splitlines()
+    assert [line.partition("] ")[2] for line in lines] == [
+        "compiling",
+        "training: 3/3, 1.5 events/s",
+    ]
+
+
+def test_a_terminal_gets_a_bar():
+    text = use(Terminal())
+    assert "training" in text
+    assert "3/3" in text
+
+
+def test_quiet_says_nothing():
+    assert use(io.StringIO(), quiet=True) == ""
+    assert use(Terminal(), quiet=True) == ""
+
+
+def test_a_stage_learns_its_length_on_the_way():
+    stream = io.StringIO()
+    with progress.Progress(stream=stream).stage("simulating", 10) as stage:
+        for done in range(1, 51):
+            stage.update(done, total=50)
+    assert stream.getvalue().count("simulating") == 1
+    assert "50/50" in stream.getvalue()

@@ -76,7 +76,7 @@ def _make_events(arrays: Iterator[Mapping[str, Any]], max_bytes: int) -> list[st
         except ValueError as error:
             raise ValueError(f"event {number}: {error}") from None
         events.append(event)
-        num_bytes += sum(getattr(event, name).nbytes for name in store.NUM_FEATURES)
+        num_bytes += 4 * len(columns["X"]) * sum(store.NUM_FEATURES.values())
         if num_bytes > max_bytes:  # a few bytes can say the same array many times
             raise ValueError(f"event {number}: up to here are more than {max_bytes} bytes.")
     return events

@@ -36,6 +36,8 @@ def make_event(arrays: Mapping[str, Any]) -> store.Event:
     for name in ("ygen", "ycand"):
         _check_first_column(name, "class", columns[name], _CLASSES)
     real = columns["X"][:, 0] != _PADDING
+    if not real.any():
+        raise ValueError("it has no elements.")
     return store.Event(
         elements=columns["X"][real],
         targets=columns["ygen"][real, :7],

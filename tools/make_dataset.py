@@ -46,7 +46,7 @@ def _make() -> store.EventStore:
     teller = progress.Progress(quiet=_QUIET.value)
     try:
         with teller.stage(f"simulating {_PROCESS.value}", _EVENTS.value) as stage:
-            events = _simulate(stage)
+            events = _simulate(stage, teller)
     except KeyboardInterrupt:
         teller.say("whole shards are kept: the same command goes on from there")
         raise
@@ -56,14 +56,17 @@ def _make() -> store.EventStore:
     return events
 
 
-def _simulate(stage: progress.Stage) -> store.EventStore:
-    started, at_first = time.monotonic(), None
+def _simulate(stage: progress.Stage, teller: progress.Progress) -> store.EventStore:
+    started, kept = time.monotonic(), None
 
     def on_progress(done: int, wanted: int) -> None:
-        nonlocal at_first
-        at_first = done - 1 if at_first is None else at_first
-        rate = (done - at_first) / (time.monotonic() - started)
-        stage.update(done, f"{rate:.1f} events/s", total=wanted)
+        nonlocal kept
+        if kept is None:
+            kept = done - 1
+            if kept:
+                teller.say(f"{kept} of {wanted} events are there already")
+        rate = (done - kept) / (time.monotonic() - started)
+        stage.update(done - kept, f"{rate:.1f} events/s", total=wanted - kept)
 
     return source.simulate_store(
         Path(_OUT.value),

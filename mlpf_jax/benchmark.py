@@ -4,7 +4,9 @@ import dataclasses
 import datetime
 import functools
 import hashlib
+import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -81,11 +83,15 @@ def run(
     inputs: inputs_lib.Inputs,
     environment: Mapping[str, Any],
     progress: progress_lib.Progress,
+    checkpoint: Path | None = None,
 ) -> result.RunResult:
     """Trains, validates after every epoch, infers, and returns all that was measured.
 
+    Training writes its last weights to `checkpoint`; inference alone takes its weights from there.
+
     Raises:
         RuntimeError: if a loss is not finite.
+        ValueError: if the checkpoint cannot be written there, or be used.
     """
     started_at = _now()
     spread = parallel.Devices(devices, config.parallel)
@@ -95,8 +101,10 @@ def run(
 
     progress.say("drawing the weights")
     start = timing.clock_ns()
-    current = spread.replicate(state.create(config, jax.random.fold_in(key, _INIT)))
-    jax.block_until_ready(current)
+    created = state.create(config, jax.random.fold_in(key, _INIT))
+    if config.mode == "infer" and checkpoint is not None:
+        created = _checkpoints().load(checkpoint, created)
+    current = jax.block_until_ready(spread.replicate(created))
     init_s = (timing.clock_ns() - start) / 1e9
     graph = cost.graph_cost(config)
     test_batches = phases.load_all(setup, inputs.test.events, config.data.num_test_events)
@@ -125,6 +133,8 @@ def run(
         )
         current = outcome.state
         training = train_program.phase(outcome.first_call_s, outcome.samples, graph.train_flops)
+        if checkpoint is not None:
+            _checkpoints().save(checkpoint, current)
 
     inference = quality = None
     if config.mode != "train":
@@ -149,6 +159,7 @@ def run(
         training=training,
         inference=inference,
         inference_quality=quality,
+        inference_weights="trained" if outcome else "checkpoint" if checkpoint else "initial",
         epochs=outcome.epochs if outcome else (),
         input_times=outcome.input_times if outcome else None,
         train_seconds=outcome.seconds if outcome else 0.0,
@@ -158,6 +169,13 @@ def run(
         loss_sha256=log.hexdigest(),
         params_sha256=params_sha256(current),
     )
+
+
+def _checkpoints() -> types.ModuleType:
+    """Imports Orbax only where it is used: it takes a second."""
+    from mlpf_jax.training import checkpoint
+
+    return checkpoint
 
 
 def _compile(name, function, arguments, progress) -> _Program:

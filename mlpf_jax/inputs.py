@@ -15,7 +15,14 @@ from mlpf_jax.simulation import bank as bank_lib
 # Content of the first events that the presets ask for, simulated with seed 1 from the bank in the
 # package: the same bytes on every machine, or something is wrong with that machine.
 _STANDARD_SEED = 1
-STANDARD_SHA256: dict[tuple[str, int], str] = {}
+STANDARD_SHA256: dict[tuple[str, int], str] = {
+    ("ttbar", 80): "8f1e6558d4764f74d9435e395c8c2cd13afc95bd61e76a6977b05f12bfbff620",
+    ("ttbar", 1100): "0fdd155cef47903454de26b86bb1895afc95198582ee671bd88179b25f2641d3",
+    ("ttbar", 2000): "aafbb5c1a11dd6476fbff23a05e57a9c18ed886d19281680d4365b1280005c2a",
+    ("qcd", 8): "4db8cf42bcb60b4994c74bbf4064a1cff07c33c10e2867ad0b1c88fb0ae005b0",
+    ("qcd", 100): "85753a88599f91d628d22366a3a3747d68a3b52d03def882502048c53dea3733",
+    ("qcd", 200): "cad755c1c68f3b675dfa542a4dbb42d5712d71b9509782f85c3a2e41bd9d1351",
+}
 
 
 @dataclasses.dataclass(frozen=True)

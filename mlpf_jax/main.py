@@ -118,7 +118,7 @@ _NUM_EPOCHS = _define_integer_by_platform("num_epochs", "Epochs to train.")
 _STEPS_PER_EPOCH = _define_integer_by_platform(
     "steps_per_epoch", "Steps of an epoch, the next one goes on where it ended; 0: a whole pass."
 )
-_NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Steps to train, instead of --num_epochs.")
+_NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Steps to train, whatever --num_epochs says.")
 _NUM_INFER_SAMPLES = _define_integer_by_platform("num_infer_samples", "Samples of inference.")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", _TRAIN.learning_rate, "Of Adam, at first.")
 _EVENTS_AT_ONCE = _define_integer_by_platform(
@@ -145,6 +145,11 @@ _DECODER_DIM = flags.DEFINE_integer(
     "decoder_dim", _MODEL.decoder_dim, "Width of the first layer of the decoding heads."
 )
 
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "Folder of weights: training writes its last ones there, --mode=infer alone reads them.",
+)
 _RESULTS_DIR = flags.DEFINE_string("results_dir", "results", "Folder of the report.")
 _QUIET = flags.DEFINE_bool("quiet", False, "Print no progress, only the summary.")
 
@@ -203,11 +208,8 @@ def _choose(defaults: dict[str, Any]) -> dict[str, Any]:
         _GLOBAL_BATCH_SIZE,
     )
     given = {holder.name: holder.value for holder in holders if holder.value is not None}
-    if _NUM_STEPS.value is not None:
-        if "num_epochs" in given:
-            raise ValueError("--num_steps and --num_epochs exclude each other: give one of them.")
-        if _NUM_STEPS.value < 1:
-            raise ValueError(f"--num_steps={_NUM_STEPS.value}: must be at least 1.")
+    if _NUM_STEPS.value is not None and _NUM_STEPS.value < 1:
+        raise ValueError(f"--num_steps={_NUM_STEPS.value}: must be at least 1.")
     if "batch_size" in given and "global_batch_size" in given:
         raise ValueError("--batch_size and --global_batch_size exclude each other: give one.")
     chosen = defaults | given
@@ -279,6 +281,13 @@ def _check_folders() -> None:
         raise ValueError(f"--results_dir={results_dir}: {error.strerror}.") from None
     if not os.access(results_dir, os.W_OK):
         raise ValueError(f"--results_dir={results_dir}: cannot be written to.")
+    checkpoint = Path(_CHECKPOINT.value) if _CHECKPOINT.value else None
+    if checkpoint and checkpoint.exists() != (_MODE.value == "infer"):
+        raise ValueError(
+            f"--checkpoint={checkpoint}: there is none to infer with."
+            if _MODE.value == "infer"
+            else f"--checkpoint={checkpoint}: exists already and is not overwritten."
+        )
     if _BANK.value is not None and not Path(_BANK.value).is_file():
         raise ValueError(f"--bank={_BANK.value}: no such file.")
 
@@ -300,7 +309,8 @@ def _run(
         verify=_VERIFY_DATA.value,
     )
     surroundings = environment.describe() | {"runtime": dataclasses.asdict(settings)}
-    result = benchmark.run(config, devices, opened, surroundings, progress)
+    checkpoint = Path(_CHECKPOINT.value) if _CHECKPOINT.value else None
+    result = benchmark.run(config, devices, opened, surroundings, progress, checkpoint)
     path = hepscore.write(hepscore.report(result, " ".join(sys.argv[1:])), Path(_RESULTS_DIR.value))
     summary.show(result, str(path), cast(TextIOBase, sys.stdout))
     return 0

@@ -127,6 +127,21 @@ def test_eight_virtual_devices_are_emulated_and_train_alike(environ, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_checkpoint_gives_inference_the_trained_weights(environ, tmp_path):
+    folder = tmp_path / "weights"
+    trained, _ = smoke(environ, tmp_path / "a", f"--checkpoint={folder}", "--num_steps=3")
+    again = run_main(environ, SMOKE, f"--checkpoint={folder}", f"--results_dir={tmp_path / 'b'}")
+    inferred, _ = smoke(environ, tmp_path / "c", f"--checkpoint={folder}", "--mode=infer")
+
+    assert again.returncode == 2
+    assert "exists already and is not overwritten" in again.stderr
+    ours, theirs = (document["report"]["wl-stats"] for document in (inferred, trained))
+    assert ours["inference_weights"] == "checkpoint"
+    assert ours["params_sha256"] == theirs["params_sha256"]
+    assert ours["inference_loss"] == theirs["inference_loss"]
+
+
+@pytest.mark.slow
 def test_bf16_is_a_score_of_its_own_name(environ, tmp_path):
     document, _ = smoke(environ, tmp_path, "--precision=bf16", "--num_steps=3")
     assert set(document["report"]["wl-scores"]) == {"training-bf16", "inference-bf16"}
@@ -144,7 +159,8 @@ def test_bf16_is_a_score_of_its_own_name(environ, tmp_path):
         (["--num_elements=6000"], "--num_elements=6000 is no multiple of --bin_size=640"),
         (["--global_batch_size=3", "--num_devices=2"], "--global_batch_size=3"),
         (["--bank=missing.npz"], "--bank=missing.npz: no such file"),
-        (["--results_dir=README.md/x"], "--results_dir=README.md/x"),
+        (["--mode=infer", "--checkpoint=missing"], "--checkpoint=missing: there is none"),
+        (["--results_dir=pyproject.toml/x"], "--results_dir=pyproject.toml/x"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_status_2(environ, arguments, culprit):
@@ -168,9 +184,14 @@ def test_damaged_events_are_one_line_and_exit_status_1(environ, tmp_path):
 
 
 def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(environ, tmp_path):
-    arguments = [sys.executable, "-m", "mlpf_jax.main", SMOKE, "--num_epochs=100000"]
+    # A shell ignores Ctrl-C for what it starts in the background, and children inherit that.
+    heed = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    arguments = ["-m", "mlpf_jax.main", SMOKE, "--num_epochs=100000", f"--results_dir={tmp_path}"]
     with subprocess.Popen(
-        [*arguments, f"--results_dir={tmp_path}"],
+        [sys.executable, "-c", heed, *arguments],
         cwd=ROOT,
         env=environ,
         stderr=subprocess.PIPE,

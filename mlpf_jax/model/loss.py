@@ -4,7 +4,10 @@ Source: the loss block of parameters/delphes-benchmark.yaml in the reference, wi
 SUM_OVER_BATCH_SIZE: every element counts in the denominator, padding included.
 """
 
-from typing import NamedTuple
+import functools
+import operator
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,9 +80,7 @@ def huber(error: Float[Array, "*shape"], delta: float) -> Float[Array, "*shape"]
     return inner * (size - 0.5 * inner)
 
 
-def total(losses: dict[str, Float[Array, "*shape"]]) -> Float[Array, "*shape"]:
-    """Returns the weighted sum of the outputs' losses."""
-    return sum(
-        (coefficient * losses[name] for name, coefficient in COEFFICIENTS.items()),
-        start=jnp.zeros_like(losses["cls"]),
-    )
+def total(losses: Mapping[str, Any]) -> Any:
+    """Returns the weighted sum of the outputs' losses: arrays of any shape, on host or device."""
+    parts = (coefficient * losses[name] for name, coefficient in COEFFICIENTS.items())
+    return functools.reduce(operator.add, parts)

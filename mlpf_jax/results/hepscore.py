@@ -112,7 +112,7 @@ def _epochs(result: result_lib.RunResult) -> dict[str, Any]:
         fields |= _quality_lists("val", [epoch.validation for epoch in epochs])
     if result.inference_quality is not None:
         fields |= _quality_lists("inference", [result.inference_quality])
-        fields["inference_weights"] = "trained" if epochs else "initial"
+        fields["inference_weights"] = result.inference_weights
     return fields
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from mlpf_jax import config as config_lib
 from mlpf_jax.measure import memory, stats, timing
@@ -110,6 +110,7 @@ class RunResult:
     training: PhaseResult | None
     inference: PhaseResult | None
     inference_quality: Quality | None
+    inference_weights: Literal["trained", "checkpoint", "initial"]
     epochs: tuple[EpochResult, ...]
     input_times: timing.InputTimes | None
     train_seconds: float

@@ -10,6 +10,11 @@ import rich.table
 from mlpf_jax.results import hepscore, result
 
 _WIDTH = 92
+_WEIGHTS = {
+    "trained": "",
+    "checkpoint": " (weights of the checkpoint)",
+    "initial": " (initial weights: nothing was trained)",
+}
 
 
 def show(run: result.RunResult, path: str, stream: TextIOBase) -> None:
@@ -98,7 +103,7 @@ def _compile(phase: result.PhaseResult) -> str:
 def _accuracy(run: result.RunResult) -> str:
     if run.inference_quality is not None:
         quality = run.inference_quality
-        weights = "" if run.epochs else " (initial weights: nothing was trained)"
+        weights = _WEIGHTS[run.inference_weights]
     else:
         quality, weights = run.epochs[-1].validation, ""
     return f"{quality.accuracy:.4f}, on real elements {quality.real_accuracy:.4f}{weights}"

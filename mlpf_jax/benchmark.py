@@ -33,15 +33,12 @@ def pick_devices(config: config_lib.RunConfig) -> tuple[jax.Device, ...]:
     found = jax.local_devices()
     kind = found[0].device_kind
     if len(found) < config.num_devices:
-        count = (
-            f"is only 1 {found[0].platform} device"
-            if len(found) == 1
-            else (f"are only {len(found)} {found[0].platform} devices")
+        raise ValueError(
+            f"--num_devices={config.num_devices}: only {len(found)} of platform "
+            f"{found[0].platform} ({kind}) can be used here."
         )
-        raise ValueError(f"--num_devices={config.num_devices}: there {count} ({kind}).")
-    if config.model.precision == "tf32" and not _has_tf32(
-        found[0].platform, str(getattr(found[0], "compute_capability", ""))
-    ):
+    capability = str(getattr(found[0], "compute_capability", ""))
+    if config.model.precision == "tf32" and not _has_tf32(found[0].platform, capability):
         raise ValueError(
             f"--precision=tf32: {kind} has no TF32; it takes an NVIDIA GPU of compute capability "
             "8.0 or later. Choose float32 or bf16."
@@ -139,16 +136,15 @@ def run(
     inference = quality = None
     if config.mode != "train":
         samples = phases.infer(setup, current, infer_program.call, test_batches)
-        quality = validate(current)
-        log.append(dict(quality.losses))
+        # Trained weights have just been validated on the same events.
+        quality = outcome.epochs[-1].validation if outcome else validate(current)
         inference = infer_program.phase(first_infer_s, samples, graph.infer_flops)
 
+    if outcome is None and quality is not None:
+        log.append(dict(quality.losses))
     return result.RunResult(
         config=config,
-        devices=tuple(
-            result.Device(device_id=str(d.id), name=d.device_kind, platform=d.platform)
-            for d in devices
-        ),
+        devices=tuple(_describe(device) for device in devices),
         is_emulated=devices[0].platform == "cpu" and len(devices) > 1,
         environment=environment,
         started_at=started_at,
@@ -168,6 +164,12 @@ def run(
         graph_sha256=graph.graph_sha256,
         loss_sha256=log.hexdigest(),
         params_sha256=params_sha256(current),
+    )
+
+
+def _describe(device: jax.Device) -> result.Device:
+    return result.Device(
+        device_id=str(device.id), name=device.device_kind, platform=device.platform
     )
 
 

@@ -94,7 +94,7 @@ def test_the_summary_fits_on_one_screen(finished):
 
 def test_too_few_devices_are_refused_in_one_line():
     run = dataclasses.replace(tiny.run_config(), num_devices=99)
-    with pytest.raises(ValueError, match="--num_devices=99: there are only 8 cpu devices"):
+    with pytest.raises(ValueError, match="--num_devices=99: only 8 of platform cpu"):
         benchmark.pick_devices(run)
 
 

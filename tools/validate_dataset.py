@@ -40,10 +40,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _validate(folder: Path) -> int:
     teller = progress.Progress(quiet=_QUIET.value)
-    page_maker = _page_maker(teller)
     firsts, seconds = measurement.find_sets(folder), []
     if _AGAINST.value:
         firsts, seconds = measurement.pair(firsts, measurement.find_sets(Path(_AGAINST.value)))
+    page_maker = _page_maker(teller)
     if not jets.is_available():
         teller.say("jets are left out: pip install 'mlpf_jax[validate]'")
     measured = [_measure(events, teller) for events in firsts]

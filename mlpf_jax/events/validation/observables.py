@@ -237,7 +237,7 @@ class Observables:
         self._add_pairs(targets, candidates)
         return targets, candidates
 
-    def add_number(self, name: str, value: float) -> None:
+    def add_number(self, name: str, value: float | int) -> None:
         """Adds one number of the present event."""
         self.per_event.setdefault(name, []).append(float(value))
 

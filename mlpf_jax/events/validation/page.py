@@ -49,6 +49,7 @@ def draw(
         for panel, draw_panel in zip(grid.flat, _panels(), strict=True):
             draw_panel(panel, sets)
         page.draw_without_rendering()
+        page.set_layout_engine("none")  # it is laid out: no need to do so again
     return page
 
 

@@ -89,7 +89,7 @@ def of_process(process: str) -> Published:
             for variable, pair in variables.items()
         },
         confusion=np.array(numbers["confusion"]) if "confusion" in numbers else None,
-        one_event=numbers.get("one_event", {}),
+        one_event={name: float(n) for name, n in numbers.get("one_event", {}).items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""The tables of a validation as text, for a terminal of 120 columns."""
+"""The tables of a validation as text, for a terminal of 130 columns."""
 
 from collections.abc import Sequence
 

@@ -1,0 +1,109 @@
+"""The tool prints its table and writes its page; wrong usage and damage are one line."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from mlpf_jax.events import writing
+from mlpf_jax.simulation import bank, event
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def validate(*words, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "tools.validate_dataset", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    folder, truth = tmp_path_factory.mktemp("sets"), bank.load_bank()
+    for process in ("ttbar", "qcd"):
+        events = [event.simulate(truth, process, 2, i) for i in range(3)]
+        writing.write_store(
+            folder / process, events, {"kind": "simulated", "process": process, "seed": 2}
+        )
+    return folder
+
+
+def test_both_sets_of_a_folder_are_shown(sets):
+    run = validate(sets, "--page=")
+    assert run.returncode == 0, run.stderr
+    for part in ("ttbar: 3 simulated events", "qcd: 3 simulated events", "inside", "arXiv"):
+        assert part in run.stdout
+
+
+def test_a_page_is_written(sets, tmp_path):
+    pytest.importorskip("matplotlib")
+    page = tmp_path / "page.pdf"
+    run = validate(sets / "qcd", f"--page={page}")
+    assert run.returncode == 0, run.stderr
+    assert f"plots: {page}" in run.stdout
+    assert page.read_bytes().startswith(b"%PDF")
+
+
+def test_a_second_set_is_compared(sets):
+    run = validate(sets / "qcd", f"--against={sets}", "--page=", "--quiet")
+    assert run.returncode == 0, run.stderr
+    assert "0 of " in run.stdout
+    assert "quantities differ" in run.stdout
+    assert run.stderr == ""
+
+
+def test_without_the_extras_the_rest_is_shown_and_the_cure_named(sets, tmp_path):
+    """Modules of these names that are found nowhere: as if they were not installed."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "hidden = ('fastjet', 'matplotlib')\n"
+        "util.find_spec = lambda name, *rest: None if name in hidden else find(name, *rest)\n"
+    )
+    run = validate(sets / "qcd", PYTHONPATH=str(tmp_path))
+    assert run.returncode == 0, run.stderr
+    assert "pip install 'mlpf_jax[validate]'" in run.stderr
+    assert "pip install 'mlpf_jax[plots]'" in run.stderr
+    assert "jet" not in run.stdout.partition("jets and missing energy")[2].partition("implaus")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "name one folder"),
+        (["nowhere"], "nowhere is no set of events and holds none"),
+        (["nowhere", "elsewhere"], "name one folder"),
+        (["nowhere", "--higgs"], "higgs"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(words, reason):
+    run = validate(*words)
+    assert run.returncode == 2
+    assert reason in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1
+
+
+def test_a_page_of_another_kind_is_refused_before_any_work(sets):
+    pytest.importorskip("matplotlib")
+    run = validate(sets, "--page=x.html")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.strip() == "error: x.html: a page is a .pdf or a .png."
+
+
+def test_damaged_events_are_one_line_and_status_1(sets, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(sets / "qcd", damaged)
+    (victim,) = damaged.glob("*/targets.npy")
+    victim.write_bytes(victim.read_bytes()[:-4])
+    run = validate(damaged, "--page=")
+    assert run.returncode == 1
+    assert "targets.npy" in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1

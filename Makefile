@@ -6,6 +6,8 @@ DATA ?= data
 
 PY := $(VENV)/bin/python
 SMOKE := build/smoke
+# Compiling tiny programs keeps one core busy; more than four workers take much memory.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
 export VENV PYTHON BACKEND
 
 .PHONY: help venv venv-test bench test lint smoke test-slow dataset lock clean
@@ -29,7 +31,7 @@ bench: venv
 	$(PY) -m mlpf_jax.main --num_devices=8
 
 test: lint
-	$(PY) -m pytest -q -m 'not slow'
+	$(PY) -m pytest -q -m 'not slow' $(WORKERS)
 	@$(MAKE) --no-print-directory smoke
 
 lint: venv-test
@@ -46,7 +48,7 @@ smoke: venv-test
 	$(SMOKE)/mlpf-jax_summary.json mlpf_jax/results/schema.json
 
 test-slow: venv-test
-	$(PY) -m pytest -q -m slow
+	$(PY) -m pytest -q -m slow $(WORKERS)
 
 dataset: venv
 	$(PY) -m tools.make_dataset --process=ttbar --events=2000 --seed=1 --out=$(DATA)/ttbar

@@ -8,6 +8,7 @@ import pytest
 
 from mlpf_jax import benchmark, inputs, progress
 from mlpf_jax.results import environment, hepscore, result, summary
+from mlpf_jax.training import state
 from tests import tiny
 
 
@@ -35,6 +36,14 @@ def fake_inputs(run):
 def surroundings():
     runtime = {"xla_flags": "", "allocator": "default", "num_cores": 2}
     return environment.describe() | {"runtime": runtime}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_weights():
+    """The network's own initialisers take ten seconds to compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "create", lambda run, key: tiny.random_state(run))
+        yield
 
 
 @pytest.fixture(scope="module")

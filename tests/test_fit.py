@@ -1,12 +1,9 @@
 """The search for the largest batch, and what one attempt compiles."""
 
-import dataclasses
-
 import jax
 import pytest
 
 from mlpf_jax import fit
-from mlpf_jax.measure import memory
 from tests import tiny
 
 
@@ -24,19 +21,13 @@ def test_the_search_ends_at_the_largest_that_fits(monkeypatch, largest):
     assert len(tried) == len(set(tried)) <= 25
 
 
-def test_an_attempt_says_what_the_compiler_plans_and_more_events_need_more():
+def test_more_events_need_more_and_a_limit_is_kept():
     devices = (jax.local_devices()[0],)
-    needed = {}
+    run = tiny.run_config(batch_size=1)
 
-    def note(attempt):
-        needed[attempt.batch_size] = attempt.needed.total_bytes
+    one, three = (fit._attempt(run, devices, number, 10**12) for number in (1, 3))
+    limited = fit._attempt(run, devices, 3, one.needed.total_bytes)
 
-    run = dataclasses.replace(
-        tiny.run_config(), train=dataclasses.replace(tiny.run_config().train, batch_size=1)
-    )
-    limit = 1_500_000
-    found = fit.largest_batch(run, devices, limit, note)
-
-    assert found >= 1
-    assert needed[found] <= limit < needed[found + 1]
-    assert memory.limit_bytes(devices[0], 1) is None or limit < memory.limit_bytes(devices[0], 1)
+    assert one.needed.total_bytes < three.needed.total_bytes
+    assert one.needed.temporary_bytes > 0
+    assert (one.fits, three.fits, limited.fits) == (True, True, False)

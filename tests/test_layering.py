@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": set(),
     "events": {"atomic", "config", "simulation"},
     "model": {"config", "events"},
-    "training": {"config", "events", "model"},
+    "training": {"atomic", "config", "events", "model"},
     "results": {"atomic", "config", "measure"},
     **dict.fromkeys(STORY, BELOW | LEAVES | STORY),
     "verify": {"cli", "model", "training"},

@@ -87,6 +87,7 @@ def test_the_same_command_gives_the_same_bits_in_another_process(first_run, envi
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_other_seeds_change_what_they_should(first_run, environ, tmp_path):
     before = first_run[0]["report"]["wl-stats"]
     other, _ = smoke(environ, tmp_path / "seed", "--seed=7", "--num_steps=2", "--mode=train")

@@ -21,6 +21,7 @@ MODEL = config.ModelConfig(
     decoder_dim=16,
 )
 NUM_ELEMENTS = 64
+_create = state.create  # tests may put random_state in its place
 
 
 def run_config(**train) -> config.RunConfig:
@@ -72,7 +73,7 @@ def random_state(run: config.RunConfig, seed: int = 0) -> state.TrainState:
     initialisers take ten seconds to compile.
     """
     rng = np.random.default_rng(seed)
-    abstract = jax.eval_shape(functools.partial(state.create, run), jax.random.key(0))
+    abstract = jax.eval_shape(functools.partial(_create, run), jax.random.key(0))
 
     def fill(leaf):
         return jnp.asarray(0.2 * rng.normal(size=leaf.shape), leaf.dtype)

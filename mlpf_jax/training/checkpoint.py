@@ -1,5 +1,11 @@
-"""The weights on disk, by Orbax: written whole or not at all, read only if they fit."""
+"""The weights on disk, by Orbax: written whole or not at all, read only if they are undamaged.
 
+DIR/weights/         what Orbax writes
+DIR/manifest.json    the SHA-256 of each of its files
+"""
+
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from orbax import checkpoint as ocp
 
+from mlpf_jax import atomic
 from mlpf_jax.training import state
 
-_METADATA = "_CHECKPOINT_METADATA"  # Orbax writes it last
+_WEIGHTS, _MANIFEST = "weights", "manifest.json"
 
 
 def save(folder: Path, current: state.TrainState) -> None:
@@ -22,9 +29,13 @@ def save(folder: Path, current: state.TrainState) -> None:
     if folder.exists():
         raise ValueError(f"--checkpoint={folder}: exists already and is not overwritten.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.resolve(), jax.tree.map(np.asarray, _weights(current)))
-        checkpointer.wait_until_finished()
+    with atomic.new_folder(folder) as temporary:
+        with ocp.StandardCheckpointer() as checkpointer:
+            weights = jax.tree.map(np.asarray, _weights(current))
+            checkpointer.save((temporary / _WEIGHTS).resolve(), weights)
+            checkpointer.wait_until_finished()
+        content = json.dumps(_hashes(temporary / _WEIGHTS), indent=2).encode()
+        atomic.write_synced(temporary / _MANIFEST, [content])
 
 
 def load(folder: Path, like: state.TrainState) -> state.TrainState:
@@ -33,26 +44,38 @@ def load(folder: Path, like: state.TrainState) -> state.TrainState:
     Raises:
         ValueError: if it is no whole checkpoint, or one of another network.
     """
-    if not (folder / _METADATA).is_file():
-        raise ValueError(f"--checkpoint={folder}: no whole checkpoint is there.")
+    weights = (folder / _WEIGHTS).resolve()
+    try:
+        expected = json.loads((folder / _MANIFEST).read_text())
+    except (OSError, ValueError):
+        raise ValueError(f"--checkpoint={folder}: no checkpoint is there.") from None
+    if _hashes(weights) != expected:
+        # Orbax would tell as much, in several threads and a hundred lines.
+        raise ValueError(f"--checkpoint={folder}: damaged, its SHA-256 is not the manifest's.")
     with ocp.StandardCheckpointer() as checkpointer:
-        try:
-            found = checkpointer.metadata(folder.resolve()).item_metadata
-            _refuse_other_network(folder, found, _weights(like))
-            wanted = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), _weights(like)
-            )
-            weights = checkpointer.restore(folder.resolve(), wanted)
-        except (OSError, KeyError, TypeError, AttributeError) as error:
-            reason = str(error).splitlines()[0][:160]
-            raise ValueError(f"--checkpoint={folder}: damaged ({reason}).") from None
+        found = checkpointer.metadata(weights).item_metadata
+        _refuse_other_network(folder, found, _weights(like))
+        wanted = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), _weights(like)
+        )
+        restored = checkpointer.restore(weights, wanted)
     return like._replace(
-        step=jnp.asarray(weights["step"]), params=weights["params"], rotations=weights["rotations"]
+        step=jnp.asarray(restored["step"]),
+        params=restored["params"],
+        rotations=restored["rotations"],
     )
 
 
 def _weights(current: state.TrainState) -> dict[str, Any]:
     return {"step": current.step, "params": current.params, "rotations": current.rotations}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _refuse_other_network(folder: Path, found: Any, weights: dict[str, Any]) -> None:

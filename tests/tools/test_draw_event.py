@@ -1,0 +1,44 @@
+"""The tool writes a picture; what cannot be drawn is one line."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from mlpf_jax.events import writing
+from mlpf_jax.simulation import bank, event
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def draw(*words):
+    command = [sys.executable, "-m", "tools.draw_event", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def one_event(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("set") / "qcd"
+    simulated = event.simulate(bank.load_bank(), "qcd", 1, 0)
+    writing.write_store(folder, [simulated], {"kind": "simulated", "process": "qcd", "seed": 1})
+    return folder
+
+
+def test_an_event_is_drawn(one_event, tmp_path):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "event.png"
+    run = draw(one_event, f"--out={out}")
+    assert run.returncode == 0, run.stderr
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [(["--event=1"], "no event 1"), (["--out=x.jpg"], "the picture is a .png"), (["b"], "one set")],
+)
+def test_what_cannot_be_drawn_is_one_line_and_status_2(one_event, flags, reason):
+    run = draw(one_event, *flags)
+    assert run.returncode == 2
+    assert reason in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1

@@ -139,7 +139,7 @@ def verify(case: golden.GoldenCase, *, float64: bool = False) -> Verdict:
     computed = compute(case, np.dtype(np.float64 if float64 else np.float32))
     judge = _Judge(expected, computed, case, FLOAT64 if float64 else FLOAT32)
     judge.run()
-    handled = judge.handled | {"X", "ygen"}
+    handled = judge.handled | {"X", "ygen", "meta_json"}
     unknown = sorted(k for k in expected if k not in handled and not k.startswith("weights/"))
     return Verdict(judge.checks, judge.skipped, unknown)
 
@@ -308,8 +308,18 @@ class _Judge:
         measure: Callable[[np.ndarray, np.ndarray], float],
     ) -> None:
         expected = self._take(key)
-        if expected is None:
-            return
+        if expected is not None:
+            self._judge(group, key, ours, expected, tolerance, measure)
+
+    def _judge(
+        self,
+        group: str,
+        key: str,
+        ours: Any,
+        expected: np.ndarray,
+        tolerance: float,
+        measure: Callable[[np.ndarray, np.ndarray], float],
+    ) -> None:
         ours = np.asarray(ours, np.float64)
         if ours.shape != expected.shape:
             self._add(
@@ -372,10 +382,14 @@ class _Judge:
         }
         for name, ours in row_sums.items():
             key = f"inter/{layer}/{name}"
-            expected = self._expected.get(key)
-            if expected is not None and ours.size == expected.size:
-                ours = ours.reshape(expected.shape)
-            self._compare("encodings", key, ours, self._tolerances.most, _rel_of_most)
+            expected = self._take(key)
+            if expected is None:
+                continue
+            if name == "adj_rowsum" and expected.size == ours.size:
+                # One flipped hash moves thousands of places: compare by element, not by place.
+                bins = self._expected.get(f"inter/{layer}/bins", values["bins"])
+                ours, expected = _by_element(ours, values["bins"]), _by_element(expected, bins)
+            self._judge("encodings", key, ours, expected, self._tolerances.most, _rel_of_most)
 
     def _losses_and_metrics(self) -> None:
         tolerances, places = self._tolerances, float(self._mask.size)
@@ -455,6 +469,14 @@ def _hash_margin(embedding: np.ndarray, rotations: np.ndarray) -> np.ndarray:
     projection = embedding.astype(np.float64) @ rotations
     scores = np.sort(np.concatenate([projection, -projection], axis=-1), axis=-1)
     return scores[..., -1] - scores[..., -2]
+
+
+def _by_element(values: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Puts one value per place in the bins into the order of the elements."""
+    flat = bins.reshape(len(bins), -1)
+    result = np.empty(flat.shape, values.dtype)
+    np.put_along_axis(result, flat, values.reshape(flat.shape), axis=-1)
+    return result
 
 
 def _chunk_of_element(bins: np.ndarray) -> np.ndarray:

@@ -166,14 +166,10 @@ def measure(
     the tracks' present energies, and `leaves_energy` says which tracks belong to this calorimeter:
     tracks of particles that leave energy here.
     """
-    hit_exit = np.flatnonzero(deposits > 0)
-    covered, cell = calorimeter.cells.locate(exits.eta[hit_exit], exits.phi[hit_exit])
-    hit_exit = hit_exit[covered]
-    exit_cell = np.full(len(exits), _NO_CELL)
-    exit_cell[hit_exit] = cell[covered]
-    track_cell = exit_cell[tracks.exit]
-    entering = np.flatnonzero(leaves_energy & (track_cell != _NO_CELL))
-    entered_cells = np.concatenate([exit_cell[hit_exit], track_cell[entering]])
+    exit_cell = _cells_entered(calorimeter, deposits, exits)
+    hit_exit = np.flatnonzero(exit_cell != _NO_CELL)
+    entering = np.flatnonzero(leaves_energy & (exit_cell[tracks.exit] != _NO_CELL))
+    entered_cells = np.concatenate([exit_cell[hit_exit], exit_cell[tracks.exit[entering]]])
     cells, cell_index = np.unique(entered_cells, return_inverse=True)
     hit_cell, entered_cell = cell_index[: len(hit_exit)], cell_index[len(hit_exit) :]
 
@@ -206,6 +202,17 @@ def measure(
         hit_tower=tower_of_cell[hit_cell[hits]],
         track_scale=track_scale,
     )
+
+
+def _cells_entered(
+    calorimeter: Calorimeter, deposits: Float64[np.ndarray, " exits"], exits: propagation.Exits
+) -> Int64[np.ndarray, " exits"]:
+    """Returns the cell that each exit leads to, -1 where no energy is left in a cell."""
+    leaves_energy = np.flatnonzero(deposits > 0)
+    covered, cell = calorimeter.cells.locate(exits.eta[leaves_energy], exits.phi[leaves_energy])
+    entered = np.full(len(exits), _NO_CELL)
+    entered[leaves_energy[covered]] = cell[covered]
+    return entered
 
 
 def _measured_energy(

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from mlpf_jax.simulation import bank_making, event, generator
-from mlpf_jax.simulation.bank_making import BankPlan
 
-PLAN = BankPlan(num_events={"minbias": 7, "ttbar": 4}, seed=5)
+PLAN = bank_making.BankPlan(num_events={"minbias": 7, "ttbar": 4}, seed=5)
 # One piece of pile-up only, and last: Pythia takes seconds to start for it.
-REAL_PLAN = BankPlan(num_events={"ttbar": 4, "minbias": 2}, seed=5)
+REAL_PLAN = bank_making.BankPlan(num_events={"ttbar": 4, "minbias": 2}, seed=5)
 KILLED_AFTER_A_PIECE = """
 import os, signal, sys, pathlib
 from mlpf_jax.simulation import bank_making
@@ -109,7 +108,7 @@ def test_a_bank_that_is_there_is_not_made_again(fake_pythia, tmp_path):
 
 def test_another_bank_is_not_overwritten(fake_pythia, tmp_path):
     bank_making.make_bank(tmp_path / "bank.npz", PLAN)
-    other = BankPlan(num_events=PLAN.num_events, seed=6)
+    other = bank_making.BankPlan(num_events=PLAN.num_events, seed=6)
     with pytest.raises(ValueError, match="another bank"):
         bank_making.make_bank(tmp_path / "bank.npz", other)
 
@@ -117,7 +116,7 @@ def test_another_bank_is_not_overwritten(fake_pythia, tmp_path):
 def test_pieces_of_another_bank_are_not_used(fake_pythia, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         bank_making.make_bank(tmp_path / "b.npz", PLAN, on_progress=interrupt_after(1))
-    other = BankPlan(num_events=PLAN.num_events, seed=6)
+    other = bank_making.BankPlan(num_events=PLAN.num_events, seed=6)
     with pytest.raises(ValueError, match=r"b\.npz\.pieces has pieces of another bank"):
         bank_making.make_bank(tmp_path / "b.npz", other)
 
@@ -142,7 +141,7 @@ def test_two_makers_of_one_bank_do_not_meet(fake_pythia, tmp_path):
 
 
 def test_more_may_be_generated_than_is_kept(fake_pythia, tmp_path):
-    plan = BankPlan(num_events={"minbias": 7, "ttbar": 4}, generated_per_kept=5)
+    plan = bank_making.BankPlan(num_events={"minbias": 7, "ttbar": 4}, generated_per_kept=5)
     made = bank_making.make_bank(tmp_path / "bank.npz", plan)
     assert len(fake_pythia) == 55
     assert made.events("minbias").num_events == 7
@@ -161,7 +160,7 @@ def test_more_may_be_generated_than_is_kept(fake_pythia, tmp_path):
 )
 def test_impossible_plans_are_refused(settings, reason):
     with pytest.raises(ValueError, match=reason):
-        BankPlan(**settings)
+        bank_making.BankPlan(**settings)
 
 
 def test_a_real_bank_survives_a_kill_and_does_not_depend_on_workers(tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mlpf_jax.simulation import calorimeter, propagation, species, tracks
-from mlpf_jax.simulation.calorimeter import ECAL, HCAL
 
 CALORIMETERS = pytest.mark.parametrize("name", ["ecal", "hcal"])
 
@@ -146,7 +145,10 @@ def test_energy_flow_loses_no_significant_energy(make_particles):
 
 @CALORIMETERS
 def test_every_tower_is_inside_the_cell_of_its_hits(crossing, name):
-    towers, cells = getattr(crossing, name), {"ecal": ECAL, "hcal": HCAL}[name].cells
+    towers, cells = (
+        getattr(crossing, name),
+        {"ecal": calorimeter.ECAL, "hcal": calorimeter.HCAL}[name].cells,
+    )
     _, tower_cell = cells.locate(towers.eta, towers.phi)
     _, hit_cell = cells.locate(
         crossing.exits.eta[towers.hit_exit], crossing.exits.phi[towers.hit_exit]
@@ -159,7 +161,10 @@ def test_every_tower_is_inside_the_cell_of_its_hits(crossing, name):
 @CALORIMETERS
 def test_towers_are_above_noise(crossing, name):
     towers = getattr(crossing, name)
-    assert towers.energy.min() > {"ecal": ECAL, "hcal": HCAL}[name].min_energy_gev
+    assert (
+        towers.energy.min()
+        > {"ecal": calorimeter.ECAL, "hcal": calorimeter.HCAL}[name].min_energy_gev
+    )
     assert len(np.unique(towers.hit_tower)) == len(towers), "no tower without a particle"
 
 

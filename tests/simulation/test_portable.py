@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpf_jax.simulation import portable
-from mlpf_jax.simulation.portable import Stage
 
 ULP = 2.0**-52
 
@@ -94,7 +93,7 @@ def test_pseudorapidity_along_the_beam_is_finite():
 
 
 def test_log_normal_numbers_have_the_mean_and_the_deviation():
-    normal = portable.Stream(seed=3, event=0, stage=Stage.TRACKS).normal(200_000)
+    normal = portable.Stream(seed=3, event=0, stage=portable.Stage.TRACKS).normal(200_000)
     mean, sigma = np.full_like(normal, 7.0), np.full_like(normal, 2.0)
     values = portable.log_normal(normal, mean=mean, sigma=sigma)
     assert values.mean() == pytest.approx(7.0, abs=5 * 2.0 / 200_000**0.5)
@@ -123,14 +122,19 @@ def test_bits_are_the_agreed_ones():
         portable.asin(x / 21),
         portable.asinh(x),
         *portable.sinh_cosh(x),
-        portable.Stream(seed=1, event=2, stage=Stage.ECAL).normal(101),
+        portable.Stream(seed=1, event=2, stage=portable.Stage.ECAL).normal(101),
     ]
     digest = hashlib.sha256(b"".join(r.tobytes() for r in results)).hexdigest()
     assert digest == "1c62c761961851cb1138de403e03d86eff7b7494dc5044ef4cdba97cfc24ae6e"
 
 
 def test_streams_are_reproducible_and_do_not_overlap():
-    names = [(1, 0, Stage.MIXING), (1, 0, Stage.ECAL), (1, 1, Stage.MIXING), (2, 0, Stage.MIXING)]
+    names = [
+        (1, 0, portable.Stage.MIXING),
+        (1, 0, portable.Stage.ECAL),
+        (1, 1, portable.Stage.MIXING),
+        (2, 0, portable.Stage.MIXING),
+    ]
     streams = [
         [portable.Stream(seed=s, event=e, stage=g).raw(1000) for s, e, g in names] for _ in range(2)
     ]
@@ -139,7 +143,7 @@ def test_streams_are_reproducible_and_do_not_overlap():
 
 
 def test_uniform_numbers_fill_the_unit_interval():
-    uniform = portable.Stream(seed=0, event=0, stage=Stage.HCAL).uniform(50_000)
+    uniform = portable.Stream(seed=0, event=0, stage=portable.Stage.HCAL).uniform(50_000)
     assert uniform.min() >= 0
     assert uniform.max() < 1
     counts = np.histogram(uniform, bins=50, range=(0, 1))[0]
@@ -147,7 +151,7 @@ def test_uniform_numbers_fill_the_unit_interval():
 
 
 def test_normal_numbers_have_the_moments_of_a_gaussian():
-    normal = portable.Stream(seed=0, event=1, stage=Stage.HCAL).normal(200_001)
+    normal = portable.Stream(seed=0, event=1, stage=portable.Stage.HCAL).normal(200_001)
     assert len(normal) == 200_001
     moments = [(normal**k).mean() for k in (1, 2, 3, 4)]
     assert moments == pytest.approx([0, 1, 0, 3], abs=0.06)
@@ -155,13 +159,18 @@ def test_normal_numbers_have_the_moments_of_a_gaussian():
 
 @given(st.integers(0, 200))
 def test_permutations_hold_every_number_once(count):
-    permutation = portable.Stream(seed=5, event=count, stage=Stage.ORDER).permutation(count)
+    permutation = portable.Stream(seed=5, event=count, stage=portable.Stage.ORDER).permutation(
+        count
+    )
     assert sorted(permutation) == list(range(count))
 
 
 def test_poisson_numbers_have_mean_and_variance_200():
     numbers = np.array(
-        [portable.Stream(seed=9, event=i, stage=Stage.MIXING).poisson(200.0) for i in range(2000)]
+        [
+            portable.Stream(seed=9, event=i, stage=portable.Stage.MIXING).poisson(200.0)
+            for i in range(2000)
+        ]
     )
     assert numbers.mean() == pytest.approx(200, abs=5 * (200 / 2000) ** 0.5)
     assert numbers.var() == pytest.approx(200, rel=0.2)

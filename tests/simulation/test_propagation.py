@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpf_jax.simulation import propagation
-from mlpf_jax.simulation.propagation import ExitRule
 
 RADIUS, HALF_LENGTH = propagation.RADIUS_M, propagation.HALF_LENGTH_M
 GEV_PER_M = 0.299792458 * propagation.FIELD_T  # pT over the radius of the circle
@@ -66,7 +65,7 @@ def on_the_face(exits, tolerance=1e-6):
 
 
 def test_helices_agree_with_an_integrated_track(pions):
-    exits = propagation.propagate(pions, exit_rule=ExitRule.EXACT)
+    exits = propagation.propagate(pions, exit_rule=propagation.ExitRule.EXACT)
     assert len(exits) == len(pions)
     fast = [i for i in range(len(pions)) if abs(pions.eta[i]) > 0.3 or pions.pt[i] > 1.5][:40]
     for i in fast:
@@ -75,11 +74,11 @@ def test_helices_agree_with_an_integrated_track(pions):
 
 
 def test_exact_exits_lie_on_the_face(pions):
-    assert on_the_face(propagation.propagate(pions, exit_rule=ExitRule.EXACT)).all()
+    assert on_the_face(propagation.propagate(pions, exit_rule=propagation.ExitRule.EXACT)).all()
 
 
 def test_no_exit_lies_outside_of_the_detector(pions):
-    for rule in ExitRule:
+    for rule in propagation.ExitRule:
         exits = propagation.propagate(pions, exit_rule=rule)
         assert np.hypot(exits.x, exits.y).max() <= RADIUS + 1e-9
         assert np.abs(exits.z).max() <= HALF_LENGTH + 1e-9
@@ -99,7 +98,7 @@ def test_exits_of_a_real_event_are_on_the_face_but_for_the_missing_angles(crossi
 @given(pt=st.floats(0.74, 1.03), phi=st.floats(-3.1, 3.1), charge=st.sampled_from([-1, 1]))
 def test_the_rule_of_2021_stops_some_prompt_tracks_early(make_particles, pt, phi, charge):
     pion = make_particles(211 * charge, pt, 0.2, phi)
-    exits = propagation.propagate(pion, exit_rule=ExitRule.DELPHES_2021)
+    exits = propagation.propagate(pion, exit_rule=propagation.ExitRule.DELPHES_2021)
     radius = pt / GEV_PER_M
     assert np.hypot(exits.x, exits.y)[0] == pytest.approx((4 * radius**2 - RADIUS**2) ** 0.5)
 
@@ -112,7 +111,7 @@ def test_the_rule_of_2021_stops_some_prompt_tracks_early(make_particles, pt, phi
 )
 def test_both_rules_agree_on_all_other_prompt_tracks(make_particles, pt, eta, phi, charge):
     pion = make_particles(211 * charge, pt, eta, phi)
-    exits = [propagation.propagate(pion, exit_rule=rule) for rule in ExitRule]
+    exits = [propagation.propagate(pion, exit_rule=rule) for rule in propagation.ExitRule]
     for name in ("x", "y", "z"):
         assert getattr(exits[0], name) == pytest.approx(getattr(exits[1], name), abs=1e-9)
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mlpf_jax.simulation import targets
-from mlpf_jax.simulation.targets import ParticleClass
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def test_tracks_are_charged_hadrons_electrons_or_muons(crossing):
 def test_electrons_have_the_sign_of_their_code_not_their_charge(crossing):
     row = targets.track_targets(crossing.produced, crossing.tracks)
     charge = crossing.produced.charge[crossing.tracks.particle]
-    is_lepton = row[:, 0] >= ParticleClass.ELECTRON
+    is_lepton = row[:, 0] >= targets.ParticleClass.ELECTRON
     assert is_lepton.any()
     np.testing.assert_array_equal(row[is_lepton, 1], -charge[is_lepton])
 
@@ -90,25 +89,27 @@ def test_the_mass_of_a_tower_is_not_negative(rows):
 @pytest.mark.parametrize(
     ("codes", "pt", "eta", "expected"),
     [
-        ([22], 1.0, 0.0, ParticleClass.PHOTON),
-        ([11], 1.0, 0.0, ParticleClass.ELECTRON),
-        ([211], 1.0, 0.0, ParticleClass.CHARGED_HADRON),
-        ([-321], 1.0, 0.0, ParticleClass.CHARGED_HADRON),
-        ([211], 9.0, 2.6, ParticleClass.NEUTRAL_HADRON),
-        ([211], 1.0, 2.6, ParticleClass.NONE),
-        ([130], 8.9, 0.0, ParticleClass.NONE),
-        ([130], 9.1, 0.0, ParticleClass.NEUTRAL_HADRON),
-        ([3122], 20.0, 0.0, ParticleClass.NEUTRAL_HADRON),
-        ([22, 130], [1.0, 20.0], 0.0, ParticleClass.NEUTRAL_HADRON),
-        ([22, 130, 22], [6.0, 10.0, 6.0], 0.0, ParticleClass.PHOTON),
-        ([22, 211, 2212], [3.0, 2.0, 2.0], 0.0, ParticleClass.CHARGED_HADRON),
+        ([22], 1.0, 0.0, targets.ParticleClass.PHOTON),
+        ([11], 1.0, 0.0, targets.ParticleClass.ELECTRON),
+        ([211], 1.0, 0.0, targets.ParticleClass.CHARGED_HADRON),
+        ([-321], 1.0, 0.0, targets.ParticleClass.CHARGED_HADRON),
+        ([211], 9.0, 2.6, targets.ParticleClass.NEUTRAL_HADRON),
+        ([211], 1.0, 2.6, targets.ParticleClass.NONE),
+        ([130], 8.9, 0.0, targets.ParticleClass.NONE),
+        ([130], 9.1, 0.0, targets.ParticleClass.NEUTRAL_HADRON),
+        ([3122], 20.0, 0.0, targets.ParticleClass.NEUTRAL_HADRON),
+        ([22, 130], [1.0, 20.0], 0.0, targets.ParticleClass.NEUTRAL_HADRON),
+        ([22, 130, 22], [6.0, 10.0, 6.0], 0.0, targets.ParticleClass.PHOTON),
+        ([22, 211, 2212], [3.0, 2.0, 2.0], 0.0, targets.ParticleClass.CHARGED_HADRON),
     ],
 )
 def test_the_class_is_that_of_the_most_energetic_kind(make_particles, codes, pt, eta, expected):
     row = target_of_one_tower(make_particles(codes, pt, eta, 0.0))
     assert row[0] == expected
-    assert row[1] == (expected in {ParticleClass.CHARGED_HADRON, ParticleClass.ELECTRON})
-    assert row.any() == (expected != ParticleClass.NONE)
+    assert row[1] == (
+        expected in {targets.ParticleClass.CHARGED_HADRON, targets.ParticleClass.ELECTRON}
+    )
+    assert row.any() == (expected != targets.ParticleClass.NONE)
 
 
 def test_a_tower_without_untracked_particles_has_no_target(make_particles):

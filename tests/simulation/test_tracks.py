@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mlpf_jax.simulation import propagation, tracks
-from mlpf_jax.simulation.tracks import ELECTRON, HADRON, MUON
 
 NUM_PARTICLES = 20_000
 
@@ -22,25 +21,25 @@ def reconstruct(produced, event=0):
 @pytest.mark.parametrize(
     ("kind", "pt", "abs_eta", "expected"),
     [
-        (HADRON, 0.1, 0.0, 0.0),
-        (HADRON, 0.5, 1.5, 0.70),
-        (HADRON, 1.0, 0.0, 0.70),
-        (HADRON, 1.1, 0.0, 0.95),
-        (HADRON, 0.5, 1.6, 0.60),
-        (HADRON, 900.0, 2.5, 0.85),
-        (HADRON, 5.0, 2.51, 0.0),
-        (ELECTRON, 0.5, 0.2, 0.73),
-        (ELECTRON, 50.0, 0.2, 0.95),
-        (ELECTRON, 150.0, 0.2, 0.99),
-        (ELECTRON, 0.5, 2.0, 0.50),
-        (ELECTRON, 50.0, 2.0, 0.83),
-        (ELECTRON, 150.0, 2.0, 0.90),
-        (MUON, 0.5, 0.2, 0.75),
-        (MUON, 50.0, 0.2, 0.99),
-        (MUON, 2000.0, 0.2, 0.99 * math.exp(-0.5)),
-        (MUON, 0.5, 2.0, 0.70),
-        (MUON, 50.0, 2.0, 0.98),
-        (MUON, 2000.0, 2.0, 0.98 * math.exp(-0.5)),
+        (tracks.HADRON, 0.1, 0.0, 0.0),
+        (tracks.HADRON, 0.5, 1.5, 0.70),
+        (tracks.HADRON, 1.0, 0.0, 0.70),
+        (tracks.HADRON, 1.1, 0.0, 0.95),
+        (tracks.HADRON, 0.5, 1.6, 0.60),
+        (tracks.HADRON, 900.0, 2.5, 0.85),
+        (tracks.HADRON, 5.0, 2.51, 0.0),
+        (tracks.ELECTRON, 0.5, 0.2, 0.73),
+        (tracks.ELECTRON, 50.0, 0.2, 0.95),
+        (tracks.ELECTRON, 150.0, 0.2, 0.99),
+        (tracks.ELECTRON, 0.5, 2.0, 0.50),
+        (tracks.ELECTRON, 50.0, 2.0, 0.83),
+        (tracks.ELECTRON, 150.0, 2.0, 0.90),
+        (tracks.MUON, 0.5, 0.2, 0.75),
+        (tracks.MUON, 50.0, 0.2, 0.99),
+        (tracks.MUON, 2000.0, 0.2, 0.99 * math.exp(-0.5)),
+        (tracks.MUON, 0.5, 2.0, 0.70),
+        (tracks.MUON, 50.0, 2.0, 0.98),
+        (tracks.MUON, 2000.0, 2.0, 0.98 * math.exp(-0.5)),
     ],
 )
 def test_efficiency_is_that_of_the_card(kind, pt, abs_eta, expected):
@@ -50,13 +49,13 @@ def test_efficiency_is_that_of_the_card(kind, pt, abs_eta, expected):
 @pytest.mark.parametrize(
     ("kind", "pt", "abs_eta", "expected"),
     [
-        (HADRON, 10.0, 0.5, math.hypot(0.06, 0.013)),
-        (HADRON, 10.0, 1.5, math.hypot(0.10, 0.017)),
-        (HADRON, 10.0, 2.5, math.hypot(0.25, 0.031)),
-        (HADRON, 1000.0, 2.0, 1.0),
-        (HADRON, 10.0, 2.6, 0.0),
-        (ELECTRON, 10.0, 0.1, math.hypot(0.03, 0.013)),
-        (MUON, 10.0, 2.0, math.hypot(0.025, 0.0035)),
+        (tracks.HADRON, 10.0, 0.5, math.hypot(0.06, 0.013)),
+        (tracks.HADRON, 10.0, 1.5, math.hypot(0.10, 0.017)),
+        (tracks.HADRON, 10.0, 2.5, math.hypot(0.25, 0.031)),
+        (tracks.HADRON, 1000.0, 2.0, 1.0),
+        (tracks.HADRON, 10.0, 2.6, 0.0),
+        (tracks.ELECTRON, 10.0, 0.1, math.hypot(0.03, 0.013)),
+        (tracks.MUON, 10.0, 2.0, math.hypot(0.025, 0.0035)),
     ],
 )
 def test_resolution_is_that_of_the_card(kind, pt, abs_eta, expected):

@@ -5,8 +5,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mlpf_jax.events.validation import measurement, observables, plausibility, published
-from mlpf_jax.events.validation.verdicts import Band, Row
+from mlpf_jax.events.validation import (
+    measurement,
+    observables,
+    plausibility,
+    published,
+    verdicts,
+)
 
 _HALF_A_DIGIT = 0.005  # of what was published with two
 _MIN_IN_BIN = 400  # particles, for a bin of an efficiency to count
@@ -16,7 +21,7 @@ _RARE = ("electron", "muon")
 _ACTIVITY, _BANK, _MATCHING, _OUTLIERS = 1, 2, 3, 4  # of verdicts.KNOWN_DIFFERENCES
 
 
-def judge(measured: measurement.Measurement) -> list[Row]:
+def judge(measured: measurement.Measurement) -> list[verdicts.Row]:
     """Returns all quantities of a set, beside those published for its process, if any are.
 
     Only simulated events have known differences.
@@ -39,16 +44,20 @@ def judge(measured: measurement.Measurement) -> list[Row]:
     return [dataclasses.replace(row, known=0) for row in rows]
 
 
-def _mean(group: str, quantity: str, values: np.ndarray) -> Row:
+def _mean(group: str, quantity: str, values: np.ndarray) -> verdicts.Row:
     """The mean of one number per event."""
-    return Row(group=group, quantity=quantity, measured=float(values.mean()), error=_error(values))
+    return verdicts.Row(
+        group=group, quantity=quantity, measured=float(values.mean()), error=_error(values)
+    )
 
 
 def _error(values: np.ndarray) -> float:
     return float(values.std() / len(values) ** 0.5)
 
 
-def _beside(row: Row, values: np.ndarray, mean: float | None, num_events: int | None) -> Row:
+def _beside(
+    row: verdicts.Row, values: np.ndarray, mean: float | None, num_events: int | None
+) -> verdicts.Row:
     """Adds a published mean over events; its error follows from our scatter between events."""
     if mean is None or num_events is None:
         return row
@@ -56,7 +65,9 @@ def _beside(row: Row, values: np.ndarray, mean: float | None, num_events: int | 
     return dataclasses.replace(row, published=mean, published_error=error)
 
 
-def _elements(measured: measurement.Measurement, reference: published.Published) -> Iterator[Row]:
+def _elements(
+    measured: measurement.Measurement, reference: published.Published
+) -> Iterator[verdicts.Row]:
     group, numbers = "elements per event", measured.numbers
     values = numbers["elements"]
     row = _beside(
@@ -73,20 +84,24 @@ def _elements(measured: measurement.Measurement, reference: published.Published)
         yield _beside(_mean(group, label, numbers[name]), numbers[name], one, 1)
 
 
-def _particles(measured: measurement.Measurement, reference: published.Published) -> Iterator[Row]:
+def _particles(
+    measured: measurement.Measurement, reference: published.Published
+) -> Iterator[verdicts.Row]:
     group, numbers = "particles per event", measured.numbers
     for name in observables.PARTICLES:
         is_rare = name in _RARE
         values = numbers[f"targets {name}"]
         mean = reference.mean_targets(name)
         row = _beside(_mean(group, f"targets {name}", values), values, mean, reference.num_events)
-        band, known = (Band.RARE, _BANK) if is_rare else (Band.MULTIPLICITY, _ACTIVITY)
+        band, known = (
+            (verdicts.Band.RARE, _BANK) if is_rare else (verdicts.Band.MULTIPLICITY, _ACTIVITY)
+        )
         yield dataclasses.replace(row, band=band, known=known)
     for name in observables.PARTICLES:
         quantity = f"targets {name} above 2.5 GeV"
         values, mean = numbers[quantity], reference.mean_targets(name, first_bin=1)
         row = _beside(_mean(group, quantity, values), values, mean, reference.num_events)
-        yield dataclasses.replace(row, band=Band.RARE, known=_BANK)
+        yield dataclasses.replace(row, band=verdicts.Band.RARE, known=_BANK)
     yield _elements_without_target(measured, reference)
     for name in observables.CLASSES:
         values, points = numbers[f"candidates {name}"], reference.multiplicities.get(name)
@@ -97,7 +112,7 @@ def _particles(measured: measurement.Measurement, reference: published.Published
 
 def _elements_without_target(
     measured: measurement.Measurement, reference: published.Published
-) -> Row:
+) -> verdicts.Row:
     """What is published is the difference of two means over different sets of events."""
     values, scatter = measured.numbers["targets none"], measured.numbers["elements"].std()
     row = _mean("particles per event", "targets none", values)
@@ -108,23 +123,27 @@ def _elements_without_target(
     return dataclasses.replace(row, published=none, published_error=float(np.hypot(*errors)))
 
 
-def _shares(measured: measurement.Measurement, reference: published.Published) -> Iterator[Row]:
+def _shares(
+    measured: measurement.Measurement, reference: published.Published
+) -> Iterator[verdicts.Row]:
     """Each class' share of all elements."""
     elements = measured.numbers["elements"]
     for name in observables.CLASSES:
         counts = measured.numbers[f"targets {name}"]
         share = float(counts.sum() / max(elements.sum(), 1))
-        yield Row(
+        yield verdicts.Row(
             group="shares of the elements",
             quantity=f"targets {name}",
             measured=share,
             error=_error(counts - share * elements) / max(float(elements.mean()), 1),
             published=reference.share(name),
-            band=Band.RATE,
+            band=verdicts.Band.RATE,
         )
 
 
-def _spectra(measured: measurement.Measurement, reference: published.Published) -> Iterator[Row]:
+def _spectra(
+    measured: measurement.Measurement, reference: published.Published
+) -> Iterator[verdicts.Row]:
     """Root mean square of (measured / published - 1) over bins, weighted by their content."""
     for (name, variable), mean in reference.spectra.items():
         spectrum = measured.observables.spectra[f"targets {name} {variable}"]
@@ -133,7 +152,7 @@ def _spectra(measured: measurement.Measurement, reference: published.Published) 
         errors = spectrum.per_event_errors[used] / mean[used]
         published_errors = 1 / np.sqrt(mean[used] * reference.num_events)
         is_rare = name in _RARE
-        yield Row(
+        yield verdicts.Row(
             group="spectra: r.m.s. of measured / published - 1",
             quantity=f"targets {name} {variable}, {used.sum()} bins",
             measured=float(np.sqrt((weight * (ratio - 1) ** 2).sum())),
@@ -141,14 +160,14 @@ def _spectra(measured: measurement.Measurement, reference: published.Published) 
             published=0.0,
             published_error=float(np.sqrt((weight * published_errors**2).sum())),
             scale=1.0,
-            band=Band.RARE if is_rare else Band.MULTIPLICITY,
+            band=verdicts.Band.RARE if is_rare else verdicts.Band.MULTIPLICITY,
             known=_BANK if is_rare else _ACTIVITY,
         )
 
 
 def _fluctuations(
     measured: measurement.Measurement, reference: published.Published
-) -> Iterator[Row]:
+) -> Iterator[verdicts.Row]:
     """How numbers of particles scatter, and how candidates follow targets, event by event."""
     group = "from event to event"
     for name in ("charged_hadron", "neutral_hadron"):
@@ -164,24 +183,30 @@ def _fluctuations(
             row = dataclasses.replace(
                 row, published=float(of_published.mean()), published_error=_error(of_published)
             )
-        yield dataclasses.replace(row, band=Band.RATE)
+        yield dataclasses.replace(row, band=verdicts.Band.RATE)
         row = _deviation(group, f"deviation of {label}", excess, of_published)
-        yield dataclasses.replace(row, band=Band.RATE)
+        yield dataclasses.replace(row, band=verdicts.Band.RATE)
 
 
-def _deviation(group: str, quantity: str, values: np.ndarray, of: np.ndarray | None) -> Row:
+def _deviation(
+    group: str, quantity: str, values: np.ndarray, of: np.ndarray | None
+) -> verdicts.Row:
     """The standard deviation of one number per event; its error is that of a Gaussian's."""
 
     def error(numbers: np.ndarray) -> float:
         return float(numbers.std() / (2 * len(numbers)) ** 0.5)
 
-    row = Row(group=group, quantity=quantity, measured=float(values.std()), error=error(values))
+    row = verdicts.Row(
+        group=group, quantity=quantity, measured=float(values.std()), error=error(values)
+    )
     if of is None:
         return row
     return dataclasses.replace(row, published=float(of.std()), published_error=error(of))
 
 
-def _responses(measured: measurement.Measurement, reference: published.Published) -> Iterator[Row]:
+def _responses(
+    measured: measurement.Measurement, reference: published.Published
+) -> Iterator[verdicts.Row]:
     group = "response: candidate / target - 1"
     for key, response in measured.observables.responses.items():
         pair = reference.responses.get(key, (None, None))
@@ -191,21 +216,21 @@ def _responses(measured: measurement.Measurement, reference: published.Published
             ("mean", response.mean, response.mean_error, pair[0]),
             ("deviation", response.deviation, response.deviation_error, pair[1]),
         ):
-            yield Row(
+            yield verdicts.Row(
                 group=group,
                 quantity=f"{quantity}, {label}",
                 measured=value,
                 error=error,
                 published=of_published,
                 rounding=_HALF_A_DIGIT,
-                band=Band.RATE,
+                band=verdicts.Band.RATE,
                 known=known,
             )
 
 
 def _efficiencies(
     measured: measurement.Measurement, reference: published.Published
-) -> Iterator[Row]:
+) -> Iterator[verdicts.Row]:
     """Means over the bins with enough particles, the same bins on both sides."""
     seen = measured.observables
     for label, curves, of_published in (
@@ -220,18 +245,20 @@ def _efficiencies(
             if not used.any():
                 continue
             is_rare = name in _RARE
-            yield Row(
+            yield verdicts.Row(
                 group="efficiencies and fake rates: means of bins",
                 quantity=f"{label} {name} by {variable}, {used.sum()} bins",
                 measured=float(curve.values[used].mean()),
                 error=float(np.sqrt((curve.errors[used] ** 2).sum()) / used.sum()),
                 published=None if values is None else float(values[used].mean()),
-                band=Band.RARE if is_rare else Band.RATE,
+                band=verdicts.Band.RARE if is_rare else verdicts.Band.RATE,
                 known=_BANK if is_rare or name == "charged_hadron" else _MATCHING,
             )
 
 
-def _confusion(measured: measurement.Measurement, reference: published.Published) -> Iterator[Row]:
+def _confusion(
+    measured: measurement.Measurement, reference: published.Published
+) -> Iterator[verdicts.Row]:
     """Which class the candidates have, of the targets of a class."""
     counts = measured.observables.confusion
     for target, candidate in np.ndindex(counts.shape):
@@ -244,19 +271,19 @@ def _confusion(measured: measurement.Measurement, reference: published.Published
             continue
         names = observables.CLASSES[target], observables.CLASSES[candidate]
         is_rare = names[0] in _RARE
-        yield Row(
+        yield verdicts.Row(
             group="confusion: candidates of each target",
             quantity=f"{names[0]} -> {names[1]}",
             measured=share,
             error=float(np.sqrt(share * (1 - share) / num)),
             published=None if value is None else float(value),
             rounding=_HALF_A_DIGIT,
-            band=Band.RARE if is_rare else Band.RATE,
+            band=verdicts.Band.RARE if is_rare else verdicts.Band.RATE,
             known=_BANK if is_rare else _MATCHING,
         )
 
 
-def _jets(measured: measurement.Measurement) -> Iterator[Row]:
+def _jets(measured: measurement.Measurement) -> Iterator[verdicts.Row]:
     group, numbers = "jets and missing energy", measured.numbers
     for name, unit in (
         ("missing pT", "GeV"),
@@ -273,12 +300,12 @@ def _jets(measured: measurement.Measurement) -> Iterator[Row]:
             ("deviation", response.deviation, response.deviation_error),
         ):
             quantity = f"jet pT, candidate / target - 1, {label}"
-            yield Row(group=group, quantity=quantity, measured=value, error=error)
+            yield verdicts.Row(group=group, quantity=quantity, measured=value, error=error)
 
 
-def _implausible(measured: measurement.Measurement) -> Iterator[Row]:
+def _implausible(measured: measurement.Measurement) -> Iterator[verdicts.Row]:
     """What a set should have none of."""
     for what in plausibility.KINDS:
         num_rows = float(measured.numbers[what].sum())
         group = "implausible rows (expected: none)"
-        yield Row(group=group, quantity=what, measured=num_rows, error=0.0, published=0.0)
+        yield verdicts.Row(group=group, quantity=what, measured=num_rows, error=0.0, published=0.0)

@@ -15,7 +15,6 @@ from matplotlib.backends import backend_pdf
 
 from mlpf_jax import atomic
 from mlpf_jax.events.validation import judging, measurement, panels, published, tables
-from mlpf_jax.events.validation.panels import BLUE, ORANGE, RED
 
 _NUM_ROWS, _NUM_COLUMNS = 5, 5
 _SIZE_INCHES = (17.0, 14.5)
@@ -110,12 +109,12 @@ def _panels() -> list[_Panel]:
     ]
     return [
         functools.partial(
-            panels.draw_numbers, title="elements per event", names={"elements": BLUE}
+            panels.draw_numbers, title="elements per event", names={"elements": panels.BLUE}
         ),
         functools.partial(
             panels.draw_numbers,
             title="tracks and towers per event",
-            names={"tracks": BLUE, "towers": ORANGE},
+            names={"tracks": panels.BLUE, "towers": panels.ORANGE},
         ),
         functools.partial(panels.draw_multiplicity, name="charged_hadron"),
         functools.partial(panels.draw_multiplicity, name="neutral_hadron"),
@@ -138,7 +137,7 @@ def _panels() -> list[_Panel]:
         functools.partial(
             panels.draw_numbers,
             title="missing pT [GeV]",
-            names={"targets missing pT": BLUE, "candidates missing pT": RED},
+            names={"targets missing pT": panels.BLUE, "candidates missing pT": panels.RED},
         ),
         functools.partial(panels.draw_efficiency, key=("charged_hadron", "pt")),
         functools.partial(panels.draw_efficiency, key=("charged_hadron", "eta")),

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlpf_jax.events.validation import comparison, published, verdicts
-from mlpf_jax.events.validation.verdicts import Row, Verdict
 
 _WIDTH = 54
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[verdicts.Row]) -> str:
     """Returns the table of measured and published quantities, and how many have which verdict."""
     lines = [
         f"{'':{_WIDTH}s} {'measured':>19s} {'published':>19s} {'difference':>10s} {'band':>8s}",
@@ -24,13 +23,15 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", count(rows), *_notes(rows)])
 
 
-def count(rows: Sequence[Row]) -> str:
+def count(rows: Sequence[verdicts.Row]) -> str:
     """Says how many quantities have which verdict."""
-    num = {verdict: sum(row.verdict is verdict for row in rows) for verdict in Verdict}
-    judged = len(rows) - num[Verdict.UNPUBLISHED]
-    text = f"{judged} quantities have a reference: {num[Verdict.INSIDE]} inside their band"
-    text += f", {num[Verdict.OUTSIDE]} outside, {num[Verdict.UNDECIDED]} need more events"
-    return f"{text}; {num[Verdict.UNPUBLISHED]} have none."
+    num = {verdict: sum(row.verdict is verdict for row in rows) for verdict in verdicts.Verdict}
+    judged = len(rows) - num[verdicts.Verdict.UNPUBLISHED]
+    return (
+        f"{judged} quantities have a reference: {num[verdicts.Verdict.INSIDE]} inside their band, "
+        f"{num[verdicts.Verdict.OUTSIDE]} outside, {num[verdicts.Verdict.UNDECIDED]} need more "
+        f"events; {num[verdicts.Verdict.UNPUBLISHED]} have none."
+    )
 
 
 def difference_table(differences: Sequence[comparison.Difference]) -> str:
@@ -57,7 +58,7 @@ def explanation() -> str:
     )
 
 
-def _line(row: Row) -> str:
+def _line(row: verdicts.Row) -> str:
     text = f"  {_words(row.quantity):{_WIDTH - 2}s} {_with_error(row.measured, row.error):>19s}"
     if row.published is None:
         return f"{text} {'-':>19s}"
@@ -81,7 +82,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _notes(rows: Sequence[verdicts.Row]) -> list[str]:
     shown = sorted({row.shown_known for row in rows} - {0})
     return [f"[{number}] {verdicts.KNOWN_DIFFERENCES[number]}" for number in shown]
 

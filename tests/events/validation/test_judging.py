@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from mlpf_jax.events import store, writing
-from mlpf_jax.events.validation import judging, measurement, plausibility
-from mlpf_jax.events.validation.verdicts import Band, Verdict
+from mlpf_jax.events.validation import judging, measurement, plausibility, verdicts
 
 
 def by_quantity(rows):
@@ -30,11 +29,11 @@ def remeasured(sets, folder, change, process="qcd", kind="simulated"):
 def test_simulated_events_agree_with_what_is_published(qcd, ttbar):
     for measured in (qcd, ttbar):
         rows = judging.judge(measured)
-        outside = [row for row in rows if row.verdict is Verdict.OUTSIDE]
-        outside = {row.quantity for row in outside if row.band is not Band.RARE}
+        outside = [row for row in rows if row.verdict is verdicts.Verdict.OUTSIDE]
+        outside = {row.quantity for row in outside if row.band is not verdicts.Band.RARE}
         # The published response of neutral hadrons treats its outliers otherwise.
         assert outside <= {"neutral_hadron energy, deviation"}
-        assert sum(row.verdict is Verdict.INSIDE for row in rows) > 30
+        assert sum(row.verdict is verdicts.Verdict.INSIDE for row in rows) > 30
 
 
 def test_all_that_is_published_has_a_row(qcd):
@@ -70,9 +69,9 @@ def test_lost_photons_are_noticed(sets, tmp_path):
         arrays["targets"][is_photon[::4]] = 0
 
     rows = by_quantity(judging.judge(remeasured(sets, tmp_path, lose_photons)))
-    assert rows["targets photon"].verdict is Verdict.OUTSIDE
-    assert rows["none -> photon"].verdict is Verdict.OUTSIDE
-    assert rows["targets charged_hadron"].verdict is Verdict.INSIDE
+    assert rows["targets photon"].verdict is verdicts.Verdict.OUTSIDE
+    assert rows["none -> photon"].verdict is verdicts.Verdict.OUTSIDE
+    assert rows["targets charged_hadron"].verdict is verdicts.Verdict.INSIDE
 
 
 def test_a_wrong_scale_of_energy_is_noticed(sets, tmp_path):
@@ -80,7 +79,7 @@ def test_a_wrong_scale_of_energy_is_noticed(sets, tmp_path):
         arrays["candidates"][:, 2] *= 1.1
 
     rows = by_quantity(judging.judge(remeasured(sets, tmp_path, scale)))
-    assert rows["charged_hadron pt, mean"].verdict is Verdict.OUTSIDE
+    assert rows["charged_hadron pt, mean"].verdict is verdicts.Verdict.OUTSIDE
 
 
 def test_implausible_rows_are_outside_whatever_their_number(sets, tmp_path):
@@ -90,7 +89,7 @@ def test_implausible_rows_are_outside_whatever_their_number(sets, tmp_path):
     rows = by_quantity(judging.judge(remeasured(sets, tmp_path, turn_round)))
     kind = plausibility.KINDS[0]
     assert rows[kind].measured == 8
-    assert rows[kind].verdict is Verdict.OUTSIDE
+    assert rows[kind].verdict is verdicts.Verdict.OUTSIDE
 
 
 def test_known_differences_are_those_of_simulated_events_only(qcd):
@@ -102,7 +101,7 @@ def test_known_differences_are_those_of_simulated_events_only(qcd):
 def test_a_process_of_which_nothing_is_published_is_only_measured(sets, tmp_path):
     measured = remeasured(sets, tmp_path, lambda arrays: None, process="higgs", kind="imported")
     rows = judging.judge(measured)
-    judged = {row.group for row in rows if row.verdict is not Verdict.UNPUBLISHED}
+    judged = {row.group for row in rows if row.verdict is not verdicts.Verdict.UNPUBLISHED}
     assert judged == {"implausible rows (expected: none)"}
 
 
@@ -120,4 +119,4 @@ def test_events_without_elements_can_be_judged(tmp_path):
     writing.write_store(tmp_path / "empty", [empty] * 2, {"kind": "imported", "process": "qcd"})
     rows = judging.judge(measurement.measure(store.open_store(tmp_path / "empty")))
     assert all(np.isfinite([row.measured, row.error, row.half_width]).all() for row in rows)
-    assert by_quantity(rows)["elements"].verdict is Verdict.OUTSIDE
+    assert by_quantity(rows)["elements"].verdict is verdicts.Verdict.OUTSIDE

@@ -2,17 +2,18 @@
 
 import dataclasses
 
-from mlpf_jax.events.validation import comparison, judging, tables
-from mlpf_jax.events.validation.verdicts import Band, Row
+from mlpf_jax.events.validation import comparison, judging, tables, verdicts
 
 
 def row(**fields):
-    base = Row(group="g", quantity="q_x", measured=100.0, error=0.5)
+    base = verdicts.Row(group="g", quantity="q_x", measured=100.0, error=0.5)
     return dataclasses.replace(base, **fields)
 
 
 def test_a_row_shows_value_error_difference_band_and_verdict():
-    text = tables.table([row(published=97.0, published_error=0.25, band=Band.RARE, known=1)])
+    text = tables.table(
+        [row(published=97.0, published_error=0.25, band=verdicts.Band.RARE, known=1)]
+    )
     (line,) = [line for line in text.splitlines() if "q x" in line]
     assert " ".join(line.split()) == "q x 100.00 +- 0.50 97.00 +- 0.25 +3.00 11.64 inside [1]"
     assert "[1] about 1 % more" in text

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from mlpf_jax.events.validation.verdicts import Band, Row, Verdict
+from mlpf_jax.events.validation import verdicts
 
 
 def row(**fields):
-    base = Row(group="g", quantity="q", measured=100.0, error=0.0)
+    base = verdicts.Row(group="g", quantity="q", measured=100.0, error=0.0)
     return dataclasses.replace(base, **fields)
 
 
@@ -17,10 +17,10 @@ def row(**fields):
     [
         ({"published": 50.0}, 1.0),
         ({"published": 50.0, "error": 3.0, "published_error": 4.0}, 16.0),
-        ({"published": 50.0, "band": Band.RARE}, 6.0),
-        ({"published": -50.0, "band": Band.RARE, "error": 9.0}, 6.0),
-        ({"published": 50.0, "band": Band.RATE}, 0.01),
-        ({"published": 0.5, "band": Band.RATE, "rounding": 0.005}, 0.015),
+        ({"published": 50.0, "band": verdicts.Band.RARE}, 6.0),
+        ({"published": -50.0, "band": verdicts.Band.RARE, "error": 9.0}, 6.0),
+        ({"published": 50.0, "band": verdicts.Band.RATE}, 0.01),
+        ({"published": 0.5, "band": verdicts.Band.RATE, "rounding": 0.005}, 0.015),
         ({"published": 0.0, "scale": 1.0}, 0.02),
     ],
 )
@@ -31,13 +31,16 @@ def test_bands_are_as_wide_as_they_say(fields, half_width):
 @pytest.mark.parametrize(
     ("fields", "verdict"),
     [
-        ({}, Verdict.UNPUBLISHED),
-        ({"published": 99.0}, Verdict.INSIDE),
-        ({"published": 97.0}, Verdict.OUTSIDE),
-        ({"published": 85.0, "band": Band.RARE}, Verdict.OUTSIDE),
-        ({"published": 85.0, "band": Band.RARE, "error": 1.0}, Verdict.OUTSIDE),
-        ({"published": 85.0, "band": Band.RARE, "error": 2.0}, Verdict.UNDECIDED),
-        ({"published": 85.0, "band": Band.RARE, "published_error": 2.0}, Verdict.UNDECIDED),
+        ({}, verdicts.Verdict.UNPUBLISHED),
+        ({"published": 99.0}, verdicts.Verdict.INSIDE),
+        ({"published": 97.0}, verdicts.Verdict.OUTSIDE),
+        ({"published": 85.0, "band": verdicts.Band.RARE}, verdicts.Verdict.OUTSIDE),
+        ({"published": 85.0, "band": verdicts.Band.RARE, "error": 1.0}, verdicts.Verdict.OUTSIDE),
+        ({"published": 85.0, "band": verdicts.Band.RARE, "error": 2.0}, verdicts.Verdict.UNDECIDED),
+        (
+            {"published": 85.0, "band": verdicts.Band.RARE, "published_error": 2.0},
+            verdicts.Verdict.UNDECIDED,
+        ),
     ],
 )
 def test_a_difference_is_inside_outside_or_cannot_be_told(fields, verdict):

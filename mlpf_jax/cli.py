@@ -1,12 +1,15 @@
 """How every program of this project starts and ends: wrong usage is one line and exit status 2."""
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import app, flags, logging
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+_INSIST_S = 3.0  # longer than cleaning up takes
 
 
 def run(main: Callable[[Sequence[str]], int | None], *, takes_files: bool = False) -> NoReturn:
@@ -27,8 +30,27 @@ def run(main: Callable[[Sequence[str]], int | None], *, takes_files: bool = Fals
     try:
         app.run(main, argv=argv)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(complain("interrupted: nothing half-written was left behind.", INTERRUPTED))
     sys.exit(0)
+
+
+def insist_on_interrupts() -> None:
+    """Lets Ctrl-C raise KeyboardInterrupt again and again until it arrives.
+
+    JAX now and then loses an exception that a signal raises inside of it; the run would go on. A
+    program that was told to ignore Ctrl-C, as a shell tells those in the background, still does.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        again = threading.Timer(_INSIST_S, signal.raise_signal, [signal.SIGINT])
+        again.daemon = True
+        again.start()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def complain(message: str, status: int) -> int:

@@ -236,6 +236,7 @@ def _batch_size(chosen: dict[str, Any]) -> int:
 def main(argv: Sequence[str]) -> int:
     """Runs the benchmark, or only looks what fits."""
     del argv
+    cli.insist_on_interrupts()
     progress = progress_lib.Progress(quiet=_QUIET.value)
     settings = runtime.prepare(_NUM_DEVICES.value)
     try:

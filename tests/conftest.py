@@ -1,7 +1,15 @@
 """Makes JAX strict before any test imports it, and gives a CPU eight devices."""
 
+import signal
+import threading
+
 import jax
 import pytest
+
+# A shell ignores Ctrl-C for what it starts in the background, and children inherit that: the
+# programs that are interrupted in tests would never end.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -1,0 +1,48 @@
+"""Ctrl-C ends a program even if the first one is lost on the way."""
+
+import signal
+import subprocess
+import sys
+
+_PROGRAM = """
+import sys, threading
+from absl import flags
+from mlpf_jax import cli
+
+cli._INSIST_S = 0.05
+
+def main(argv):
+    cli.insist_on_interrupts()
+    print("ready", flush=True)
+    lost = threading.Event()
+    while True:
+        try:
+            threading.Event().wait(60)
+        except KeyboardInterrupt:
+            if lost.is_set():
+                raise
+            lost.set()  # as JAX sometimes does
+
+cli.run(main)
+"""
+
+
+def test_an_interrupt_that_is_lost_comes_again():
+    with subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+
+    assert process.returncode == 130
+    assert said == "error: interrupted: nothing half-written was left behind.\n"
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored():
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        "from mlpf_jax import cli; cli.insist_on_interrupts();"
+        "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -51,6 +51,13 @@ class Setup:
         batch_bytes = 4 * rows * (batch_lib.NUM_FEATURES + batch_lib.NUM_TARGETS)
         return min(max(2, _BYTES_AHEAD // batch_bytes), 1024)
 
+    @property
+    def waits_each(self) -> bool:
+        """Whether every step is waited for. Virtual devices share the threads of one CPU: with
+        many steps under way their all-reduces wait for each other for ever.
+        """
+        return self.platform == "cpu" and self.config.num_devices > 1
+
     def steps_per_sample(self, step_s: float) -> int:
         """Returns how many steps a sample has, for steps of that length."""
         shortest = _SHORTEST_SAMPLE_S.get(self.platform, _SHORTEST_SAMPLE_ON_ACCELERATOR_S)
@@ -185,7 +192,9 @@ class _Trainer:
         """Takes as many steps as a sample has. The very first call makes no sample."""
         fed = source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
-        self.state, sums, seconds = timing.time_steps(self._train_step, self.state, on_device)
+        self.state, sums, seconds = timing.time_steps(
+            self._train_step, self.state, on_device, waits_each=self._setup.waits_each
+        )
         sums = jax.device_get(sums)
         for one in sums:
             self._log.append(_floats(one.mean_losses()))
@@ -226,8 +235,8 @@ def evaluate(
     batches: Sequence[feed.FedBatch],
 ) -> result.Quality:
     """Runs the network over all batches, untimed."""
-    sums = [infer_step(trained, batch.on_device) for batch in batches]
-    return _quality(jax.device_get(sums), setup.config.data.num_elements)
+    sums = [jax.device_get(infer_step(trained, batch.on_device)) for batch in batches]
+    return _quality(sums, setup.config.data.num_elements)
 
 
 def infer(
@@ -253,7 +262,9 @@ def infer(
         for i in range(number):
             fed = list(itertools.islice(endless, num_steps))
             on_device = [batch.on_device for batch in fed]
-            _, _, seconds = timing.time_steps(advance, trained, on_device)
+            _, _, seconds = timing.time_steps(
+                advance, trained, on_device, waits_each=setup.waits_each
+            )
             samples.append(_sample(seconds, fed))
             if i == 0:
                 num_steps = setup.steps_per_sample(seconds)

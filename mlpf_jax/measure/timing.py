@@ -78,18 +78,22 @@ def time_steps(
     state: State,
     batches: Sequence[Batch],
     clock: Clock = clock_ns,
+    *,
+    waits_each: bool = False,
 ) -> tuple[State, list[Any], float]:
     """Advances the state by every batch; returns it, the steps' outputs, and the seconds.
 
     The batches are on the devices before the clock starts. Nothing waits between the steps, so
     the host runs ahead of the device as it does in training, and nothing is fetched; the clock
-    stops when the last state and all outputs are ready.
+    stops when the last state and all outputs are ready. `waits_each` waits for every step.
     """
     outputs = []
     start = clock()
     for batch in batches:
         state, output = advance(state, batch)
         outputs.append(output)
+        if waits_each:
+            jax.block_until_ready((state, output))
     jax.block_until_ready((state, outputs))
     return state, outputs, (clock() - start) / 1e9
 

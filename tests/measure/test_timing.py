@@ -55,6 +55,16 @@ def test_a_sample_ends_when_the_device_is_done_and_waits_once():
     assert seconds == 3.0
 
 
+def test_where_it_must_every_step_is_waited_for():
+    clock = FakeClock()
+
+    _, _, seconds = timing.time_steps(
+        lambda state, batch: (Pending(clock), 0), None, [None] * 4, clock, waits_each=True
+    )
+
+    assert seconds == 4 * 3.0 + 3.0  # the last one is waited for once more
+
+
 def test_lowering_and_compiling_are_apart():
     ticks = itertools.count(step=2_000_000_000)
     step = jax.jit(lambda x: x + 1)

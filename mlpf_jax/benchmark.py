@@ -109,7 +109,7 @@ def run(
 
     infer_step = spread.spread_infer_step(functools.partial(step.infer_step, config))
     infer_program = _compile("inference", infer_step, (current, batch), progress)
-    first_infer_s = _first_call(infer_program, current, batch)
+    _, first_infer_s = phases.time_inference(setup, current, infer_program.call, test_batches[:1])
     validate = functools.partial(
         phases.evaluate, setup, infer_step=infer_program.call, batches=test_batches
     )
@@ -190,13 +190,6 @@ def _compile(name, function, arguments, progress) -> _Program:
         memory=memory.of_step(compiled),
         sha256=hashlib.sha256(lowered.as_text().encode()).hexdigest(),
     )
-
-
-def _first_call(program: _Program, current: state.TrainState, batch: Any) -> float:
-    def advance(current, batch):
-        return current, program.call(current, batch)
-
-    return timing.time_steps(advance, current, [batch])[2]
 
 
 def _order(config: config_lib.RunConfig, key: jax.Array, number: int) -> np.ndarray:

@@ -235,8 +235,24 @@ def evaluate(
     batches: Sequence[feed.FedBatch],
 ) -> result.Quality:
     """Runs the network over all batches, untimed."""
-    sums = [jax.device_get(infer_step(trained, batch.on_device)) for batch in batches]
-    return _quality(sums, setup.config.data.num_elements)
+    sums, _ = time_inference(setup, trained, infer_step, batches)
+    return _quality(jax.device_get(sums), setup.config.data.num_elements)
+
+
+def time_inference(
+    setup: Setup,
+    trained: state.TrainState,
+    infer_step: Callable[[state.TrainState, Any], step.StepSums],
+    batches: Sequence[feed.FedBatch],
+) -> tuple[list[step.StepSums], float]:
+    """Runs the network once over the batches; returns their sums, on the devices, and seconds."""
+
+    def advance(current, on_device):
+        return current, infer_step(current, on_device)
+
+    on_device = [batch.on_device for batch in batches]
+    _, sums, seconds = timing.time_steps(advance, trained, on_device, waits_each=setup.waits_each)
+    return sums, seconds
 
 
 def infer(
@@ -249,10 +265,6 @@ def infer(
 
     The step must have been called before: a first call is no sample.
     """
-
-    def advance(current, on_device):
-        return current, infer_step(current, on_device)
-
     endless = itertools.cycle(batches)
     # A step to learn its length, as in training; it is a sample like any other.
     num_steps = 1
@@ -261,10 +273,7 @@ def infer(
     with setup.progress.stage("inference", number) as stage:
         for i in range(number):
             fed = list(itertools.islice(endless, num_steps))
-            on_device = [batch.on_device for batch in fed]
-            _, _, seconds = timing.time_steps(
-                advance, trained, on_device, waits_each=setup.waits_each
-            )
+            _, seconds = time_inference(setup, trained, infer_step, fed)
             samples.append(_sample(seconds, fed))
             if i == 0:
                 num_steps = setup.steps_per_sample(seconds)

@@ -14,7 +14,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import feed
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import batch as batch_lib
-from mlpf_jax.measure import timing
+from mlpf_jax.measure import load, timing
 from mlpf_jax.model import metrics
 from mlpf_jax.results import result
 from mlpf_jax.training import state, step
@@ -192,9 +192,11 @@ class _Trainer:
         """Takes as many steps as a sample has. The very first call makes no sample."""
         fed = source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
+        watch = load.Watch()
         self.state, sums, seconds = timing.time_steps(
             self._train_step, self.state, on_device, waits_each=self._setup.waits_each
         )
+        meanwhile = watch.lap(seconds)
         sums = jax.device_get(sums)
         for one in sums:
             self._log.append(_floats(one.mean_losses()))
@@ -206,7 +208,7 @@ class _Trainer:
             return None
         if self.num_steps == 2:
             self._steps_per_sample = self._setup.steps_per_sample(seconds)
-        return _sample(seconds, fed)
+        return _sample(seconds, fed, meanwhile)
 
     def finish_epoch(self) -> tuple[int, result.Quality]:
         """Returns the events and the quality of the steps since the last call."""
@@ -273,20 +275,24 @@ def infer(
     with setup.progress.stage("inference", number) as stage:
         for i in range(number):
             fed = list(itertools.islice(endless, num_steps))
+            watch = load.Watch()
             _, seconds = time_inference(setup, trained, infer_step, fed)
-            samples.append(_sample(seconds, fed))
+            samples.append(_sample(seconds, fed, watch.lap(seconds)))
             if i == 0:
                 num_steps = setup.steps_per_sample(seconds)
             stage.update(i + 1, f"{samples[-1].events_per_s:.3g} events/s")
     return tuple(samples)
 
 
-def _sample(seconds: float, fed: Sequence[feed.FedBatch]) -> timing.Sample:
+def _sample(
+    seconds: float, fed: Sequence[feed.FedBatch], meanwhile: load.Load | None
+) -> timing.Sample:
     return timing.Sample(
         seconds=seconds,
         num_steps=len(fed),
         num_events=sum(batch.num_events for batch in fed),
         num_elements=sum(batch.num_elements for batch in fed),
+        load=meanwhile,
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 
+from mlpf_jax.measure import load as load_lib
+
 Clock = Callable[[], int]  # nanoseconds
 State = TypeVar("State")
 Batch = TypeVar("Batch")
@@ -40,6 +42,7 @@ class Sample:
     num_steps: int
     num_events: int  # real ones: those that fill up a short batch do not count
     num_elements: int  # real ones
+    load: load_lib.Load | None = None  # what others did meanwhile; None if unknown
 
     @property
     def events_per_s(self) -> float:

@@ -145,6 +145,8 @@ def _phase(phase: result_lib.PhaseResult, result: result_lib.RunResult) -> dict[
         "sample_steps": [s.num_steps for s in phase.samples],
         "sample_events": [s.num_events for s in phase.samples],
         "sample_elements": [s.num_elements for s in phase.samples],
+        "sample_other_cores": [s.load and s.load.other_cores for s in phase.samples],
+        "sample_stolen_cores": [s.load and s.load.stolen_cores for s in phase.samples],
         "step_s": dataclasses.asdict(
             stats.summarize([s.seconds / s.num_steps for s in phase.steady_samples])
         ),

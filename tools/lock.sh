@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 uv=${UV:-uv}
 command -v "$uv" >/dev/null || { echo "error: no uv; run 'make lock', or name one: UV=path/to/uv tools/lock.sh" >&2; exit 2; }
-features=(--extra=generate --extra=import --extra=plots --extra=validate)
+features=(--extra=generate --extra=import --extra=plots --extra=report --extra=validate)
 development=(--extra=build --extra=lock --extra=test)
 
 compile() {  # compile NAME OLDEST_PYTHON [uv's options]: locks/NAME.txt

@@ -16,7 +16,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import inputs as inputs_lib
 from mlpf_jax import phases
 from mlpf_jax import progress as progress_lib
-from mlpf_jax.measure import memory, timing
+from mlpf_jax.measure import machine, memory, timing
 from mlpf_jax.results import result
 from mlpf_jax.training import cost, parallel, state, step
 
@@ -95,6 +95,7 @@ def run(
     setup = phases.Setup(config, devices[0].platform, spread.split, progress)
     key = jax.random.key(config.seed)
     log = phases.LossLog()
+    before = machine.read()
 
     progress.say("drawing the weights")
     start = timing.clock_ns()
@@ -161,6 +162,7 @@ def run(
         train_seconds=outcome.seconds if outcome else 0.0,
         peak_device_bytes=memory.peak_bytes(devices[0]),
         peak_process_bytes=memory.peak_process_bytes(),
+        machine=machine.MachineChange(before=before, after=machine.read()),
         graph_sha256=graph.graph_sha256,
         loss_sha256=log.hexdigest(),
         params_sha256=params_sha256(current),

@@ -51,7 +51,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "batch_size": 1,
         "num_epochs": 2,
         "steps_per_epoch": 5,
-        "num_infer_samples": 4,
+        "num_infer_samples": 8,
         "events_at_once": 1,
     },
 }

@@ -90,13 +90,38 @@ def test_the_report_is_valid_and_complete(finished, tmp_path):
     assert document["run_info"]["is_emulated"]
 
 
+def test_the_report_tells_how_far_its_scores_can_be_trusted(finished):
+    stats = hepscore.report(finished, "")["report"]["wl-stats"]
+
+    assert 1 <= stats["training"]["effective_count"] <= stats["training"]["count"]
+    for phase in stats["phases"].values():
+        assert phase["drift"]["verdict"] in ("none", "drifting", "too few samples")
+        assert len(phase["sample_other_cores"]) == len(phase["sample_s"])
+    assert set(stats["machine"]["before"]) == set(stats["machine"]["after"])
+    # Three samples of a tiny network are no measurement, and the report says so.
+    assert any(doubt.startswith("inference: only") for doubt in stats["doubts"])
+
+
+def test_doubts_are_one_line_of_the_summary_and_none_without_any(finished, monkeypatch):
+    def lines(doubts):
+        monkeypatch.setattr(result.RunResult, "doubts", doubts)
+        stream = io.StringIO()
+        summary.show(finished, "x.json", stream)
+        return [line for line in stream.getvalue().splitlines() if "not to be trusted" in line]
+
+    assert lines(()) == []
+    assert lines(("training: a drift of -9 %", "3000 pages swapped")) == [
+        "not to be trusted: training: a drift of -9 %; 3000 pages swapped"
+    ]
+
+
 def test_the_summary_fits_on_one_screen(finished):
     stream = io.StringIO()
     summary.show(finished, "results/mlpf-jax_summary.json", stream)
     lines = stream.getvalue().splitlines()
 
     assert len(lines) <= 30
-    assert max(map(len, lines)) <= 92
+    assert max(len(line) for line in lines if "not to be trusted" not in line) <= 92
     assert f"{finished.training.score.median:.4g} events/s" in stream.getvalue()
     assert "emulated" in stream.getvalue()
 

@@ -46,7 +46,7 @@ def test_the_command_of_the_readme_on_a_cpu():
     assert run.train.batch_size == 1
     assert run.steps_by_epoch == (5, 5)
     assert (run.data.num_train_events, run.data.num_test_events) == (80, 8)
-    assert run.num_infer_samples == 4
+    assert run.num_infer_samples == 8
     assert run.data.num_elements == 6400
     assert run.model == main.config_lib.ModelConfig()
     # The first call is no sample: nine are left of ten steps, one step each.

@@ -28,11 +28,10 @@ def report(result: result_lib.RunResult, extra_arguments: str) -> dict[str, Any]
     """Returns the whole report, ready for JSON. `extra_arguments` is the command line as given."""
     config = result.config
     scores, statistics = {}, {}
-    for name, phase in (("training", result.training), ("inference", result.inference)):
-        if phase is not None:
-            name = result_lib.score_name(name, config.model.precision)
-            scores[name] = phase.score.median
-            statistics[name] = dataclasses.asdict(phase.score)
+    for phase_name, phase in result.phases.items():
+        name = result_lib.score_name(phase_name, config.model.precision)
+        scores[name] = phase.score.median
+        statistics[name] = dataclasses.asdict(phase.score)
     return {
         "run_info": {
             "copies": 1,
@@ -53,7 +52,7 @@ def report(result: result_lib.RunResult, extra_arguments: str) -> dict[str, Any]
                 "started_at": result.started_at,
                 "finished_at": result.finished_at,
                 "init_s": result.init_s,
-                "phases": _phases(result),
+                "phases": {name: _phase(phase, result) for name, phase in result.phases.items()},
                 "data": {
                     "train": _maybe_asdict(result.train_data),
                     "test": _maybe_asdict(result.test_data),
@@ -63,6 +62,12 @@ def report(result: result_lib.RunResult, extra_arguments: str) -> dict[str, Any]
                     "peak_device_bytes": result.peak_device_bytes,
                     "peak_process_bytes": result.peak_process_bytes,
                 },
+                "machine": {
+                    **dataclasses.asdict(result.machine),
+                    "swapped_pages": result.machine.swapped_pages,
+                    "throttle_events": result.machine.throttle_events,
+                },
+                "doubts": list(result.doubts),
                 "graph_sha256": result.graph_sha256,
                 "loss_sha256": result.loss_sha256,
                 "params_sha256": result.params_sha256,
@@ -130,11 +135,6 @@ def _quality_lists(prefix: str, qualities: list[result_lib.Quality]) -> dict[str
     }
 
 
-def _phases(result: result_lib.RunResult) -> dict[str, Any]:
-    phases = (("training", result.training), ("inference", result.inference))
-    return {name: _phase(phase, result) for name, phase in phases if phase is not None}
-
-
 def _phase(phase: result_lib.PhaseResult, result: result_lib.RunResult) -> dict[str, Any]:
     flops_per_s = phase.score.median * phase.flops_per_event
     return {
@@ -147,6 +147,8 @@ def _phase(phase: result_lib.PhaseResult, result: result_lib.RunResult) -> dict[
         "sample_elements": [s.num_elements for s in phase.samples],
         "sample_other_cores": [s.load and s.load.other_cores for s in phase.samples],
         "sample_stolen_cores": [s.load and s.load.stolen_cores for s in phase.samples],
+        "load": _maybe_asdict(phase.load),
+        "drift": dataclasses.asdict(phase.drift),
         "step_s": dataclasses.asdict(
             stats.summarize([s.seconds / s.num_steps for s in phase.steady_samples])
         ),
@@ -201,7 +203,7 @@ def _data_md5(result: result_lib.RunResult) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def validate(document: dict[str, Any]) -> None:
+def validate(document: Any) -> None:
     """Checks a report against the schema in the package.
 
     Raises:

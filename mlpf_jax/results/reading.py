@@ -193,11 +193,16 @@ def _phase(name: str, score_name: str, fields: Mapping[str, Any]) -> Phase:
 
 def _samples(fields: Mapping[str, Any]) -> tuple[timing.Sample, ...]:
     """Reports of before the load was recorded have none."""
+    unknown = [None] * len(fields["sample_s"])
     columns = [fields[f"sample_{name}"] for name in ("s", "steps", "events", "elements")]
-    unknown = [None] * len(columns[0])
-    others = fields.get("sample_other_cores", unknown)
-    stolen = fields.get("sample_stolen_cores", unknown)
+    columns += [fields.get(f"sample_{name}_cores", unknown) for name in ("other", "stolen")]
     return tuple(
-        timing.Sample(*values, None if other is None else load_lib.Load(other, lost))
-        for *values, other, lost in zip(*columns, others, stolen, strict=True)
+        timing.Sample(
+            seconds=seconds,
+            num_steps=steps,
+            num_events=events,
+            num_elements=elements,
+            load=None if other is None else load_lib.Load(other, stolen),
+        )
+        for seconds, steps, events, elements, other, stolen in zip(*columns, strict=True)
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.measure import memory, stats, timing
+from mlpf_jax.measure import load, machine, memory, stats, timing, trust
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,17 @@ class PhaseResult:
         return stats.summarize([s.events_per_s for s in self.steady_samples])
 
     @property
+    def drift(self) -> stats.Drift:
+        """Whether the steady state went faster or slower with time."""
+        return stats.drift([s.events_per_s for s in self.steady_samples])
+
+    @property
+    def load(self) -> load.Load | None:
+        """What others did during the steady samples, on average; None if unknown."""
+        steady = self.steady_samples
+        return trust.mean_load([s.load for s in steady], [s.seconds for s in steady])
+
+    @property
     def elements_per_s(self) -> float:
         """Real elements per second: the median over the steady samples."""
         return stats.summarize([s.elements_per_s for s in self.steady_samples]).median
@@ -116,9 +127,28 @@ class RunResult:
     train_seconds: float
     peak_device_bytes: int | None
     peak_process_bytes: int | None
+    machine: machine.MachineChange  # around both phases
     graph_sha256: str
     loss_sha256: str
     params_sha256: str
+
+    @property
+    def phases(self) -> dict[str, PhaseResult]:
+        """The phases that were run, by name."""
+        pairs = {"training": self.training, "inference": self.inference}
+        return {name: phase for name, phase in pairs.items() if phase is not None}
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the scores should not be trusted; empty if nothing was found."""
+        on_cpu = self.devices[0].platform == "cpu"
+        num_cores = self.environment["num_cpu_cores"]
+        found = trust.in_machine(self.machine, on_cpu=on_cpu)
+        for name, phase in self.phases.items():
+            reasons = trust.in_samples(phase.score, phase.drift)
+            reasons += trust.in_load(phase.load, num_cores, on_cpu=on_cpu)
+            found += [f"{name}: {reason}" for reason in reasons]
+        return tuple(found)
 
     @property
     def timed_epochs(self) -> tuple[EpochResult, ...]:

@@ -7,6 +7,7 @@ import rich.console
 import rich.panel
 import rich.table
 
+from mlpf_jax.measure import stats
 from mlpf_jax.results import hepscore, result
 
 _WIDTH = 92
@@ -26,26 +27,19 @@ def show(run: result.RunResult, path: str, stream: TextIOBase) -> None:
     for heading, text in _rows(run):
         table.add_row(heading, text)
     console.print(rich.panel.Panel(table, title="MLPF benchmark", width=_WIDTH))
+    if run.doubts:
+        console.print(f"[bold yellow]not to be trusted:[/] {'; '.join(run.doubts)}", soft_wrap=True)
     console.print(f"report: {path}", soft_wrap=True)
 
 
 def _rows(run: result.RunResult) -> list[tuple[str, str]]:
     config = run.config
     rows = [("devices", _devices(run))]
-    for name, phase in (("training", run.training), ("inference", run.inference)):
-        if phase is None:
-            continue
-        score = phase.score
-        name = result.score_name(name, config.model.precision)
-        rows.append((name, f"[bold green]{score.median:.4g} events/s[/]"))
-        rows.append(
-            (
-                "",
-                f"95 % interval {score.interval_low:.4g} to {score.interval_high:.4g}, "
-                f"spread {score.spread:.2g}, {score.count} samples"
-                + (f" ({phase.num_unsteady} before steady state)" if phase.num_unsteady else ""),
-            )
-        )
+    for phase_name, phase in run.phases.items():
+        name = result.score_name(phase_name, config.model.precision)
+        rows.append((name, f"[bold green]{phase.score.median:.4g} events/s[/]"))
+        rows.append(("", _certainty(phase.score)))
+        rows.append(("", _course(phase)))
         rows.append(("", _work(phase, run)))
         rows.append(("", _compile(phase)))
     if run.epochs:
@@ -69,6 +63,31 @@ def _rows(run: result.RunResult) -> list[tuple[str, str]]:
     rows.append(("data", _data(run)))
     rows.append(("digests", f"losses {run.loss_sha256[:12]}, weights {run.params_sha256[:12]}"))
     return rows
+
+
+def _certainty(score: stats.Summary) -> str:
+    worth = (
+        f" (worth {score.effective_count:.3g} independent ones)"
+        if score.effective_count < score.count
+        else ""
+    )
+    return (
+        f"95 % interval {score.interval_low:.4g} to {score.interval_high:.4g}, "
+        f"spread {score.spread:.2g}, {score.count} samples{worth}"
+    )
+
+
+def _course(phase: result.PhaseResult) -> str:
+    """What happened while the samples were taken."""
+    drift, mean = phase.drift, phase.load
+    told = {
+        "none": "no drift",
+        "drifting": f"drift {100 * drift.change:+.1f} %",
+        "too few samples": "too few samples to see a drift",
+    }
+    warm_up = f"{phase.num_unsteady} samples of warm-up left out, " if phase.num_unsteady else ""
+    others = f", other processes on {mean.other_cores:.2f} cores" if mean else ""
+    return f"{warm_up}{told[drift.verdict]}{others}"
 
 
 def _devices(run: result.RunResult) -> str:

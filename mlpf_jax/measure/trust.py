@@ -1,0 +1,64 @@
+"""Why a measurement should not be trusted, in words, by fixed limits; no words: nothing found."""
+
+from collections.abc import Sequence
+
+from mlpf_jax.measure import load, machine, stats
+
+_FEWEST_EFFECTIVE = 4.0
+_WIDEST_INTERVAL = 0.2  # low to high, as a share of the median
+_SHORTEST_S = 1.0  # of a phase whose load is judged: /proc/stat counts in hundredths of a second
+# Shares of the machine's cores. A device's host has cores to spare, a CPU that is measured none.
+_MOST_OTHERS_ON_CPU, _MOST_OTHERS_ON_HOST = 0.05, 0.5
+_MOST_STOLEN = 0.02
+_MOST_SWAPPED_PAGES = 256
+
+
+def in_samples(score: stats.Summary, drift: stats.Drift) -> list[str]:
+    """Returns what speaks against the score in the steady samples themselves."""
+    found = []
+    if score.effective_count < _FEWEST_EFFECTIVE:
+        found.append(f"only {score.effective_count:.1f} independent samples")
+    width = (score.interval_high - score.interval_low) / score.median
+    if width > _WIDEST_INTERVAL:
+        found.append(f"an interval {100 * width:.0f} % wide")
+    if drift.verdict == "drifting":
+        found.append(f"a drift of {100 * drift.change:+.0f} %")
+    return found
+
+
+def mean_load(loads: Sequence[load.Load | None], seconds: Sequence[float]) -> load.Load | None:
+    """Returns the load over samples of those lengths; None if unknown or too short to tell."""
+    known = [(one, s) for one, s in zip(loads, seconds, strict=True) if one is not None]
+    total_s = sum(s for _, s in known)
+    if total_s < _SHORTEST_S:
+        return None
+    return load.Load(
+        other_cores=sum(one.other_cores * s for one, s in known) / total_s,
+        stolen_cores=sum(one.stolen_cores * s for one, s in known) / total_s,
+    )
+
+
+def in_load(mean: load.Load | None, num_cores: int, *, on_cpu: bool) -> list[str]:
+    """Returns what speaks against samples in what others did meanwhile."""
+    if mean is None:
+        return []
+    found = []
+    if mean.other_cores > (_MOST_OTHERS_ON_CPU if on_cpu else _MOST_OTHERS_ON_HOST) * num_cores:
+        found.append(f"other processes on {mean.other_cores:.2f} of {num_cores} cores")
+    if mean.stolen_cores > _MOST_STOLEN * num_cores:
+        found.append(f"{mean.stolen_cores:.2f} cores taken by the hypervisor")
+    return found
+
+
+def in_machine(change: machine.MachineChange, *, on_cpu: bool) -> list[str]:
+    """Returns what speaks against the whole run in the machine's state around it."""
+    found = []
+    if (change.swapped_pages or 0) > _MOST_SWAPPED_PAGES:
+        found.append(f"{change.swapped_pages} pages swapped")
+    if change.throttle_events:
+        found.append(f"CPU throttled by heat {change.throttle_events} times")
+    if change.after.gpu_slowdowns:
+        found.append(f"GPU: {', '.join(change.after.gpu_slowdowns)}")
+    if on_cpu and "powersave" in (change.before.governors or ()):
+        found.append("frequency governor powersave")
+    return found

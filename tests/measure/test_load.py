@@ -1,0 +1,45 @@
+"""What others used is what is busy and not ours."""
+
+import pytest
+
+from mlpf_jax.measure import load
+
+STAT = "cpu  1000 200 300 9000 50 10 20 40 0 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n"
+
+
+def test_idle_and_waiting_are_not_busy_and_stolen_stands_apart():
+    times = load.parse(STAT, ticks_per_s=100, own_s=3.0)
+
+    assert times == load.CpuTimes(busy_s=15.3, stolen_s=0.4, own_s=3.0)
+
+
+def test_others_used_what_is_busy_and_not_ours():
+    before = load.CpuTimes(100.0, 5.0, 50.0)
+    after = load.CpuTimes(104.0, 5.5, 53.0)
+
+    assert load.between(before, after, 2.0) == load.Load(other_cores=0.5, stolen_cores=0.25)
+
+
+def test_ticks_that_say_less_than_we_used_say_that_others_used_nothing():
+    before = load.CpuTimes(100.0, 5.0, 50.0)
+
+    assert load.between(before, load.CpuTimes(100.99, 5.0, 51.0), 1.0) == load.Load(0.0, 0.0)
+
+
+def test_a_system_that_does_not_tell_gives_none():
+    assert load.between(None, load.CpuTimes(1.0, 1.0, 1.0), 1.0) is None
+    assert load.Watch(lambda: None).lap(1.0) is None
+
+
+def test_a_watch_goes_from_call_to_call():
+    times = iter([(0.0, 0.0, 0.0), (3.0, 0.0, 1.0), (4.0, 1.0, 2.0)])
+    watch = load.Watch(lambda: load.CpuTimes(*next(times)))
+
+    assert watch.lap(1.0) == load.Load(2.0, 0.0)
+    assert watch.lap(1.0) == load.Load(0.0, 1.0)
+
+
+@pytest.mark.parametrize("stat", ["", "cpu 1 2 3", "cpu a b c d e f g h"])
+def test_what_is_no_stat_is_refused(stat):
+    with pytest.raises(ValueError, match=r"unpack|invalid literal"):
+        load.parse(stat, 100, 0.0)

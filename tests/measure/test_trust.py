@@ -1,0 +1,100 @@
+"""Doubts come from what was measured, at their limits and not before."""
+
+import dataclasses
+
+import pytest
+
+from mlpf_jax.measure import load, machine, stats, trust
+
+QUIET = stats.Summary(
+    avg=10.0,
+    median=10.0,
+    min=9.0,
+    max=11.0,
+    count=20,
+    spread=0.1,
+    interval_low=9.9,
+    interval_high=10.1,
+    effective_count=18.0,
+)
+STEADY = stats.Drift(change=0.001, p_value=0.8, verdict="none")
+STATE = machine.MachineState(
+    governors=("performance",),
+    core_mhz=3000.0,
+    swapped_pages=0,
+    throttle_events=0,
+    gpu_slowdowns=(),
+)
+
+
+def changed(**fields):
+    return machine.MachineChange(before=STATE, after=dataclasses.replace(STATE, **fields))
+
+
+def test_a_quiet_measurement_raises_no_doubt():
+    assert trust.in_samples(QUIET, STEADY) == []
+    assert trust.in_load(load.Load(0.05, 0.01), 2, on_cpu=True) == []
+    assert trust.in_machine(changed(), on_cpu=True) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [({"effective_count": 3.2}, "only 3.2 independent"), ({"interval_low": 7.0}, "31 % wide")],
+)
+def test_few_samples_and_wide_intervals_are_told(fields, word):
+    (doubt,) = trust.in_samples(dataclasses.replace(QUIET, **fields), STEADY)
+    assert word in doubt
+
+
+def test_a_drift_is_told_with_its_sign():
+    drift = stats.Drift(change=-0.08, p_value=0.001, verdict="drifting")
+    assert trust.in_samples(QUIET, drift) == ["a drift of -8 %"]
+
+
+def test_other_processes_matter_more_on_a_cpu_than_on_the_host_of_a_device():
+    busy = load.Load(other_cores=0.3, stolen_cores=0.0)
+
+    assert trust.in_load(busy, 2, on_cpu=True) == ["other processes on 0.30 of 2 cores"]
+    assert trust.in_load(busy, 2, on_cpu=False) == []
+
+
+def test_what_the_hypervisor_took_matters_everywhere():
+    (doubt,) = trust.in_load(load.Load(0.0, 0.2), 4, on_cpu=False)
+    assert "hypervisor" in doubt
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"swapped_pages": 5000}, "5000 pages swapped"),
+        ({"throttle_events": 2}, "throttled by heat 2 times"),
+        ({"gpu_slowdowns": ("power brake",)}, "GPU: power brake"),
+    ],
+)
+def test_what_happened_to_the_machine_is_told(fields, word):
+    (doubt,) = trust.in_machine(changed(**fields), on_cpu=True)
+    assert word in doubt
+
+
+def test_a_machine_that_tells_nothing_raises_no_doubt():
+    unknown = machine.MachineState(
+        governors=None, core_mhz=None, swapped_pages=None, throttle_events=None, gpu_slowdowns=None
+    )
+    change = machine.MachineChange(before=unknown, after=unknown)
+
+    assert trust.in_machine(change, on_cpu=True) == []
+    assert trust.in_load(trust.mean_load([None, None], [1.0, 1.0]), 2, on_cpu=True) == []
+
+
+def test_the_mean_load_weighs_samples_by_their_length_and_skips_unknown_ones():
+    loads = [load.Load(1.0, 0.0), None, load.Load(0.0, 0.4)]
+
+    mean = trust.mean_load(loads, [1.0, 50.0, 3.0])
+
+    assert mean is not None
+    assert mean.other_cores == pytest.approx(0.25)
+    assert mean.stolen_cores == pytest.approx(0.3)
+
+
+def test_samples_too_short_for_the_ticks_are_not_judged():
+    assert trust.mean_load([load.Load(1.0, 0.0)] * 3, [0.1] * 3) is None

@@ -1,0 +1,95 @@
+"""What a contender must be able to do, and which there are.
+
+Imported in every environment: no framework above the call of `make`.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from benchmarks.peers import workload as workload_lib
+
+Batch = Any  # on the device, in the framework's own type
+Sums = Any  # losses and counts of a step, likewise; perhaps not computed yet
+
+
+@runtime_checkable
+class Contender(Protocol):
+    """The network in one framework, with its optimiser, as the benchmark's two phases use it.
+
+    A step gives what ours gives: the mean loss per output and the real elements counted by true
+    and predicted class.
+    """
+
+    def put(self, elements: np.ndarray, targets: np.ndarray) -> Batch:
+        """Brings a batch to where it is computed."""
+        ...
+
+    def train(self, batch: Batch) -> Sums:
+        """Updates the weights by one batch."""
+        ...
+
+    def infer(self, batch: Batch) -> Sums:
+        """Runs the network on one batch, without any update."""
+        ...
+
+    def wait(self, sums: Sums) -> None:
+        """Returns when the step that gave these is done, its new weights included."""
+        ...
+
+    def fetch(self, sums: Sums) -> tuple[dict[str, float], np.ndarray]:
+        """Returns a step's losses by name, with `total`, and [true, predicted]."""
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Returns what the result records: name of a package -> its version."""
+        ...
+
+
+@runtime_checkable
+class Provable(Contender, Protocol):
+    """A contender that shows what lies between, so that it can be held against golden data."""
+
+    def outputs(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Returns `logits` and the outputs by the reference's names, [events, elements, _]."""
+        ...
+
+    def gradients(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Returns the gradient of the total loss, by the reference's names of the weights."""
+        ...
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Returns the trainable weights by the reference's names."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Where a contender lives."""
+
+    environment: str | None  # name of its folder in .peers; None: that of this project
+    module: str  # has build(workload, num_threads, compiled) -> Contender
+    compiled: bool  # by the framework's compiler for whole graphs
+
+
+OURS = "jax"
+ENTRIES: Mapping[str, Entry] = {
+    OURS: Entry(None, "benchmarks.peers.ours", compiled=True),
+    "pytorch-eager": Entry("pytorch", "benchmarks.peers.pytorch.contender", compiled=False),
+    "pytorch-compile": Entry("pytorch", "benchmarks.peers.pytorch.contender", compiled=True),
+    "tensorflow-function": Entry(
+        "tensorflow", "benchmarks.peers.tensorflow.contender", compiled=False
+    ),
+    "tensorflow-xla": Entry("tensorflow", "benchmarks.peers.tensorflow.contender", compiled=True),
+}
+PEERS = tuple(name for name in ENTRIES if name != OURS)
+
+
+def make(name: str, workload: workload_lib.Workload, num_threads: int) -> Contender:
+    """Builds a contender; imports its framework."""
+    entry = ENTRIES[name]
+    module = importlib.import_module(entry.module)
+    return module.build(workload, num_threads=num_threads, compiled=entry.compiled)

@@ -1,0 +1,92 @@
+"""Runs a module in a contender's own environment, in a fresh process with the same surroundings."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.peers import contender as contender_lib
+
+ROOT = Path(__file__).parent.parent.parent
+_LAST_LINES = 5  # of a failed process that are shown
+
+
+def interpreter(name: str) -> Path:
+    """Returns the Python of a contender.
+
+    Raises:
+        ValueError: if there is no such contender, or its environment has not been made.
+    """
+    if name not in contender_lib.ENTRIES:
+        known = ", ".join(contender_lib.ENTRIES)
+        raise ValueError(f"{name} is no contender: take {known}.")
+    environment = contender_lib.ENTRIES[name].environment
+    if environment is None:
+        return Path(sys.executable)
+    python = ROOT / ".peers" / environment / "bin" / "python"
+    if not python.exists():
+        raise ValueError(f"{name} has no environment .peers/{environment} yet: run `make peers`.")
+    return python
+
+
+def surroundings(cache: Path, num_threads: int) -> dict[str, str]:
+    """Returns the environment variables that every contender gets, caches of its own in `cache`."""
+    return {
+        "OMP_NUM_THREADS": str(num_threads),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "PYTHONHASHSEED": "0",
+        "PYTHONWARNINGS": "default",
+    }
+
+
+def run(
+    name: str, module: str, arguments: Sequence[str], variables: Mapping[str, str], timeout_s: float
+) -> str:
+    """Runs `python -m module arguments` for a contender and returns what it printed.
+
+    Whatever ends this process or the wait ends the other one too, with all that it started.
+
+    Raises:
+        ValueError: as `interpreter`.
+        RuntimeError: if it fails, or takes longer than `timeout_s`; with its last lines.
+    """
+    command = [str(interpreter(name)), "-m", module, *arguments]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=_environment(name, variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, errors = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(
+                f"{name} took longer than {timeout_s:.0f} s and was ended."
+            ) from None
+        finally:
+            _end_group(process)
+    if process.returncode:
+        lines = "\n".join(errors.strip().splitlines()[-_LAST_LINES:])
+        raise RuntimeError(f"{name} failed with status {process.returncode}:\n{lines}")
+    return out
+
+
+def _environment(name: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """XLA's flags are for ours: the XLA inside of TensorFlow ends at one that it does not know."""
+    inherited = dict(os.environ)
+    if name != contender_lib.OURS:
+        inherited.pop("XLA_FLAGS", None)
+    return inherited | dict(variables)
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """Ends what the process may have left behind: PyTorch compiles in processes of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""The network in TensorFlow/Keras, as a tf.function and compiled by XLA."""

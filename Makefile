@@ -3,6 +3,7 @@ VENV ?= .venv
 PYTHON ?= # of the environment that is there, else python3
 BACKEND ?= # likewise, else cpu; or cuda12, cuda13, rocm7, tpu, newest
 DATA ?= data
+PEER_PYTHON ?= python3.11 # TensorFlow 2.15 has no later one
 
 PY := $(VENV)/bin/python
 SMOKE := build/smoke
@@ -10,13 +11,14 @@ SMOKE := build/smoke
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 export VENV PYTHON BACKEND
 
-.PHONY: help venv venv-test bench test lint smoke test-slow dataset lock clean
+.PHONY: help venv venv-test bench test lint smoke test-slow dataset peers lock clean
 
 help:
 	@echo 'make bench      trains and infers on this machine and prints its throughput'
 	@echo 'make test       format, lint, types, tests, one smoke run with a valid report'
 	@echo 'make test-slow  the long tests'
 	@echo 'make dataset    the 2000 + 200 events of flags/hepscore.cfg, into $(DATA)/'
+	@echo 'make peers      the same graph in PyTorch and TensorFlow, each in its environment, proved [PEER_PYTHON=...]'
 	@echo 'make venv       the virtual environment $(VENV) alone [PYTHON=python3.12] [BACKEND=cuda12]'
 	@echo 'make lock       locks/*.txt from pyproject.toml [UPGRADE=1]'
 	@echo 'make clean      removes $(VENV), caches and builds; data and results stay'
@@ -53,6 +55,10 @@ test-slow: venv-test
 dataset: venv
 	$(PY) -m tools.make_dataset --process=ttbar --events=2000 --seed=1 --out=$(DATA)/ttbar
 	$(PY) -m tools.make_dataset --process=qcd --events=200 --seed=1 --out=$(DATA)/qcd
+
+peers: venv
+	PEER_PYTHON=$(PEER_PYTHON) benchmarks/peers/venv.sh pytorch tensorflow
+	$(PY) -m benchmarks.peers.prove
 
 lock: venv-test
 	UV=$(VENV)/bin/uv tools/lock.sh $(if $(UPGRADE),--upgrade)

@@ -1,0 +1,147 @@
+"""From the processes' records to the comparison: rates, ratios of ours to each peer, intervals.
+
+Pure: no process, no file, no clock.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.peers import contender as contender_lib
+from mlpf_jax.measure import comparison, load, stats, trust
+
+PHASES = ("training", "inference")
+_FEWEST_UNDISTURBED = (
+    3  # of a contender; with fewer the disturbed ones are taken too, and it says so
+)
+_MOST_DIFFERENT_LOSS = 1e-3  # relative, of the same events and weights
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One contender in one phase, over all rounds."""
+
+    events_per_s: float  # median
+    interval: tuple[float, float]
+    rates: tuple[float, ...]  # of the samples that count, in order
+    num_disturbed: int  # others used the CPU meanwhile: not averaged in
+    num_warm_up: int  # before the steady state, by the benchmark's rule: neither
+    is_disturbed: bool  # too few others were left, so they had to be averaged in
+    first_call_s: tuple[float, ...]  # of every round, compiling included
+    peak_bytes: int  # of the process until the phase ended; the inference's came first
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All contenders that could be measured, and ours against the others."""
+
+    cells: Mapping[str, Mapping[str, Cell]]  # phase -> contender -> cell
+    ratios: Mapping[str, Mapping[str, comparison.Ratio]]  # phase -> peer -> ours over its rate
+    best_peer: Mapping[str, str]  # phase -> the fastest
+
+    def best_ratio(self, phase: str) -> comparison.Ratio:
+        """Returns the ratio of ours to the fastest peer."""
+        return self.ratios[phase][self.best_peer[phase]]
+
+
+def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Comparison:
+    """Compares the drivers' records, in the order of the runs, of steps of `batch` events.
+
+    Raises:
+        ValueError: if ours or every peer is missing, or two do not compute the same loss.
+    """
+    names = [name for name in contender_lib.ENTRIES if any(run["name"] == name for run in runs)]
+    peers = [name for name in names if name != contender_lib.OURS]
+    if contender_lib.OURS not in names or not peers:
+        raise ValueError(f"nothing to compare: measured are {', '.join(names) or 'none'}.")
+    _check_losses(runs)
+    cells = {
+        phase: {
+            name: _cell([run[phase] for run in runs if run["name"] == name], batch, num_cores)
+            for name in names
+        }
+        for phase in PHASES
+    }
+    ratios = {
+        phase: {
+            peer: comparison.independent_ratio(
+                of_phase[peer].rates, of_phase[contender_lib.OURS].rates
+            )
+            for peer in peers
+        }
+        for phase, of_phase in cells.items()
+    }
+    best = {phase: max(peers, key=lambda p: cells[phase][p].events_per_s) for phase in PHASES}
+    return Comparison(cells=cells, ratios=ratios, best_peer=best)
+
+
+def _cell(phases: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Cell:
+    steady, calm, num_samples = [], [], 0
+    for phase in phases:
+        samples = phase["samples"]
+        num_samples += len(samples)
+        start = stats.steady_start([one["seconds"] / one["num_steps"] for one in samples])
+        steady += samples[start:]
+        calm += [one for one in samples[start:] if not disturbances(one, num_cores)]
+    is_disturbed = len(calm) < _FEWEST_UNDISTURBED
+    rates = [
+        batch * one["num_steps"] / one["seconds"] for one in (steady if is_disturbed else calm)
+    ]
+    summary = stats.summarize(rates)
+    return Cell(
+        events_per_s=summary.median,
+        interval=(summary.interval_low, summary.interval_high),
+        rates=tuple(rates),
+        num_disturbed=len(steady) - len(calm),
+        num_warm_up=num_samples - len(steady),
+        is_disturbed=is_disturbed,
+        first_call_s=tuple(phase["first_call_s"] for phase in phases),
+        peak_bytes=max(phase["peak_bytes"] for phase in phases),
+    )
+
+
+def disturbances(sample: Mapping[str, Any], num_cores: int) -> list[str]:
+    """Returns what others did while a sample was taken, in words; nothing if it is good."""
+    meanwhile = None if sample["load"] is None else load.Load(**sample["load"])
+    return trust.in_load(meanwhile, num_cores, on_cpu=True)
+
+
+def _check_losses(runs: Sequence[Mapping[str, Any]]) -> None:
+    """All were given the same weights and events, so their first losses must agree."""
+    ours = next(run for run in runs if run["name"] == contender_lib.OURS)
+    for run in runs:
+        for phase in PHASES:
+            expected = ours[phase]["first_losses"]["total"]
+            found = run[phase]["first_losses"]["total"]
+            if not math.isclose(found, expected, rel_tol=_MOST_DIFFERENT_LOSS):
+                raise ValueError(
+                    f"{run['name']} does not compute the same: its first {phase} loss is "
+                    f"{found:.6g}, ours is {expected:.6g}."
+                )
+
+
+def document(result: Comparison) -> dict[str, Any]:
+    """Returns the comparison as JSON takes it; what an interval leaves open is null."""
+    best = {phase: result.best_ratio(phase) for phase in PHASES}
+    return {
+        "ratio_to_best_peer": {phase: ratio.value for phase, ratio in best.items()},
+        "ratio_to_best_peer_interval": {phase: _interval(ratio) for phase, ratio in best.items()},
+        "best_peer": dict(result.best_peer),
+        "contenders": {
+            phase: {
+                name: dataclasses.asdict(cell)
+                | ({"ratio_of_ours": _ratio(result.ratios[phase][name])} if name in peers else {})
+                for name, cell in result.cells[phase].items()
+            }
+            for phase, peers in result.ratios.items()
+        },
+    }
+
+
+def _ratio(ratio: comparison.Ratio) -> dict[str, Any]:
+    return {"value": ratio.value, "interval": _interval(ratio)}
+
+
+def _interval(ratio: comparison.Ratio) -> list[float | None]:
+    return [ratio.low or None, ratio.high if math.isfinite(ratio.high) else None]

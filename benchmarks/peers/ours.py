@@ -1,0 +1,90 @@
+"""This project as a contender: the benchmark's steps, on one device, compiled ahead of time."""
+
+import functools
+import importlib.metadata
+import platform
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.peers import workload as workload_lib
+from mlpf_jax import config as config_lib
+from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.measure import timing
+from mlpf_jax.model import golden
+from mlpf_jax.training import parallel, state, step
+
+
+class Ours:
+    """The network, its optimiser and the two steps."""
+
+    def __init__(self, workload: workload_lib.Workload):
+        _, num_events, num_elements, _ = workload.elements.shape
+        self._config = config_lib.RunConfig(
+            model=workload.model,
+            data=config_lib.DataConfig(num_elements=num_elements),
+            train=workload.train,
+        )
+        if workload.train.batch_size != num_events:
+            raise ValueError(f"{workload.train.batch_size} events a batch, {num_events} are there.")
+        params, rotations = golden.variables_from_weights(workload.weights, workload.model)
+        self._devices = parallel.Devices(jax.local_devices()[:1], self._config.parallel)
+        start = state.TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=state.optimizer(workload.train).init(jax.tree.map(jnp.asarray, params)),
+            rotations=rotations,
+        )
+        self._state = self._devices.replicate(start)
+        self._key = self._devices.replicate(jax.random.key(0))
+
+    def put(self, elements: np.ndarray, targets: np.ndarray) -> Any:
+        batch = batch_lib.EventBatch(elements, targets, np.ones(len(elements), np.float32))
+        return jax.block_until_ready(self._devices.split(jax.tree.map(lambda x: x[None], batch)))
+
+    def train(self, batch: Any) -> step.StepSums:
+        self._state, sums = self._train_step(self._state, batch, self._key)
+        return sums
+
+    def infer(self, batch: Any) -> step.StepSums:
+        return self._infer_step(self._state, batch)
+
+    def wait(self, sums: step.StepSums) -> None:
+        jax.block_until_ready((self._state, sums))
+
+    def fetch(self, sums: step.StepSums) -> tuple[dict[str, float], np.ndarray]:
+        losses = {name: float(loss) for name, loss in sums.mean_losses().items()}
+        return losses, np.asarray(sums.counts)
+
+    def versions(self) -> dict[str, str]:
+        packages = ("jax", "jaxlib", "flax", "numpy")
+        versions = {package: importlib.metadata.version(package) for package in packages}
+        return {"python": platform.python_version()} | versions
+
+    @functools.cached_property
+    def _train_step(self) -> Any:
+        function = functools.partial(step.train_step, self._config)
+        spread = self._devices.spread_train_step(function)
+        _, compiled, _ = timing.compile_step(spread, self._state, self._batch(), self._key)
+        return compiled
+
+    @functools.cached_property
+    def _infer_step(self) -> Any:
+        function = functools.partial(step.infer_step, self._config)
+        spread = self._devices.spread_infer_step(function)
+        _, compiled, _ = timing.compile_step(spread, self._state, self._batch())
+        return compiled
+
+    def _batch(self) -> batch_lib.EventBatch:
+        config = self._config
+        return batch_lib.abstract_batch(
+            1, config.train.batch_size, num_elements=config.data.num_elements
+        )
+
+
+def build(workload: workload_lib.Workload, *, num_threads: int, compiled: bool) -> Ours:
+    """Returns the contender. XLA takes as many threads as the process may use cores."""
+    del num_threads, compiled
+    return Ours(workload)

@@ -1,0 +1,61 @@
+"""The comparison as a table for the terminal."""
+
+import sys
+
+import rich.console
+import rich.table
+
+from benchmarks.peers import comparing
+from benchmarks.peers import contender as contender_lib
+from mlpf_jax.measure import comparison
+
+
+def show(result: comparing.Comparison, title: str) -> None:
+    """Prints one table a phase, and under each what was left out of it."""
+    console = rich.console.Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    for phase in comparing.PHASES:
+        table = rich.table.Table(title=f"{phase}, {title}", title_justify="left")
+        table.add_column("contender")
+        for heading in ("events/s", "95 % interval", "ours to it", "95 % interval"):
+            table.add_column(heading, justify="right")
+        for heading in ("samples", "first call s", "peak GB"):
+            table.add_column(heading, justify="right")
+        for name, cell in result.cells[phase].items():
+            table.add_row(name, *_row(cell, result.ratios[phase].get(name)))
+        console.print(table)
+        best = result.best_ratio(phase)
+        console.print(
+            f"{phase}: ours to the best peer, {result.best_peer[phase]}: {best.value:.3f} "
+            f"{_interval(best.low, best.high)}\n"
+        )
+    console.print(
+        "samples: averaged + disturbed by other programs and left out + warm-up; * none but\n"
+        "disturbed ones were left. first call: of every round, compiling included, caches empty "
+        "at first."
+    )
+
+
+def _row(cell: comparing.Cell, ratio: comparison.Ratio | None) -> list[str]:
+    kept = f"{len(cell.rates)}{'*' if cell.is_disturbed else ''}"
+    left_out = 0 if cell.is_disturbed else cell.num_disturbed
+    return [
+        f"{cell.events_per_s:.3f}",
+        _interval(*cell.interval),
+        "" if ratio is None else f"{ratio.value:.3f}",
+        "" if ratio is None else _interval(ratio.low, ratio.high),
+        f"{kept}+{left_out}+{cell.num_warm_up}",
+        " ".join(f"{seconds:.1f}" for seconds in cell.first_call_s),
+        f"{cell.peak_bytes / 1e9:.2f}",
+    ]
+
+
+def _interval(low: float, high: float) -> str:
+    return f"[{low:.3f}, {high:.3f}]"
+
+
+def title_of(batch: int, num_elements: int, num_cores: int) -> str:
+    """Returns what both tables have in common."""
+    return (
+        f"batch {batch} x {num_elements} elements, float32, {num_cores} CPU cores, "
+        f"{contender_lib.OURS} is ours"
+    )

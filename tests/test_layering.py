@@ -26,6 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"config", "events"},
     "training": {"atomic", "config", "events", "model"},
     "results": {"atomic", "config", "measure"},
+    "regress": {"atomic", "measure", "results", "runtime"},
+    "scaling": {"atomic", "config", "measure", "progress", "results"},
     **dict.fromkeys(STORY, BELOW | LEAVES | STORY),
     "verify": {"cli", "model", "training"},
     "main": {

@@ -1,0 +1,217 @@
+"""How speed grows with the number of devices, and which share of the work does not take part.
+
+The unit is a run, a process of its own. Runs come in rounds, one of each kind, and are compared
+within a round: what changes from one round to the next (a warm machine, a busy neighbour) drops
+out. A round is a mapping from the number that is varied, of devices or of events, to what was
+measured there; kinds may be missing from a round. The few runs that a study can afford leave
+ranks nothing to say, so the intervals are Student's, of logarithms where there are ratios.
+NumPy and SciPy only: no JAX, no files.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import scipy.optimize
+import scipy.stats
+
+Round = Mapping[int, float]
+Law = Literal["Amdahl", "Gustafson"]
+
+_CONFIDENCE = 0.95
+_FARTHEST = 50.0  # of a bound from the best fit, in the logarithm of the speed-up
+_LARGEST_EXPONENT = 700.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean over runs and its interval at 95 %, without an end if a single run gave it."""
+
+    value: float
+    low: float
+    high: float
+    count: int  # runs, or pairs of them
+
+    def scaled(self, factor: float) -> "Estimate":
+        """Returns the estimate of `factor` times that; the factor is positive."""
+        low, value, high = (factor * number for number in (self.low, self.value, self.high))
+        return Estimate(value, low, high, self.count)
+
+
+@dataclasses.dataclass(frozen=True)
+class SerialFraction:
+    """The share of one device's work that a law says is not sped up, by a fit to all runs.
+
+    Below 0 the speed-up is more than the number of devices, above 1 less than one: the law then
+    only says how much. `misfit` is the relative standard deviation of the runs from the law; None
+    if there are no more runs than the fit has parameters.
+    """
+
+    law: Law
+    value: float
+    low: float
+    high: float
+    misfit: float | None
+    count: int  # runs
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """Returns the mean of at least one value, with the interval of Student.
+
+    Raises:
+        ValueError: without values, or with one that is not finite.
+    """
+    array = np.asarray(values, np.float64)
+    if not array.size or not np.all(np.isfinite(array)):
+        raise ValueError(f"no mean of {list(values)}: it takes finite values, at least one.")
+    middle = float(array.mean())
+    if array.size == 1:
+        return Estimate(middle, -math.inf, math.inf, 1)
+    quantile = scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, array.size - 1)
+    reach = float(quantile * array.std(ddof=1) / math.sqrt(array.size))
+    return Estimate(middle, middle - reach, middle + reach, array.size)
+
+
+def differences(rounds: Sequence[Round], reference: int) -> dict[int, Estimate]:
+    """Returns by how much each kind differs from the reference in the same round, on average.
+
+    Kinds that never share a round with the reference are left out; of itself it is 0 exactly.
+
+    Raises:
+        ValueError: if a value is not finite.
+    """
+    paired: dict[int, list[float]] = {}
+    for values in rounds:
+        if reference in values:
+            for kind, value in values.items():
+                paired.setdefault(kind, []).append(value - values[reference])
+    found = {kind: mean(paired[kind]) for kind in sorted(paired)}
+    if reference in found:
+        found[reference] = Estimate(0.0, 0.0, 0.0, found[reference].count)
+    return found
+
+
+def ratios(rounds: Sequence[Round], reference: int) -> dict[int, Estimate]:
+    """Returns the ratio of each kind to the reference in the same round: the geometric mean.
+
+    Raises:
+        ValueError: if a value is not positive and finite.
+    """
+    return {
+        kind: Estimate(_exp(found.value), _exp(found.low), _exp(found.high), found.count)
+        for kind, found in differences(_logs(rounds), reference).items()
+    }
+
+
+def efficiencies(speedups: Mapping[int, Estimate], reference: int) -> dict[int, Estimate]:
+    """Returns each speed-up over `reference` devices as a share of the ideal one."""
+    return {kind: found.scaled(reference / kind) for kind, found in speedups.items()}
+
+
+def speedup(law: Law, fraction: float, num_devices: int) -> float:
+    """Returns the throughput of several devices over that of one, as the law has it.
+
+    Amdahl: the work stays the same, 1 / (f + (1 - f) / n). Gustafson: it grows with the devices,
+    f + (1 - f) n.
+
+    Source: Amdahl, AFIPS Conf. Proc. 30 (1967) 483; Gustafson, Commun. ACM 31 (1988) 532.
+    """
+    if law == "Amdahl":
+        return 1 / (fraction + (1 - fraction) / num_devices)
+    return fraction + (1 - fraction) * num_devices
+
+
+def serial_fraction(rounds: Sequence[Round], law: Law) -> SerialFraction:
+    """Fits a law to the throughputs of rounds over numbers of devices, one device among them.
+
+    Least squares of logarithms, with a level of its own for every round. The interval holds all
+    fractions that an F test at 5 % does not reject; runs that the law misses widen it.
+
+    Raises:
+        ValueError: without a round of at least two numbers of devices, or without one device, or
+            if a throughput is not positive and finite.
+    """
+    blocks = [
+        (sorted(values), np.array([values[n] for n in sorted(values)]))
+        for values in _logs(rounds)
+        if len(values) > 1
+    ]
+    counts = {number for numbers, _ in blocks for number in numbers}
+    if 1 not in counts:
+        raise ValueError("a serial fraction takes rounds with one device and with several.")
+    most = max(counts)
+
+    def misfit(log_speedup: float) -> float:
+        """Returns the sum of squares if that were the speed-up of the most devices."""
+        fraction = _fraction(law, log_speedup, most)
+        left = [
+            logs - np.log([speedup(law, fraction, n) for n in numbers]) for numbers, logs in blocks
+        ]
+        return float(sum(np.square(block - block.mean()).sum() for block in left))
+
+    best, least = _minimum(misfit, start=math.log(most) / 2)
+    num_runs = sum(len(numbers) for numbers, _ in blocks)
+    freedom = num_runs - len(blocks) - 1
+    ends = (-math.inf, math.inf)
+    if freedom > 0:
+        quantile = float(scipy.stats.f.ppf(_CONFIDENCE, 1, freedom))
+        ends = _ends(misfit, best, least * (1 + quantile / freedom))
+    high, low = (_bound(law, end, most) for end in ends)
+    return SerialFraction(
+        law=law,
+        value=_fraction(law, best, most),
+        low=low,
+        high=high,
+        misfit=math.sqrt(least / freedom) if freedom > 0 else None,
+        count=num_runs,
+    )
+
+
+def _logs(rounds: Sequence[Round]) -> list[dict[int, float]]:
+    wrong = [v for values in rounds for v in values.values() if not 0 < v < math.inf]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is no throughput: it takes positive, finite values.")
+    return [{kind: math.log(value) for kind, value in values.items()} for values in rounds]
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < _LARGEST_EXPONENT else math.inf
+
+
+def _fraction(law: Law, log_speedup: float, num_devices: int) -> float:
+    """Returns the serial fraction with which that many devices have that speed-up.
+
+    The fit moves along the speed-up: it may be any positive number, whereas the fractions for
+    which a law makes sense depend on the number of devices.
+    """
+    if law == "Amdahl":
+        return (math.exp(-log_speedup) - 1 / num_devices) / (1 - 1 / num_devices)
+    return (num_devices - math.exp(log_speedup)) / (num_devices - 1)
+
+
+def _bound(law: Law, log_speedup: float, num_devices: int) -> float:
+    if math.isinf(log_speedup):
+        return -log_speedup
+    return _fraction(law, log_speedup, num_devices)
+
+
+def _minimum(function: Callable[[float], float], *, start: float) -> tuple[float, float]:
+    found = scipy.optimize.minimize_scalar(function, bracket=(start, start + 0.1), tol=1e-10)
+    return float(found.x), float(found.fun)
+
+
+def _ends(function: Callable[[float], float], best: float, limit: float) -> tuple[float, float]:
+    """Returns where the function passes the limit on either side of its minimum."""
+
+    def end(direction: int) -> float:
+        step = 1e-3
+        while function(best + direction * step) <= limit:
+            step *= 2
+            if step > _FARTHEST:
+                return direction * math.inf
+        bracket = (best, best + direction * step)
+        return scipy.optimize.root_scalar(lambda x: function(x) - limit, bracket=bracket).root
+
+    return end(-1), end(1)

@@ -8,7 +8,9 @@ get the same events, weights, threads and allocator. Exit status: 0, 1 if a cont
 not compute the same, 2 for wrong usage.
 """
 
+import dataclasses
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from benchmarks.peers import workload as workload_lib
 from mlpf_jax import atomic, cli, runtime
 from mlpf_jax import config as config_lib
 from mlpf_jax.events import source
+from mlpf_jax.results import environment
 
 _DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu"], "Where all run.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Events per step.")
@@ -45,13 +48,14 @@ def main(argv: Sequence[str]) -> int:
     """Runs all rounds, prints the tables and writes the file."""
     if len(argv) > 1:
         return cli.complain(f"stray argument: {argv[1]}.", cli.USAGE)
-    # Late: these import JAX, and --help need not wait for it.
-    from benchmarks.peers import comparing, inputs, table
-
     num_cores = runtime.count_cores()
+    os.environ["JAX_PLATFORMS"] = _DEVICE.value
     try:
         config = _config()
         plan = _plan(num_cores)
+        # Late: these import JAX, and wrong usage need not wait for it.
+        from benchmarks.peers import comparing, inputs, table
+
         data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
         workload = inputs.make(config, _NUM_BATCHES, data_dir)
     except (ValueError, OSError) as error:
@@ -94,10 +98,6 @@ def _plan(num_cores: int) -> rounds_lib.Plan:
 
 def _provenance(config: config_lib.RunConfig, outcome: rounds_lib.Outcome) -> dict[str, Any]:
     """Returns what was run and where, with everything that the processes said."""
-    import dataclasses
-
-    from mlpf_jax.results import environment
-
     return {
         "device": _DEVICE.value,
         "batch": _BATCH.value,

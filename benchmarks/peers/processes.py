@@ -35,6 +35,7 @@ def interpreter(name: str) -> Path:
 def surroundings(cache: Path, num_threads: int) -> dict[str, str]:
     """Returns the environment variables that every contender gets, caches of its own in `cache`."""
     return {
+        "JAX_PLATFORMS": "cpu",
         "OMP_NUM_THREADS": str(num_threads),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -85,6 +87,24 @@ def test_xlas_flags_reach_ours_alone(monkeypatch):
 
     assert "XLA_FLAGS" in processes._environment("jax", {})
     assert "XLA_FLAGS" not in processes._environment("tensorflow-xla", {})
+
+
+@pytest.mark.parametrize(
+    ("argument", "complaint"),
+    [
+        ("--batch=0", "--batch_size=0: must be at least 1"),
+        ("--contenders=mxnet", "mxnet is no contender: take jax, pytorch-eager"),
+    ],
+)
+def test_wrong_usage_of_the_comparison_is_one_line_and_exit_status_2(argument, complaint):
+    command = [sys.executable, "-m", "benchmarks.compare_peers", argument]
+
+    done = subprocess.run(command, cwd=processes.ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_every_environment_has_a_lock_and_every_lock_an_environment():

@@ -17,8 +17,13 @@ _CONFIDENCE = 0.95
 _MAD_TO_SIGMA = 1.4826  # for normal noise the spread is then a standard deviation
 _FEWEST_STEADY = 3
 _WARM_UP_SPREADS, _WARM_UP_SHARE = 5.0, 0.1
+_WARM_UP_FEW = 6  # of so many samples the spread counts twice, for it may be too small by chance
+_WARM_UP_CHANCE = 0.05
 _FEWEST_FOR_DRIFT = 10
-_DRIFT_P_VALUE, _DRIFT_SHARE = 0.01, 0.02
+# The variance of the test is itself an estimate. Simulated with up to 0.6 of correlation between
+# neighbours and with outliers, at most 1 % of steady series fall under half of that.
+_DRIFT_P_VALUE = 0.005
+_DRIFT_SHARE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +56,8 @@ def summarize(values: Sequence[float]) -> Summary:
     The interval is the percentile bootstrap of the median with as many draws in a resample as
     there are independent values (`effective_count`), so autocorrelation widens it. Of a median the
     bootstrap needs no random numbers: that of m draws is the quantile of the values at a share
-    that follows Beta((m + 1) / 2, (m + 1) / 2).
+    that follows Beta((m + 1) / 2, (m + 1) / 2). Simulated, 30 values with a correlation of 0.6
+    between neighbours leave it 92 % instead of 95 %, and 10 such values 88 %.
 
     Raises:
         ValueError: without values, or with one that is not finite.
@@ -102,45 +108,59 @@ def drift(values: Sequence[float]) -> Drift:
     """Tells whether values taken one after the other went up or down, on the whole.
 
     The change is the slope of Theil and Sen over all values. Drifting is what is both significant
-    at 1 %, by the test of Mann and Kendall, and more than 2 %. What is left after the slope is
-    taken out gives the correlation time by which the variance of the test is raised. Under ten
-    values are too few.
+    by the test of Mann and Kendall, at 1 %, and more than 2 %. The correlation time of what is
+    left without the slope raises the test's variance, and the effective number of values is the
+    number of degrees of freedom. Too few are under ten, and those so correlated that even a
+    series that only rises would not be significant.
 
     Raises:
         ValueError: without values, or with one that is not finite.
 
-    Source: Yue and Wang, Water Resour. Manag. 18 (2004) 201.
+    Source: Yue and Wang, Water Resour. Manag. 18 (2004) 201, with Student's t.
     """
     array = _finite(values)
     if array.size < _FEWEST_FOR_DRIFT:
         return Drift(0.0, 1.0, "too few samples")
     place = np.arange(array.size)
     slope = float(scipy.stats.theilslopes(array, place).slope)
-    middle = float(np.median(array))
-    change = slope * (array.size - 1) / abs(middle) if middle else 0.0
-    time = _correlation_time(array - slope * place)
-    p_value = _trend_p_value(array, time)
-    significant = p_value < _DRIFT_P_VALUE and abs(change) > _DRIFT_SHARE
-    return Drift(change, p_value, "drifting" if significant else "none")
+    middle = abs(float(np.median(array)))
+    change = slope * (array.size - 1) / middle if middle else 0.0
+    time = _correlation_time(array - slope * place, num_fitted=2)
+    tau = float(scipy.stats.kendalltau(place, array).statistic) if np.ptp(array) else 0.0
+    p_value = _trend_p_value(tau, array.size, time)
+    if _trend_p_value(1.0, array.size, time) >= _DRIFT_P_VALUE:
+        return Drift(change, p_value, "too few samples")
+    drifts = p_value < _DRIFT_P_VALUE and abs(change) > _DRIFT_SHARE
+    return Drift(change, p_value, "drifting" if drifts else "none")
 
 
 def steady_start(step_s: Sequence[float]) -> int:
     """Returns the number of samples before the steady state, by a fixed rule.
 
-    These are the leading samples that are each slower than the median of the second half by more
-    than five of its spreads and by more than a tenth; at most half of all, and three are left. So
-    a heap that grows for four steps is cut, while a slow sample further on, a fast start and plain
-    noise are not: cutting those would flatter the machine.
+    It is the largest number, at most half of all and with three left, of leading samples that are
+    each slower than the median of all that follow by more than a tenth and by more than five of
+    their spreads (5 + 30 / n, of n that follow). So a heap that grows for four steps is cut, while
+    a slow sample further on, a fast start, a steady trend and plain noise are not: cutting those
+    would flatter the machine. Nor is anything cut if as slow ones follow, so many that by chance
+    alone, in more than one of twenty orders, none but slow ones would lead.
     """
     values = np.asarray(step_s, np.float64)
-    most = min(len(values) // 2, len(values) - _FEWEST_STEADY)
-    if most < 1:
-        return 0
-    later = values[len(values) // 2 :]
-    middle = np.median(later)
-    spread = _MAD_TO_SIGMA * np.median(np.abs(later - middle))
-    slow = values[:most] > middle + max(_WARM_UP_SPREADS * spread, _WARM_UP_SHARE * middle)
-    return most if slow.all() else int(np.argmin(slow))
+    most = min(values.size // 2, values.size - _FEWEST_STEADY)
+    for num_cut in range(most, 0, -1):
+        later = values[num_cut:]
+        limit = _slow_limit(later)
+        if np.all(values[:num_cut] > limit):
+            num_slow = num_cut + np.count_nonzero(later > limit)
+            chance = math.comb(num_slow, num_cut) / math.comb(values.size, num_cut)
+            return num_cut if num_slow == num_cut or chance <= _WARM_UP_CHANCE else 0
+    return 0
+
+
+def _slow_limit(later: Float[np.ndarray, "values"]) -> float:
+    middle = float(np.median(later))
+    spread = _MAD_TO_SIGMA * float(np.median(np.abs(later - middle)))
+    num_spreads = _WARM_UP_SPREADS * (1 + _WARM_UP_FEW / later.size)
+    return middle + max(num_spreads * spread, _WARM_UP_SHARE * middle)
 
 
 def _finite(values: Sequence[float]) -> Float[np.ndarray, "values"]:
@@ -158,37 +178,35 @@ def _median_interval(array: Float[np.ndarray, "values"], effective: float) -> tu
     return float(low), float(high)
 
 
-def _correlation_time(array: Float[np.ndarray, "values"]) -> float:
+def _correlation_time(array: Float[np.ndarray, "values"], num_fitted: int = 1) -> float:
     """Returns the integrated autocorrelation time of the ranks, in samples, from 1 to their number.
 
-    The sum ends by the initial monotone sequence: neighbouring pairs of autocorrelations are added
-    while they are positive, none counting more than the one before. As the mean is estimated from
-    the same values every autocorrelation is low by about the time over the number of values; that
-    much is given back once.
+    It is the larger of two. One is the initial monotone sequence: neighbouring pairs of
+    autocorrelations are summed while they are positive, none counting more than the one before.
+    That falls short for few values, as fitting their mean, or a line (`num_fitted` 2), takes
+    correlation away. The other is the time of first-order noise with the correlation of direct
+    neighbours, where it is known how much that is.
 
-    Source: Geyer, Stat. Sci. 7 (1992) 473.
+    Source: Geyer, Stat. Sci. 7 (1992) 473; Kendall, Biometrika 41 (1954) 403.
     """
-    ranks = scipy.stats.rankdata(array) - (array.size + 1) / 2
-    spectrum = np.fft.rfft(ranks, 2 * array.size)
-    covariance = np.fft.irfft(np.abs(spectrum) ** 2)[: array.size]
-    if covariance[0] <= 0:  # all are equal
+    count = array.size
+    ranks = scipy.stats.rankdata(array) - (count + 1) / 2
+    covariance = np.fft.irfft(np.abs(np.fft.rfft(ranks, 2 * count)) ** 2)[:count]
+    if count <= _FEWEST_STEADY or not np.any(ranks):
         return 1.0
     correlation = covariance / covariance[0]
-    bias = min(_summed(correlation) / array.size, 0.5)
-    return min(_summed((correlation + bias) / (1 + bias)), float(array.size))
-
-
-def _summed(correlation: Float[np.ndarray, "lags"]) -> float:
-    pairs = correlation[: correlation.size // 2 * 2].reshape(-1, 2).sum(axis=1)
+    pairs = correlation[: count // 2 * 2].reshape(-1, 2).sum(axis=1)
     ended = np.flatnonzero(pairs <= 0)
     pairs = pairs[: ended[0]] if ended.size else pairs
-    return max(1.0, 2 * float(np.minimum.accumulate(pairs).sum()) - 1)
+    summed = 2 * float(np.minimum.accumulate(pairs).sum()) - 1
+    neighbours = float(correlation[1])
+    neighbours += (num_fitted + (num_fitted + 3) * max(neighbours, 0.0)) / count
+    neighbours = min(max(neighbours, 0.0), 1 - 2 / count)
+    return min(max(summed, (1 + neighbours) / (1 - neighbours)), float(count))
 
 
-def _trend_p_value(array: Float[np.ndarray, "values"], correlation_time: float) -> float:
-    count = array.size
-    tau = float(scipy.stats.kendalltau(np.arange(count), array).statistic)
-    if not math.isfinite(tau):  # all are equal
-        return 1.0
-    deviation = math.sqrt(2 * (2 * count + 5) / (9 * count * (count - 1)) * correlation_time)
-    return float(2 * scipy.stats.norm.sf(abs(tau) / deviation))
+def _trend_p_value(tau: float, count: int, correlation_time: float) -> float:
+    """Two-sided, of Kendall's tau between values and their places."""
+    variance = 2 * (2 * count + 5) / (9 * count * (count - 1)) * correlation_time
+    freedom = max(count / correlation_time - 2, 1.0)
+    return 2 * float(scipy.special.stdtr(freedom, -abs(tau) / math.sqrt(variance)))

@@ -1,0 +1,131 @@
+"""Result files as groups of runs: a file is one, a folder one for each kind of run in it."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import jsonschema
+
+from mlpf_jax.results import facts, reading
+
+# What is computed with and the schema of reports leaves open: JSON has numbers like 1e999.
+_NUMBER = {"type": "number", "minimum": 0, "maximum": 1e30}
+_NUMBERS = {"type": "array", "items": _NUMBER}
+_MAYBE = {"anyOf": [{"type": "null"}, _NUMBER]}
+_INTEGER, _OBJECT = {"type": "integer", "minimum": 0, "maximum": 1e18}, {"type": "object"}
+_COUNTS = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 1e15}}
+_PHASE = {
+    "properties": {
+        **dict.fromkeys(("lower_s", "compile_s", "first_call_s", "flops_per_event"), _NUMBER),
+        "flops_per_s": _NUMBER,
+        "num_unsteady_samples": _INTEGER,
+        "sample_s": {"type": "array", "items": _NUMBER | {"minimum": 1e-12}},
+        **dict.fromkeys(("sample_steps", "sample_events", "sample_elements"), _COUNTS),
+        "share_of_peak": {"properties": {"share": _NUMBER}, "required": ["share"]},
+        "memory_per_device": _OBJECT
+        | {"properties": {"total_bytes": _INTEGER}, "required": ["total_bytes"]},
+        "energy": {"properties": {"events_per_j": _MAYBE}},
+        "cost": {"properties": {"per_million_events": _MAYBE}},
+    }
+}
+_STATS = {
+    "properties": {
+        **dict.fromkeys(("batch_size_per_device", "batch_size_total"), _INTEGER),
+        **dict.fromkeys(("mean_epoch_time", "mean_throughput"), _NUMBER),
+        **dict.fromkeys(("epoch_times", "throughput_per_epoch"), _NUMBERS),
+        "steps_by_epoch": _COUNTS,
+        "memory": _OBJECT | {"properties": {"peak_process_bytes": _MAYBE}},
+        "phases": {"additionalProperties": _PHASE},
+    },
+    "patternProperties": {"_accuracy$": _NUMBERS},
+}
+_CONFIG = {"properties": dict.fromkeys(("model", "data", "train"), _OBJECT)}
+_VERSIONS = {"additionalProperties": {"type": "string"}}
+_SCORES = {"additionalProperties": _NUMBER}
+_SOUND = {
+    "properties": {
+        "run_info": {"properties": {"config": _CONFIG}},
+        "report": {"properties": {"wl-scores": _SCORES, "wl-stats": _STATS}},
+        "app": {"properties": {"environment": {"properties": {"versions": _VERSIONS}}}},
+    }
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Group:
+    """Repetitions of one run, at least one, in order of time."""
+
+    name: str
+    reports: tuple[reading.Report, ...]
+
+    @property
+    def first(self) -> reading.Report:
+        """The run that speaks for all where they share what is asked."""
+        return self.reports[0]
+
+
+def read(path: Path) -> reading.Report:
+    """Reads one report, of which every number can be computed with.
+
+    Raises:
+        ValueError: if it is none; one line that begins with the path.
+        OSError: if it cannot be read.
+    """
+    _check(path)
+    report = reading.read(path)
+    for phase in report.phases.values():
+        if not phase.rates:
+            raise ValueError(f"{path}: incomplete: no steady-state sample of {phase.name}.")
+    return report
+
+
+def read_all(paths: Iterable[Path]) -> list[reading.Report]:
+    """Reads files, and all files of folders.
+
+    Raises:
+        ValueError: if one is no sound report; one line that begins with its path.
+        OSError: if it cannot be read.
+    """
+    return [read(file) for file in reading.find(paths)]
+
+
+def read_groups(paths: Iterable[Path]) -> list[Group]:
+    """Reads files and folders; of a folder, runs that differ in nothing known are one group.
+
+    Files that are named one by one stay apart: they are there to be compared.
+
+    Raises:
+        ValueError: if a file is no sound report; one line that begins with its path.
+        OSError: if it cannot be read.
+    """
+    groups = []
+    for path in paths:
+        reports = read_all([path])
+        groups += group(reports) if path.is_dir() else [_group(reports)]
+    return groups
+
+
+def group(reports: Iterable[reading.Report]) -> list[Group]:
+    """Returns the runs in groups of repetitions, in the order of each group's first run."""
+    alike: dict[tuple[facts.Fact, ...], list[reading.Report]] = {}
+    for report in reports:
+        alike.setdefault(facts.identity(report), []).append(report)
+    return [_group(repetitions) for repetitions in alike.values()]
+
+
+def _group(reports: Sequence[reading.Report]) -> Group:
+    reports = sorted(reports, key=lambda report: str(report.stats["started_at"]))
+    more = f" and {len(reports) - 1} like it" if len(reports) > 1 else ""
+    return Group(name=reports[0].source + more, reports=tuple(reports))
+
+
+def _check(path: Path) -> None:
+    """Refuses a report with what cannot be computed with; what is no report, reading refuses."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return
+    for error in jsonschema.Draft202012Validator(_SOUND).iter_errors(document):
+        place = "/".join(str(part) for part in error.absolute_path)
+        raise ValueError(f"{path}: damaged: {place}: {error.message[:200]}")

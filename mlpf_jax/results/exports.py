@@ -78,11 +78,11 @@ def _rate(cost: Mapping[str, float]) -> dict[str, float]:
 def _entry(one: Mapping[str, Any], unit: str, interval: Mapping[str, float]) -> dict[str, Any]:
     half = (interval["high"] - interval["low"]) / 2
     ratio = one["ratio"]
-    change = f", B / A in cost {ratio['value']:.4f}" if ratio else ""
+    parts = [one["verdict"], one["reason"], f"B / A in cost {ratio['value']:.4f}" if ratio else ""]
     return {
         "name": one["name"],
         "unit": unit,
         "value": interval["value"],
         "range": f"± {half:.3g}",
-        "extra": f"{one['verdict']}: {one['reason']}{change}",
+        "extra": ", ".join(filter(None, parts)),
     }

@@ -13,7 +13,7 @@ def measure(name, kind, unit, value, ratio=1.1):
         "kind": kind,
         "unit": unit,
         "verdict": "regression",
-        "reason": "slower, and confirmed",
+        "reason": "confirmed",
         "a": {"value": 1.0, "low": 1.0, "high": 1.0},
         "b": {"value": value, "low": value / 2, "high": value * 2},
         "ratio": ratio and {"value": ratio, "low": 1.0, "high": 1.2},
@@ -39,7 +39,7 @@ def test_github_action_benchmark_gets_lists_of_values_with_ranges():
         "unit": "events/s",
         "value": 2.0,
         "range": "± 1.5",
-        "extra": "regression: slower, and confirmed, B / A in cost 1.1000",
+        "extra": "regression, confirmed, B / A in cost 1.1000",
     }
     assert [entry["name"] for entry in bigger] == ["training", "accuracy"]
     assert [(entry["name"], entry["unit"]) for entry in smaller] == [

@@ -1,0 +1,166 @@
+"""Measures how often the regression gate is right: its whole decision, replayed many times.
+
+    python -m benchmarks.regression_rates benchmarks/baselines/*/NAME.json
+    python -m benchmarks.regression_rates --noise=outliers --sigma=0.02
+
+A trial takes the costs of runs that differ in nothing, four at a time, one after the other as they
+were recorded; a coin makes them A B B A or B A A B. B's training is slowed down by multiplying its
+cost. The gate then decides as it does in earnest. Noise is what a baseline recorded, or simulated.
+Prints a Markdown table: how often a regression was found, and nothing was decided, in percent.
+"""
+
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from mlpf_jax import cli
+from mlpf_jax.measure import regression
+from mlpf_jax.regress import judging, pairing
+from mlpf_jax.results import baseline, measures
+
+_SLOWDOWNS = flags.DEFINE_multi_float(
+    "slowdown", [0.0, 0.03, 0.05, 0.10, 0.15], "Of B's training, as a share."
+)
+_TRIALS = flags.DEFINE_integer("trials", 2000, "Decisions per slowdown.", lower_bound=1)
+_MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Pairs of runs at most.", lower_bound=2)
+_SIGMA = flags.DEFINE_float("sigma", 0.02, "Of simulated noise: standard deviation of a slowdown.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.")
+
+Costs = dict[str, np.ndarray]  # seconds of every run, by measure
+_NAMES = ("training", "inference", "compile")
+_NUM_SIMULATED = 4000
+
+
+def normal(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Independent runs."""
+    return rng.standard_normal(count)
+
+
+def autocorrelated(rng: np.random.Generator, count: int) -> np.ndarray:
+    """A run resembles the one before by 0.6, and the machine slows down by 0.1 sigma a run."""
+    noise = rng.standard_normal(count)
+    for i in range(1, count):
+        noise[i] = 0.6 * noise[i - 1] + 0.8 * noise[i]
+    return noise + 0.1 * (np.arange(count) % 40)
+
+
+def heavy_tails(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Student's t with two degrees of freedom: without a variance."""
+    return rng.standard_t(2, count)
+
+
+def outliers(rng: np.random.Generator, count: int) -> np.ndarray:
+    """One run in fifty is a third slower than the others."""
+    return rng.standard_normal(count) + (rng.random(count) < 0.02) * np.log(4 / 3) / _sigma()
+
+
+NOISES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": normal,
+    "autocorrelated": autocorrelated,
+    "heavy_tails": heavy_tails,
+    "outliers": outliers,
+}
+_NOISE = flags.DEFINE_enum("noise", "normal", list(NOISES), "Simulated, if no baseline is given.")
+
+
+def simulated(name: str, rng: np.random.Generator) -> Costs:
+    """Returns costs of runs whose pairs' slowdowns have about the standard deviation --sigma."""
+    return {measure: np.exp(_sigma() * NOISES[name](rng, _NUM_SIMULATED)) for measure in _NAMES}
+
+
+def recorded(kept: baseline.Baseline) -> Costs:
+    """Returns the costs of a baseline's runs, in their order."""
+    return {name: np.array([run.seconds[name] for run in kept.runs]) for name in _NAMES}
+
+
+def trial(
+    costs: Costs, like: measures.RunMeasures, slowdown: float, coins: random.Random
+) -> tuple[judging.Whole, int]:
+    """Returns one decision and how many pairs it took."""
+    rules = judging.Rules(limits=regression.Limits())
+    pairs: list[pairing.Pair] = []
+    found: tuple[judging.Judgement, ...] = ()
+    while len(pairs) < _MAX_PAIRS.value:
+        start = coins.randrange(len(costs["training"]) - pairing.RUNS_PER_BLOCK + 1)
+        runs = [_run(costs, start + i, like) for i in range(pairing.RUNS_PER_BLOCK)]
+        orders = [runs[:2], runs[3:1:-1]]  # A B, and of B A the A first
+        if coins.random() < 0.5:
+            orders = [order[::-1] for order in orders]
+        pairs += [pairing.Pair(a, _slowed(b, slowdown)) for a, b in orders]
+        found = judging.judge(pairs, rules, {})
+        if judging.is_enough(found):
+            break
+    return judging.whole(found), len(pairs)
+
+
+def row(costs: Costs, like: measures.RunMeasures, slowdown: float) -> str:
+    """Returns a line of the table."""
+    coins = random.Random(_SEED.value)
+    trials = [trial(costs, like, slowdown, coins) for _ in range(_TRIALS.value)]
+    counts = Counter(verdict for verdict, _ in trials)
+    found, open_ = (100 * counts[v] / len(trials) for v in ("regression", "cannot decide"))
+    num_pairs = np.mean([number for _, number in trials])
+    return f"| {100 * slowdown:g} % | {found:.2f} | {open_:.2f} | {num_pairs:.1f} |"
+
+
+def main(argv: Sequence[str]) -> int:
+    if len(argv) > 2:
+        return cli.complain("name one baseline, or none for simulated noise.", cli.USAGE)
+    try:
+        kept = baseline.read(Path(argv[1])) if len(argv) == 2 else None
+    except (OSError, ValueError) as error:
+        return cli.complain(str(error), cli.USAGE)
+    costs = recorded(kept) if kept else simulated(_NOISE.value, np.random.default_rng(_SEED.value))
+    like = kept.runs[0] if kept else _any_run()
+    print(f"{_title(kept)}; {_TRIALS.value} trials, at most {_MAX_PAIRS.value} pairs\n")
+    print("| slowdown | regression, % | cannot decide, % | pairs, mean |\n|---:|---:|---:|---:|")
+    for slowdown in _SLOWDOWNS.value:
+        print(row(costs, like, slowdown), flush=True)
+    return 0
+
+
+def _title(kept: baseline.Baseline | None) -> str:
+    if kept is None:
+        return f"{_NOISE.value} noise of {100 * _SIGMA.value:g} % in each of three measures"
+    noises = ", ".join(f"{name} {100 * noise:.1f} %" for name, noise in kept.noises.items())
+    return f"{len(kept.runs)} runs recorded on {kept.machine_class} (noise of pairs: {noises})"
+
+
+def _sigma() -> float:
+    """Of single runs: a pair's slowdown is the difference of two."""
+    return _SIGMA.value / np.sqrt(2)
+
+
+def _any_run() -> measures.RunMeasures:
+    return measures.RunMeasures(
+        seconds={},
+        memory_bytes={"training": 1},
+        peak_process_bytes=None,
+        accuracy=1.0,
+        loss=1.0,
+        digests={"losses": "", "weights": ""},
+        machine_class="simulated",
+        started_at="",
+        finished_at="",
+        doubts=(),
+    )
+
+
+def _run(costs: Costs, place: int, like: measures.RunMeasures) -> measures.RunMeasures:
+    return dataclasses.replace(
+        like, seconds={name: float(values[place]) for name, values in costs.items()}
+    )
+
+
+def _slowed(run: measures.RunMeasures, slowdown: float) -> measures.RunMeasures:
+    slower = {**run.seconds, "training": run.seconds["training"] * (1 + slowdown)}
+    return dataclasses.replace(run, seconds=slower)
+
+
+if __name__ == "__main__":
+    cli.run(main, takes_files=True)

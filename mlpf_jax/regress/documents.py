@@ -1,0 +1,179 @@
+"""The decision as a document to keep, and as a table to read."""
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlpf_jax import atomic
+from mlpf_jax.measure import stats
+from mlpf_jax.regress import judging, pairing, sources
+from mlpf_jax.results import baseline, exports, tables
+
+FORMAT = "mlpf_jax decision 1"
+EXIT_STATUS: dict[judging.Whole, int] = {"no regression": 0, "regression": 1, "cannot decide": 3}
+_WORDS = {"regression": "slower", "no regression": "no regression", "undecided": "cannot decide"}
+_OTHER_WORDS = {"exact": "more memory", "quality": "worse"}  # of a regression that is not of time
+_STOPPED = {
+    "decided": "",
+    "out of time": "The time was up before all was decided: more --budget_s, or a quieter machine.",
+    "out of pairs": "There were no more pairs before all was decided: more --max_pairs.",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """All that a comparison found."""
+
+    a: sources.Source
+    b: sources.Source
+    gathered: pairing.Gathered
+    judgements: tuple[judging.Judgement, ...]
+    rules: judging.Rules
+    notes: tuple[str, ...]
+    inject: float
+    started_at: str
+
+    @property
+    def verdict(self) -> judging.Whole:
+        """Of all measures together."""
+        return judging.whole(self.judgements)
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """Returns the decision with every run it rests on, ready for JSON.
+
+    Raises:
+        ValueError: if it does not fit the schema; that is a bug.
+    """
+    limits = outcome.rules.limits
+    found = {
+        "format": FORMAT,
+        "verdict": outcome.verdict,
+        "exit_status": EXIT_STATUS[outcome.verdict],
+        "stopped": outcome.gathered.stopped,
+        "limits": {
+            "threshold": limits.threshold,
+            "allowance": limits.allowance,
+            "accuracy_loss": outcome.rules.accuracy_loss,
+        },
+        "inject": outcome.inject,
+        "machine": outcome.b.first.machine,
+        "started_at": outcome.started_at,
+        "finished_at": now(),
+        "sides": {"A": _side(outcome.a), "B": _side(outcome.b)},
+        "measures": [_measure(one, outcome.rules) for one in outcome.judgements],
+        "notes": list(outcome.notes),
+        "runs": [
+            {"side": side, "pair": number, **dataclasses.asdict(run)}
+            for number, pair in enumerate(outcome.gathered.pairs)
+            for side, run in (("A", pair.a), ("B", pair.b))
+        ],
+    }
+    found = json.loads(json.dumps(tables.finite(found), allow_nan=False))
+    baseline.validate(found, "decision")
+    return found
+
+
+def view(found: Mapping[str, Any]) -> tables.View:
+    """Returns a decision document as a table with notes."""
+    limits, sides = found["limits"], found["sides"]
+    columns = ("measure", "A", "B", "B / A", "95 %", "noise", "pairs", "verdict")
+    table = tables.Table(
+        title=_title(found),
+        columns=columns,
+        rows=tuple(_row(measure) for measure in found["measures"]),
+    )
+    notes = [
+        f"A: {sides['A']['label']}. B: {sides['B']['label']}. Machine: {found['machine']}.",
+        f"Regression: a cost of B that is higher, is not shown to be less than "
+        f"{100 * limits['threshold']:g} % higher, and was confirmed by fresh pairs of runs.",
+        *([f"B was slowed on purpose by {100 * found['inject']:g} %."] if found["inject"] else []),
+        *filter(None, [_STOPPED[found["stopped"]]]),
+        *found["notes"],
+    ]
+    return tables.View(
+        tables=(table,), notes=tuple(notes), records=tuple(found["measures"]), document=found
+    )
+
+
+def text(found: Mapping[str, Any], *, width: int = 120, colour: bool = False) -> str:
+    """Returns a decision document as a table for a terminal."""
+    return tables.render(view(found), "terminal", width=width, colour=colour)
+
+
+def write(found: Mapping[str, Any], folder: Path) -> Path:
+    """Writes the document, its table and its exports into `folder`; returns the document's path."""
+    files = {
+        "table.md": tables.render(view(found), "markdown"),
+        **exports.files(found),
+        "decision.json": json.dumps(found, indent=2, allow_nan=False) + "\n",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        atomic.write_file(folder / name, content.encode())
+    return folder / "decision.json"
+
+
+def now() -> str:
+    """Returns the time as reports write it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _title(found: Mapping[str, Any]) -> str:
+    regressed = [one["name"] for one in found["measures"] if one["verdict"] == "regression"]
+    verdict = found["verdict"] + (f": {', '.join(regressed)}" if regressed else "")
+    return f"Verdict: {verdict} (exit status {found['exit_status']})"
+
+
+def _row(measure: Mapping[str, Any]) -> tuple[str, ...]:
+    words = _WORDS | {"regression": _OTHER_WORDS.get(measure["kind"], "slower")}
+    ratio, noise = measure["ratio"], measure["noise"]
+    name = f"{measure['name']}, {measure['unit']}" if measure["unit"] else measure["name"]
+    num_first, num_more = measure["num_first_pairs"], measure["num_confirming_pairs"]
+    timed = measure["kind"] == "timed"
+    low, high = (ratio["low"], ratio["high"]) if timed else (0, None)
+    return (
+        name,
+        tables.number(measure["a"]["value"], 5),
+        tables.number(measure["b"]["value"], 5),
+        f"{ratio['value']:.3f}" if ratio else "-",
+        f"{low:.3f} to {high:.3f}" if low and high is not None else "-",
+        f"{100 * noise:.1f} %" if noise is not None else "-",
+        f"{num_first} + {num_more}",
+        words[measure["verdict"]] + (f" ({measure['reason']})" if measure["reason"] else ""),
+    )
+
+
+def _side(source: sources.Source) -> dict[str, Any]:
+    return {"label": source.label, "environment": dict(source.first.environment)}
+
+
+def _measure(judgement: judging.Judgement, rules: judging.Rules) -> dict[str, Any]:
+    decision, ratio = judgement.decision, judgement.ratio
+    return {
+        "name": judgement.name,
+        "kind": judgement.kind,
+        "unit": judgement.unit,
+        "verdict": decision.verdict,
+        "reason": judgement.reason,
+        "is_final": decision.is_final,
+        "a": _interval(judgement.values_a),
+        "b": _interval(judgement.values_b),
+        "ratio": ratio and {"value": ratio.value, "low": ratio.low, "high": ratio.high},
+        "num_first_pairs": decision.num_first,
+        "num_confirming_pairs": decision.num_confirming,
+        "noise": judgement.noise,
+        "recorded_noise": rules.recorded_noise.get(judgement.name, 0.0),
+    }
+
+
+def _interval(values: Sequence[float]) -> dict[str, float]:
+    summary = stats.summarize(values)
+    return {
+        "value": summary.median,
+        "low": summary.interval_low,
+        "high": summary.interval_high,
+    }

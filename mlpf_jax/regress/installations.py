@@ -1,0 +1,92 @@
+"""Virtual environments for checkouts, each made from the checkout's own lock, by its own script.
+
+They are kept by what they are made of, so equal locks share one and nothing is installed twice.
+"""
+
+import dataclasses
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from mlpf_jax import atomic
+from mlpf_jax.regress import checkouts, processes
+
+_SCRIPT = Path("tools") / "venv.sh"
+_TIMEOUT_S = 900.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Current:
+    """The environment that this process runs in."""
+
+    python: Path
+    base_python: Path  # that it was made with
+    version: str
+    made_from: Path  # the folder in which tools/venv.sh keeps what an environment is made of
+
+    @property
+    def backend(self) -> str:
+        """The name of the lock it is made from; `cpu` if tools/venv.sh did not make it."""
+        try:
+            return (self.made_from / "backend").read_text().strip()
+        except OSError:
+            return "cpu"
+
+
+def current() -> Current:
+    """Returns the environment of this process."""
+    prefix = Path(sys.base_prefix)
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return Current(
+        Path(sys.executable), prefix / "bin" / name, sys.version, Path(sys.prefix) / "made-from"
+    )
+
+
+def default_folder() -> Path:
+    """Returns $XDG_CACHE_HOME/mlpf_jax/environments, or that in ~/.cache if it is not set."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    root = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
+    return root / "mlpf_jax" / "environments"
+
+
+def python_of(checkout: checkouts.Checkout, folder: Path, log: Path, mine: Current) -> Path:
+    """Returns a Python with what the checkout's lock says, making it in `folder` if need be.
+
+    This process's own environment serves if it was made from the same lock. What is imported of
+    the project itself is never an environment's matter: runs are told the checkout's folder.
+
+    Raises:
+        ValueError: if the checkout has no such lock or no script that makes environments.
+        RunFailedError: if the script fails.
+    """
+    lock = checkout.folder / "locks" / f"{mine.backend}.txt"
+    for needed in (lock, checkout.folder / _SCRIPT):
+        if not needed.is_file():
+            raise ValueError(
+                f"{checkout.label} has no {needed.relative_to(checkout.folder)}: name a Python "
+                "for it, --base_python= or --head_python=."
+            )
+    content = lock.read_bytes()
+    if _content(mine.made_from / lock.name) == content:
+        return mine.python
+    digest = hashlib.sha256(content + mine.version.encode()).hexdigest()[:16]
+    venv = folder / f"{mine.backend}-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic.locked(folder):
+        processes.run(
+            ["bash", str(_SCRIPT)],
+            folder=checkout.folder,
+            environ=os.environ
+            | {"VENV": str(venv), "BACKEND": mine.backend, "PYTHON": str(mine.base_python)},
+            log=log,
+            timeout_s=_TIMEOUT_S,
+        )
+    return venv / "bin" / "python"
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

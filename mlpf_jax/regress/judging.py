@@ -1,0 +1,194 @@
+"""From pairs of runs to a judgement on every measure, and one on the whole."""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from mlpf_jax.measure import comparison, regression
+from mlpf_jax.regress import pairing
+from mlpf_jax.results import comparability, measures, reading
+
+Kind = Literal["timed", "exact", "quality"]
+Whole = Literal["regression", "no regression", "cannot decide"]
+_FEWEST_PAIRS_OF_EXACT = 2  # a second run of each side confirms what has no noise
+_UNITS = {"training": "s/event", "inference": "s/event", "compile": "s"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What to judge by."""
+
+    limits: regression.Limits
+    accuracy_loss: float = 0.005  # absolute, of the validation accuracy
+    recorded_noise: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def limits_of(self, name: str) -> regression.Limits:
+        """Returns the limits of a timed measure, with this machine's noise of it."""
+        return dataclasses.replace(self.limits, noise=self.recorded_noise.get(name, 0.0))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One measure of both sides, and what it says."""
+
+    name: str
+    kind: Kind
+    unit: str
+    values_a: tuple[float, ...]
+    values_b: tuple[float, ...]
+    decision: regression.Decision
+    ratio: comparison.Ratio | None  # B's cost over A's
+    reason: str
+
+    @property
+    def noise(self) -> float | None:
+        """The standard deviation of the pairs' slowdowns; None if nothing was timed."""
+        if self.kind != "timed":
+            return None
+        return regression.spread(regression.slowdowns(self.values_a, self.values_b))
+
+
+def judge(
+    pairs: Sequence[pairing.Pair], rules: Rules, blocked: Mapping[str, str]
+) -> tuple[Judgement, ...]:
+    """Judges every measure that both sides have; `blocked` ones, with the reason, stay open."""
+    first = pairs[0]
+    timed = [_timed(name, pairs, rules) for name in first.a.seconds if name in first.b.seconds]
+    assert len(timed) <= regression.MOST_TIMED_MEASURES
+    names = [name for name in first.a.memory_bytes if name in first.b.memory_bytes]
+    exact = [_memory(name, pairs, rules.limits) for name in names]
+    quality = [] if _lacks_quality(first) else [_accuracy(pairs, rules)]
+    return tuple(_block(one, blocked) for one in (*timed, *exact, *quality))
+
+
+def is_enough(judgements: Sequence[Judgement]) -> bool:
+    """Whether more pairs are of no use: a cost of time has regressed, or all is decided."""
+    regressed = any(j.kind == "timed" and j.decision.verdict == "regression" for j in judgements)
+    return regressed or all(j.decision.is_final for j in judgements)
+
+
+def whole(judgements: Sequence[Judgement]) -> Whole:
+    """Returns the judgement on all measures together."""
+    verdicts = {judgement.decision.verdict for judgement in judgements}
+    if "regression" in verdicts:
+        return "regression"
+    return "no regression" if verdicts == {"no regression"} else "cannot decide"
+
+
+def blocked_measures(a: reading.Report, b: reading.Report) -> tuple[dict[str, str], list[str]]:
+    """Returns which measures of two reports must not be compared and why, and what else to know."""
+    blocked: dict[str, str] = {}
+    notes = []
+    if a.machine_class != b.machine_class:
+        reason = f"other machine: {a.machine_class} -> {b.machine_class}"
+        return dict.fromkeys((*_UNITS, "memory training", "memory inference"), reason), [reason]
+    for finding in comparability.between(a, b):
+        notes.append(str(finding))
+        if finding.severity == "refused":
+            names = {name for scope in finding.scopes for name in _measures_of(scope)}
+            names |= {"compile"} if {"training", "inference"} <= {*finding.scopes} else set()
+            blocked |= dict.fromkeys(names, finding.text)
+    return blocked, notes
+
+
+def _measures_of(scope: comparability.Scope) -> tuple[str, ...]:
+    return ("accuracy",) if scope == "epochs" else (scope, f"memory {scope}")
+
+
+def _timed(name: str, pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
+    values_a = tuple(pair.a.seconds[name] for pair in pairs)
+    values_b = tuple(pair.b.seconds[name] for pair in pairs)
+    slowdowns = regression.slowdowns(values_a, values_b)
+    decision = regression.decide(slowdowns, rules.limits_of(name))
+    return Judgement(
+        name=name,
+        kind="timed",
+        unit=_UNITS[name],
+        values_a=values_a,
+        values_b=values_b,
+        decision=decision,
+        ratio=regression.ratio(slowdowns),
+        reason=_reason(decision),
+    )
+
+
+def _reason(decision: regression.Decision) -> str:
+    if decision.verdict == "regression":
+        return "confirmed"
+    if decision.verdict == "no regression":
+        return "slower at first, not confirmed" if decision.num_confirming else ""
+    return "slower, not yet confirmed" if decision.num_confirming else "not enough pairs"
+
+
+def _memory(phase: str, pairs: Sequence[pairing.Pair], limits: regression.Limits) -> Judgement:
+    values_a = tuple(float(pair.a.memory_bytes[phase]) for pair in pairs)
+    values_b = tuple(float(pair.b.memory_bytes[phase]) for pair in pairs)
+    before, after = max(values_a), max(values_b)
+    decision = regression.decide_exact(before, after, limits)
+    change = after / before
+    return Judgement(
+        name=f"memory {phase}",
+        kind="exact",
+        unit="bytes",
+        values_a=values_a,
+        values_b=values_b,
+        decision=_once_confirmed(decision, len(pairs)),
+        ratio=comparison.Ratio(change, change, change, 1.0, len(pairs)),
+        reason="planned by the compiler" + (", the same" if before == after else ""),
+    )
+
+
+def _lacks_quality(pair: pairing.Pair) -> bool:
+    return pair.a.accuracy is None or pair.b.accuracy is None
+
+
+def _accuracy(pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
+    """Same bits are the same; else the accuracy may fall, or the loss rise, by so much."""
+    runs_a, runs_b = [pair.a for pair in pairs], [pair.b for pair in pairs]
+    accuracy_a, accuracy_b = _accuracies(runs_a), _accuracies(runs_b)
+    fall = statistics.median(accuracy_a) - statistics.median(accuracy_b)
+    losses = [statistics.median(r.loss or 0.0 for r in runs) for runs in (runs_a, runs_b)]
+    is_worse = fall > rules.accuracy_loss or losses[1] > losses[0] * (1 + rules.limits.threshold)
+    is_same = _results(runs_a) == _results(runs_b)
+    reason = (
+        "the same bits"
+        if is_same
+        else f"accuracy {-fall:+.4f}, loss {losses[0]:.6g} -> {losses[1]:.6g}"
+    )
+    if max(len(_results(runs)) for runs in (runs_a, runs_b)) > 1:
+        reason += "; runs of one side differ"
+    verdict = "regression" if is_worse else "no regression"
+    return Judgement(
+        name="accuracy",
+        kind="quality",
+        unit="",
+        values_a=accuracy_a,
+        values_b=accuracy_b,
+        decision=_once_confirmed(regression.Decision(verdict, True, 1, 0), len(pairs)),
+        ratio=None,
+        reason=reason,
+    )
+
+
+def _accuracies(runs: Sequence[measures.RunMeasures]) -> tuple[float, ...]:
+    return tuple(run.accuracy or 0.0 for run in runs)
+
+
+def _results(runs: Sequence[measures.RunMeasures]) -> set[tuple[str, ...]]:
+    return {tuple(run.digests[name] for name in ("losses", "weights")) for run in runs}
+
+
+def _once_confirmed(decision: regression.Decision, num_pairs: int) -> regression.Decision:
+    """Leaves it open until there is a second pair."""
+    if num_pairs >= _FEWEST_PAIRS_OF_EXACT:
+        return dataclasses.replace(decision, num_first=1, num_confirming=num_pairs - 1)
+    return regression.Decision("undecided", False, num_pairs, 0)
+
+
+def _block(judgement: Judgement, blocked: Mapping[str, str]) -> Judgement:
+    reason = blocked.get(judgement.name)
+    if reason is None:
+        return judgement
+    decision = dataclasses.replace(judgement.decision, verdict="undecided", is_final=True)
+    return dataclasses.replace(judgement, decision=decision, reason=f"not comparable: {reason}")

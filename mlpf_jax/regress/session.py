@@ -1,0 +1,230 @@
+"""One comparison from a request to an outcome, top to bottom; and the recording of a baseline."""
+
+import contextlib
+import dataclasses
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mlpf_jax.measure import comparison, regression
+from mlpf_jax.regress import checkouts, documents, installations, judging, pairing, sources
+from mlpf_jax.results import baseline, facts
+
+Tell = Callable[[str], None]
+# Between days a machine changes by more than between runs, and no run of today can show by how
+# much: what is held against a baseline must differ by more than that.
+BASELINE_ALLOWANCE = 0.02
+_PAIRS_OF_NOTE = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to compare and how. Of A at most one of `base`, `baseline_name` and `files` is given."""
+
+    base: str | None = None  # commit; None: where the branch began
+    head: str | None = None  # commit; None: the files as they stand
+    base_python: Path | None = None  # None: one with the commit's own lock
+    head_python: Path | None = None
+    baseline_name: str | None = None  # of runs that were kept, or their file
+    files: tuple[Path, Path] | None = None  # result files of A and of B, or folders of them
+    preset: Path
+    baseline_folder: Path = baseline.DEFAULT_FOLDER
+    threshold: float = 0.05
+    allowance: float | None = None  # None: none, but for baselines
+    accuracy_loss: float = 0.005
+    inject: float | None = None  # None: both sides run as they are
+    budget_s: float = 500.0
+    max_pairs: int = 20
+    run_timeout_s: float = 300.0
+
+    def __post_init__(self):
+        if sum(way is not None for way in (self.base, self.baseline_name, self.files)) > 1:
+            raise ValueError("name A once: by --base, by --baseline, or by files.")
+        if self.files is not None and (self.head is not None or self.inject is not None):
+            raise ValueError("files are read: no --head and no --inject goes with them.")
+        if self.max_pairs < 1 or self.budget_s <= 0 or self.run_timeout_s <= 0:
+            raise ValueError("--max_pairs, --budget_s and --run_timeout_s must be positive.")
+        if self.inject is not None and not 0 <= self.inject <= 10:
+            raise ValueError(f"--inject={self.inject}: a share of extra work from 0 to 10.")
+
+    @property
+    def limits(self) -> regression.Limits:
+        """What counts as a regression.
+
+        Raises:
+            ValueError: if the threshold is not above the allowance.
+        """
+        default = 0.0 if self.baseline_name is None else BASELINE_ALLOWANCE
+        allowance = default if self.allowance is None else self.allowance
+        return regression.Limits(threshold=self.threshold, allowance=allowance)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The preset's flags: given one by one, for the base may not have the file."""
+        try:
+            lines = self.preset.read_text().splitlines()
+        except OSError as error:
+            raise ValueError(f"--preset={self.preset}: {error.strerror}.") from None
+        return tuple(line for line in map(str.strip, lines) if line and not line.startswith("#"))
+
+
+class _Judge:
+    """Judges the pairs so far; what depends on the machine is known after the first of them."""
+
+    def __init__(self, request: Request, a: sources.Source, b: sources.Source):
+        self.rules = judging.Rules(limits=request.limits, accuracy_loss=request.accuracy_loss)
+        self.notes: list[str] = []
+        self.judgements: tuple[judging.Judgement, ...] = ()
+        self._blocked: dict[str, str] = {}
+        self._request = request
+        self._sides = a, b
+
+    def __call__(self, pairs: Sequence[pairing.Pair]) -> bool:
+        if not self.judgements:
+            self._look_at_machine()
+        self.judgements = judging.judge(pairs, self.rules, self._blocked)
+        return judging.is_enough(self.judgements)
+
+    def _look_at_machine(self) -> None:
+        first_a, first_b = self._sides[0].first, self._sides[1].first
+        self._blocked, findings = judging.blocked_measures(first_a, first_b)
+        differences = facts.explanation(facts.differences(first_a, first_b))
+        self.notes += [f"From A to B: {differences}.", *findings]
+        request = self._request
+        if request.files is not None:
+            return
+        found = baseline.newest(request.baseline_folder, first_b.machine_class, request.settings)
+        if found is not None:
+            noise = found.noises
+            self.rules = dataclasses.replace(self.rules, recorded_noise=noise)
+            self.notes.append(_noise_note(found.name, noise))
+
+
+def compare(request: Request, tell: Tell) -> documents.Outcome:
+    """Takes runs of both sides in turns until all is decided, or the budget is spent.
+
+    Raises:
+        ValueError: if what was asked for is not there.
+        RunFailedError: if a run fails.
+    """
+    end_s = time.monotonic() + request.budget_s
+    started_at = documents.now()
+    _ = request.limits  # impossible ones are refused before any work
+    with _sides(request, tell) as (a, b):
+        judge = _Judge(request, a, b)
+        gathered = pairing.gather(
+            a,
+            b,
+            judge,
+            pairing.Budget(end_s, request.max_pairs),
+            clock=time.monotonic,
+            coins=random.Random(),
+            tell=tell,
+        )
+        return documents.Outcome(
+            a=a,
+            b=b,
+            gathered=gathered,
+            judgements=judge.judgements,
+            rules=judge.rules,
+            notes=tuple(judge.notes),
+            inject=request.inject or 0.0,
+            started_at=started_at,
+        )
+
+
+def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
+    """Runs B again and again, keeps that as a baseline, and returns the file.
+
+    Raises:
+        ValueError: if there is one of that name and `force` does not say to replace it.
+        RunFailedError: if a run fails.
+    """
+    end_s = time.monotonic() + request.budget_s
+    num_runs = 2 * request.max_pairs
+    with tempfile.TemporaryDirectory(prefix="mlpf-jax-regress-") as temporary:
+        with contextlib.ExitStack() as stack:
+            source = _live(request, "B", Path(temporary), stack, tell)
+            longest_s = 0.0
+            while len(source.reports) < num_runs and time.monotonic() + longest_s < end_s:
+                started = time.monotonic()
+                run = source.take()
+                longest_s = max(longest_s, time.monotonic() - started)
+                if len(source.reports) == 1:
+                    path = baseline.path_of(request.baseline_folder, run.machine_class, name)
+                    baseline.check_free(path, force=force)
+                tell(f"run {len(source.reports)} of {num_runs}: {pairing.costs(run)}")
+        made = baseline.make(name, request.settings, source.reports)
+    return baseline.write(made, request.baseline_folder, force=force)
+
+
+@contextlib.contextmanager
+def _sides(request: Request, tell: Tell) -> Iterator[tuple[sources.Source, sources.Source]]:
+    if request.files is not None:
+        yield sources.of_files(request.files[0]), sources.of_files(request.files[1])
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="mlpf-jax-regress-") as temporary,
+        contextlib.ExitStack() as stack,
+    ):
+        folder = Path(temporary)
+        b = _live(request, "B", folder, stack, tell)
+        if request.baseline_name is None:
+            yield _live(request, "A", folder, stack, tell), b
+        else:
+            yield _stored(request), b
+
+
+def _live(
+    request: Request, side: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
+) -> sources.Processes:
+    """Lays out the side's commit and its environment."""
+    top = checkouts.top_folder(Path.cwd())
+    is_base = side == "A"
+    revision = (request.base or checkouts.default_base(top)) if is_base else request.head
+    if revision is None:
+        checkout = checkouts.working_tree(top)
+    else:
+        laid_out = checkouts.worktree(top, revision, folder / f"files-{side}")
+        checkout = stack.enter_context(laid_out)
+    tell(f"{side}: {checkout.label}")
+    python = (request.base_python if is_base else request.head_python) or installations.python_of(
+        checkout,
+        installations.default_folder(),
+        folder / f"environment-{side}.txt",
+        installations.current(),
+    )
+    share = None if request.inject is None else 0.0 if is_base else request.inject
+    program = sources.Program(checkout.label, checkout.folder, python, request.settings, share)
+    runs = folder / f"runs-{side}"
+    runs.mkdir()
+    return sources.Processes(program, runs, request.run_timeout_s)
+
+
+def _stored(request: Request) -> sources.Stored:
+    """Finds the baseline of this machine: its class is known only from a report of it."""
+    name = str(request.baseline_name)
+    given = Path(name)
+    files = [given] if given.is_file() else list(request.baseline_folder.glob(f"*/{name}.json"))
+    found = [baseline.read(path) for path in files]
+    alike = [one for one in found if one.preset == request.settings]
+    if len(alike) != 1:
+        raise ValueError(
+            f"--baseline={name}: {len(alike)} of that name and with the settings of "
+            f"{request.preset} in {request.baseline_folder}; name one file, or record one by "
+            "--save_baseline=."
+        )
+    return sources.of_baseline(alike[0])
+
+
+def _noise_note(name: str, noise: dict[str, float]) -> str:
+    listed = ", ".join(f"{key} {100 * sigma:.1f} %" for key, sigma in noise.items())
+    smallest = comparison.smallest_detectable_effect(
+        max(noise.values(), default=0.0), _PAIRS_OF_NOTE, false_alarm=0.02
+    )
+    return (
+        f"Noise of A against A on this machine (baseline {name}): {listed}. {_PAIRS_OF_NOTE} pairs "
+        f"show a slowdown of {100 * smallest:.1f} %."
+    )

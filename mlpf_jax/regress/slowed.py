@@ -1,0 +1,118 @@
+"""Runs the benchmark with a share of extra work inside every timed window, to try the gate out.
+
+    python -P slowed.py 0.15 --flagfile=flags/regression.cfg
+
+It is run by its path, for the benchmark that it slows down may be an older one. The extra work is
+a product of matrices on the first device, done again and again, as often as takes the given share
+of the time that the window's own steps took; 0 is a share like any other, so that both sides of a
+comparison run the same program. What is slowed is `time_steps`, which every sample goes through:
+nothing that was measured is changed afterwards, and compilation stays as it is.
+"""
+
+import runpy
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+_SIZE = 384
+_CALIBRATION_S = 0.3
+
+
+class ExtraWork:
+    """Products of matrices that take a given time: their rate is measured once."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        self._clock = clock
+        self._rate: float | None = None  # products per second
+        self._multiply: Callable[[int], Any] | None = None
+
+    def do(self, seconds: float) -> None:
+        """Works for about `seconds`; the number of products is fixed before they begin."""
+        if self._rate is None:
+            self.calibrate()
+        assert self._rate is not None
+        self._work(round(seconds * self._rate))
+
+    def calibrate(self) -> None:
+        """Compiles the work and measures how fast it goes."""
+        self._multiply = _compile_products()
+        self._work(1)
+        number, seconds = 1, 0.0
+        while seconds < _CALIBRATION_S:
+            number *= 2
+            seconds = self._timed(number)
+        self._rate = number / min(seconds, *(self._timed(number) for _ in range(2)))
+
+    def _timed(self, number: int) -> float:
+        start = self._clock()
+        self._work(number)
+        return self._clock() - start
+
+    def _work(self, number: int) -> None:
+        assert self._multiply is not None
+        self._multiply(number).block_until_ready()
+
+
+def slow_down(time_steps: Callable[..., Any], share: float, work: ExtraWork) -> Callable[..., Any]:
+    """Returns `time_steps` with extra work after the last step, before its clock stops."""
+
+    def slowed(advance: Callable[..., Any], state: Any, batches: Sequence[Any], *rest, **options):
+        import jax
+
+        work.do(0.0)  # calibrated before the clock starts
+        num_done, started = 0, 0.0
+
+        def with_extra_work(current, batch):
+            nonlocal num_done, started
+            started = started or time.perf_counter()
+            result = advance(current, batch)
+            num_done += 1
+            if num_done == len(batches):
+                jax.block_until_ready(result)
+                work.do(share * (time.perf_counter() - started))
+            return result
+
+        return time_steps(with_extra_work, state, batches, *rest, **options)
+
+    return slowed
+
+
+def _compile_products() -> Callable[[int], Any]:
+    import jax
+    import jax.numpy as jnp
+
+    matrix = jnp.eye(_SIZE, dtype=jnp.float32)
+
+    @jax.jit
+    def multiply(number):
+        return jax.lax.fori_loop(0, number, lambda _, product: product @ matrix, matrix)
+
+    return multiply
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Patches the benchmark and runs it with the arguments after the share."""
+    share = float(arguments[0])
+    try:
+        from mlpf_jax import runtime
+
+        prepare = runtime.prepare
+    except (ImportError, AttributeError) as error:
+        sys.exit(f"error: work cannot be injected into this version of the benchmark: {error}")
+
+    def prepare_and_patch(*rest, **options):
+        settings = prepare(*rest, **options)
+        # Only now: JAX must not be imported before it is set up, and `timing` imports it.
+        from mlpf_jax.measure import timing
+
+        timing.time_steps = slow_down(timing.time_steps, share, ExtraWork())
+        return settings
+
+    runtime.prepare = prepare_and_patch
+    sys.argv = ["mlpf_jax.main", *arguments[1:]]
+    runpy.run_module("mlpf_jax.main", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

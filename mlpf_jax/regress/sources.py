@@ -1,0 +1,115 @@
+"""Where a side's runs come from: fresh processes, a baseline, or files of earlier runs."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mlpf_jax.regress import processes
+from mlpf_jax.results import baseline, hepscore, measures, reading
+
+SLOWED = Path(__file__).with_name("slowed.py")
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """How a side is run."""
+
+    label: str
+    folder: Path  # whose package is imported
+    python: Path
+    arguments: tuple[str, ...]
+    share: float | None = None  # of extra work; None: nothing is patched at all
+
+    @property
+    def command(self) -> list[str]:
+        """The command without the folders of a run. -P: no module is found by luck."""
+        start = [str(self.python), "-P"]
+        if self.share is None:
+            return [*start, "-m", "mlpf_jax.main", *self.arguments]
+        return [*start, str(SLOWED), str(self.share), *self.arguments]
+
+    def environ(self, given: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """Returns the variables it runs with: its own folder before an installed package."""
+        return dict(given) | {"PYTHONPATH": str(self.folder)}
+
+
+class Processes:
+    """Every run is a fresh process. Its files lie in a folder that the caller removes."""
+
+    most_runs: int | None = None  # no limit
+
+    def __init__(self, program: Program, folder: Path, timeout_s: float):
+        self.reports: list[reading.Report] = []
+        self._program = program
+        self._folder = folder
+        self._timeout_s = timeout_s
+
+    @property
+    def label(self) -> str:
+        """What the program's label says."""
+        return self._program.label
+
+    @property
+    def first(self) -> reading.Report:
+        """The report of the first run, once there is one."""
+        return self.reports[0]
+
+    def take(self) -> measures.RunMeasures:
+        """Runs the program once.
+
+        Raises:
+            RunFailedError: if it fails, or leaves no report that fits the schema.
+        """
+        results = self._folder / f"run-{len(self.reports)}"
+        results.mkdir(parents=True)
+        own = ["--quiet", f"--results_dir={results}", f"--data_dir={self._folder / 'events'}"]
+        try:
+            processes.run(
+                [*self._program.command, *own],
+                folder=self._program.folder,
+                environ=self._program.environ(),
+                log=results / "log.txt",
+                timeout_s=self._timeout_s,
+            )
+            self.reports.append(reading.read(results / hepscore.FILE_NAME))
+        except processes.RunFailedError as error:
+            raise processes.RunFailedError(f"{self.label}: {error}", error.last_lines) from None
+        except (OSError, ValueError, KeyError) as error:
+            raise processes.RunFailedError(f"{self.label}: no valid report: {error}") from None
+        return measures.from_report(self.reports[-1])
+
+
+class Stored:
+    """Runs that were made earlier, in their order."""
+
+    def __init__(self, label: str, first: reading.Report, runs: Sequence[measures.RunMeasures]):
+        self.label = label
+        self.first = first
+        self.most_runs: int | None = len(runs)
+        self._left: Iterator[measures.RunMeasures] = iter(runs)
+
+    def take(self) -> measures.RunMeasures:
+        """Returns the next run; the caller knows how many there are."""
+        return next(self._left)
+
+
+Source = Processes | Stored
+
+
+def of_baseline(stored: baseline.Baseline) -> Stored:
+    """Returns the runs of a baseline as a side."""
+    return Stored(f"baseline {stored.name} of {stored.created_at[:10]}", stored.first, stored.runs)
+
+
+def of_files(path: Path) -> Stored:
+    """Returns the reports of a folder, or of one file, as a side, in order of time.
+
+    Raises:
+        ValueError: if a file is no report, or there is none.
+        OSError: if one cannot be read.
+    """
+    reports = [reading.read(file) for file in reading.find([path])]
+    reports.sort(key=lambda report: report.stats["started_at"])
+    runs = [measures.from_report(report) for report in reports]
+    return Stored(str(path), reports[0], runs)

@@ -1,0 +1,86 @@
+"""A repository whose benchmark takes no time: it writes a report with the costs its files say."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "benchmarks" / "results" / "2026-11-23_epyc-2-cores_1-device.json"
+_MAIN = """
+import json, pathlib, random, sys, time
+
+options = dict(word[2:].partition("=")[::2] for word in sys.argv[1:])
+if "fail" in options:
+    sys.exit("first line\\nerror: the run of this preset fails")
+if "hang" in options:
+    time.sleep(600)
+here = pathlib.Path(__file__).parent
+costs = json.loads((here / "costs.json").read_text())
+document = json.loads((here / "template.json").read_text())
+stats = document["report"]["wl-stats"]
+for name, phase in stats["phases"].items():
+    noise = 1 + random.uniform(-1, 1) * costs["noise"]
+    count = len(phase["sample_s"])
+    phase["sample_s"] = [costs[name] * noise] * count
+    for column in ("steps", "events", "elements"):
+        phase["sample_" + column] = [1] * count
+    phase["compile_s"] = costs["compile"] * noise
+    phase["memory_per_device"]["total_bytes"] = costs["memory"]
+stats["loss_sha256"] = stats["loss_sha256"][:-8] + costs["digest"]
+document["app"]["workload_version"] = costs["workload_version"]
+stats["val_accuracy"] = [costs["accuracy"]]
+folder = pathlib.Path(options["results_dir"])
+(folder / "mlpf-jax_summary.json").write_text(json.dumps(document))
+"""
+COSTS = {
+    "training": 1.0,
+    "inference": 0.5,
+    "compile": 5.0,
+    "memory": 1000,
+    "accuracy": 0.9,
+    "digest": "00000000",
+    "workload_version": 1,
+    "noise": 0.005,
+}
+
+
+def git(folder, *words):
+    """Runs git in `folder` as nobody in particular."""
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "core.hooksPath=/dev/null"]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *who, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def make(folder, *costs):
+    """Makes a repository with a commit for each of `costs`, in order, on the branch main."""
+    package = folder / "mlpf_jax"
+    package.mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    (package / "__init__.py").touch()
+    (package / "main.py").write_text(_MAIN)
+    (package / "template.json").write_text(TEMPLATE.read_text())
+    (folder / "preset.cfg").write_text("# Nothing to set.\n--seed=1\n")
+    for changed in costs:
+        set_costs(folder, **changed)
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--allow-empty", "--message=x")
+    return folder
+
+
+def set_costs(folder, **changed):
+    """Lets the files as they stand cost something else."""
+    (folder / "mlpf_jax" / "costs.json").write_text(json.dumps(COSTS | changed))
+
+
+def run_once(folder, results):
+    """Runs the benchmark of the files as they stand."""
+    subprocess.run(
+        [sys.executable, "-P", "-m", "mlpf_jax.main", f"--results_dir={results}"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        check=True,
+    )

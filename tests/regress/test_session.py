@@ -1,0 +1,215 @@
+"""Whole comparisons of a repository whose runs take no time."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlpf_jax.regress import documents, processes, session
+from mlpf_jax.results import baseline
+from tests import fake_benchmark
+
+PYTHON = Path(sys.executable)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    def make(*costs):
+        folder = fake_benchmark.make(tmp_path / "repository", *costs)
+        monkeypatch.chdir(folder)
+        return folder
+
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    return make
+
+
+def request(**changes):
+    settings = {"base_python": PYTHON, "head_python": PYTHON, "preset": Path("preset.cfg")}
+    return session.Request(**settings | changes)
+
+
+def compare(**changes):
+    outcome = session.compare(request(**changes), lambda _: None)
+    return documents.document(outcome)
+
+
+def verdicts(found):
+    return {measure["name"]: measure["verdict"] for measure in found["measures"]}
+
+
+def test_a_slower_commit_is_caught_and_named(repository):
+    folder = repository({}, {"training": 1.1})
+
+    found = compare(base="HEAD~1")
+
+    assert found["exit_status"] == 1
+    assert verdicts(found)["training"] == "regression"
+    assert "regression" not in {v for name, v in verdicts(found).items() if name != "training"}
+    assert found["sides"]["A"]["label"] == fake_benchmark.git(folder, "rev-parse", "HEAD~1")[:12]
+    training = next(one for one in found["measures"] if one["name"] == "training")
+    assert (training["num_first_pairs"], training["num_confirming_pairs"]) == (6, 4)
+    assert 1.08 < training["ratio"]["low"] <= training["ratio"]["high"] < 1.12
+
+
+def test_the_same_commit_twice_is_no_regression(repository):
+    repository({})
+
+    found = compare(base="HEAD")
+
+    assert found["exit_status"] == 0
+    assert set(verdicts(found).values()) == {"no regression"}
+    assert len(found["runs"]) == 12
+    order = "".join(run["side"] for run in found["runs"])
+    assert order.count("A") == order.count("B") == 6
+
+
+def test_changes_that_are_not_committed_are_what_is_compared(repository):
+    folder = repository({})
+    fake_benchmark.set_costs(folder, inference=0.6)
+
+    found = compare(base="HEAD")
+
+    assert verdicts(found)["inference"] == "regression"
+    assert "with changes" in found["sides"]["B"]["label"]
+
+
+def test_without_a_base_it_is_the_parent_of_main(repository):
+    repository({"training": 0.5}, {})
+
+    found = compare()
+
+    assert verdicts(found)["training"] == "regression"
+
+
+@pytest.mark.parametrize(
+    ("change", "measure"),
+    [({"memory": 1100}, "memory training"), ({"accuracy": 0.89, "digest": "f" * 8}, "accuracy")],
+)
+def test_more_memory_and_worse_results_are_regressions_without_noise(repository, change, measure):
+    repository({}, change)
+
+    found = compare(base="HEAD~1")
+
+    assert found["exit_status"] == 1
+    assert verdicts(found)[measure] == "regression"
+
+
+def test_other_bits_alone_are_no_regression(repository):
+    repository({}, {"digest": "f" * 8, "accuracy": 0.8999})
+
+    assert compare(base="HEAD~1")["exit_status"] == 0
+
+
+def test_another_workload_cannot_be_compared(repository):
+    repository({}, {"workload_version": 2, "training": 2.0})
+
+    found = compare(base="HEAD~1")
+
+    assert found["exit_status"] == 3
+    assert set(verdicts(found).values()) == {"undecided"}
+    assert len(found["runs"]) == 4
+
+
+def test_too_few_pairs_decide_nothing(repository):
+    repository({}, {"training": 2.0})
+
+    found = compare(base="HEAD~1", max_pairs=3)
+
+    assert found["exit_status"] == 3
+    assert found["stopped"] == "out of pairs"
+
+
+def test_no_run_is_begun_after_the_budget(repository):
+    repository({})
+
+    found = compare(base="HEAD", budget_s=1e-3, max_pairs=4)
+
+    assert found["stopped"] == "out of time"
+    assert found["exit_status"] == 3
+
+
+def test_a_baseline_is_kept_used_and_not_replaced_silently(repository, tmp_path):
+    folder = repository({})
+    store = tmp_path / "store"
+    asked = request(baseline_folder=store, max_pairs=7)
+
+    path = session.record(asked, "spring", lambda _: None, force=False)
+    fake_benchmark.set_costs(folder, training=1.2)
+    with pytest.raises(ValueError, match=r"spring.json: exists already.*--force"):
+        session.record(asked, "spring", lambda _: None, force=False)
+    found = compare(baseline_name="spring", baseline_folder=store)
+
+    assert len(baseline.read(path).runs) == 14
+    assert verdicts(found)["training"] == "regression"
+    assert found["sides"]["A"]["label"].startswith("baseline spring of ")
+    assert any(one["recorded_noise"] > 0 for one in found["measures"])
+
+
+def test_runs_of_another_preset_are_no_baseline(repository, tmp_path):
+    folder = repository({})
+    store = tmp_path / "store"
+    session.record(request(baseline_folder=store, max_pairs=1), "x", lambda _: None, force=False)
+    (folder / "preset.cfg").write_text("--seed=2\n")
+
+    with pytest.raises(ValueError, match="--baseline=x: 0 of that name and with the settings"):
+        compare(baseline_name="x", baseline_folder=store)
+
+
+def test_a_failing_run_ends_it_all_with_its_last_words(repository, tmp_path):
+    folder = repository({})
+    (folder / "preset.cfg").write_text("--fail=1\n")
+
+    with pytest.raises(processes.RunFailedError, match="ended with exit status 1") as caught:
+        compare(base="HEAD")
+
+    assert caught.value.last_lines[-1] == "error: the run of this preset fails"
+    assert os.listdir(tmp_path / "temporary") == []
+
+
+def test_a_hanging_run_is_killed_and_nothing_is_left_behind(repository, tmp_path):
+    folder = repository({})
+    (folder / "preset.cfg").write_text("--hang=1\n")
+
+    with pytest.raises(processes.RunFailedError, match=r"killed after 0\.5 s"):
+        compare(base="HEAD", run_timeout_s=0.5)
+
+    assert os.listdir(tmp_path / "temporary") == []
+    assert len(fake_benchmark.git(folder, "worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base": "HEAD", "baseline_name": "x"}, "name A once"),
+        ({"files": (Path("a"), Path("b")), "inject": 0.1}, "no --head and no --inject"),
+        ({"inject": -1.0}, "--inject=-1.0"),
+        ({"base": "nowhere"}, "git rev-parse"),
+        ({"base": "HEAD", "preset": Path("missing.cfg")}, "--preset=missing.cfg"),
+        ({"base": "HEAD", "base_python": None}, r"has no locks/\w+.txt: name a Python"),
+        ({"base": "HEAD", "threshold": 0.0}, "threshold must be above the allowance"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_run(repository, changes, message):
+    repository({})
+
+    with pytest.raises(ValueError, match=message):
+        compare(**changes)
+
+
+def test_two_folders_of_results_are_held_against_each_other(repository, tmp_path):
+    repository({})
+    folders = []
+    for name, costs in (("a", {}), ("b", {"training": 1.15})):
+        folder = tmp_path / name
+        for number in range(10):
+            (folder / str(number)).mkdir(parents=True)
+            fake_benchmark.set_costs(Path.cwd(), **costs)
+            fake_benchmark.run_once(Path.cwd(), folder / str(number))
+        folders.append(folder)
+
+    found = compare(files=tuple(folders), base_python=None, head_python=None)
+
+    assert verdicts(found)["training"] == "regression"

@@ -1,0 +1,99 @@
+"""The injected work is as long as asked for, inside the timed window, and changes no result."""
+
+import runpy
+import sys
+import types
+
+import pytest
+
+import mlpf_jax
+from mlpf_jax.measure import timing
+from mlpf_jax.regress import slowed
+
+
+class Work(slowed.ExtraWork):
+    """Notes how long it should have worked."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def do(self, seconds):
+        self.seconds.append(seconds)
+
+
+def count(state, batch):
+    return state + batch, state
+
+
+def test_the_work_comes_once_per_window_after_its_last_step():
+    work = Work()
+    slow = slowed.slow_down(timing.time_steps, 0.5, work)
+    num_done = []
+
+    def advance(state, batch):
+        num_done.append(len(work.seconds))
+        return count(state, batch)
+
+    state, outputs, _ = slow(advance, 1, [10, 20, 30], waits_each=False)
+
+    assert (state, outputs) == (61, [1, 11, 31])
+    assert num_done == [1, 1, 1], "only the calibration went before the steps"
+    assert work.seconds[0] == 0
+    assert work.seconds[1] > 0
+    assert len(work.seconds) == 2
+
+
+def test_the_window_itself_becomes_longer_by_the_work():
+    now = [0]
+
+    class Spending(Work):
+        def do(self, seconds):
+            now[0] += 7 if seconds else 0
+
+    _, _, seconds = slowed.slow_down(timing.time_steps, 0.1, Spending())(
+        count, 1, [1, 2], lambda: now[0]
+    )
+
+    assert seconds == 7e-9
+
+
+def test_the_number_of_products_follows_from_their_rate():
+    now, done = [0.0], []
+
+    class Counting(slowed.ExtraWork):
+        def _work(self, number):
+            done.append(number)
+            now[0] += 0.01 * number
+
+    work = Counting(lambda: now[0])
+    work.do(0.5)
+    assert done[-1] == 50
+    work.do(0.0)
+    assert done[-1] == 0
+
+
+def test_the_products_really_run():
+    work = slowed.ExtraWork()
+    work.do(0.0)
+    assert work._rate is not None
+    assert work._rate > 0
+
+
+def test_an_older_benchmark_is_refused_in_one_line(monkeypatch):
+    older = types.ModuleType("mlpf_jax.runtime")  # has no `prepare`
+    monkeypatch.setitem(sys.modules, "mlpf_jax.runtime", older)
+    monkeypatch.setattr(mlpf_jax, "runtime", older, raising=False)
+    with pytest.raises(SystemExit, match="error: work cannot be injected into this version"):
+        slowed.main(["0.15"])
+
+
+def test_the_benchmark_is_run_with_its_own_arguments(monkeypatch):
+    ran = []
+    monkeypatch.setattr(runpy, "run_module", lambda *words, **_: ran.append((words, sys.argv)))
+    monkeypatch.setattr(sys, "argv", ["slowed.py"])
+    from mlpf_jax import runtime
+
+    monkeypatch.setattr(runtime, "prepare", runtime.prepare)
+    slowed.main(["0.15", "--seed=1"])
+    assert ran == [(("mlpf_jax.main",), ["mlpf_jax.main", "--seed=1"])]

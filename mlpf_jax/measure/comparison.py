@@ -4,9 +4,7 @@ All values are positive (rates, times, bytes) and their logarithms are compared,
 times is the inverse of that of rates. Distribution-free: ranks, no normal noise. No JAX, no files.
 """
 
-import bisect
 import dataclasses
-import functools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -15,13 +13,11 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float
 
-from mlpf_jax.measure import stats
+from mlpf_jax.measure import rank_tests, stats
 
 Verdict = Literal["faster", "slower", "cannot tell"]
 
 _REJECTED = 0.05  # the interval holds what a test at this level does not reject
-_MOST_EXACT_PAIRS = 100
-_MOST_EXACT_PRODUCT = 900
 _LARGEST_LOG = 700.0
 _SIMULATIONS = 4000
 _MOST_SIMULATED_PAIRS = 40
@@ -61,7 +57,7 @@ def paired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
     if logs_a.size != logs_b.size:
         raise ValueError(f"cannot pair {logs_a.size} values with {logs_b.size}.")
     means = _walsh_averages((logs_b - logs_a)[None])[0]
-    return _ratio(means, _signed_rank_null(logs_a.size), count=logs_a.size)
+    return _ratio(means, rank_tests.signed_rank(logs_a.size), count=logs_a.size)
 
 
 def independent_ratio(
@@ -76,20 +72,23 @@ def independent_ratio(
     then that of `stats.effective_count` values a side, with as many degrees of freedom less two.
     `run_noise` is the relative standard deviation from one process to the next, which they cannot
     show; it is added in quadrature. Not correlated are values of a process each: of those the test
-    is exact (up to 900 ratios), and under four a side it can reject nothing.
+    is exact (up to 900 ratios), and four a side are the fewest of which it can reject anything.
 
     Raises:
-        ValueError: for an empty side, a value that is not positive, or a negative `run_noise`.
+        ValueError: for an empty side, a value that is not positive, or an impossible `run_noise`.
 
     Source: Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, chapter 4.
     """
     logs_a, logs_b = _logs(a), _logs(b)
-    if run_noise < 0:
-        raise ValueError(f"a run noise of {run_noise} is negative.")
-    null = _rank_sum_null(logs_a.size, logs_b.size)
+    if not 0 <= run_noise < math.inf:
+        raise ValueError(f"a run noise of {run_noise} is no standard deviation.")
+    null = rank_tests.rank_sum(logs_a.size, logs_b.size)
     if correlated:
         effective = stats.effective_count(a), stats.effective_count(b)
-        variances = _rank_sum_variance(*effective), _rank_sum_variance(logs_a.size, logs_b.size)
+        variances = (
+            rank_tests.rank_sum_variance(*effective),
+            rank_tests.rank_sum_variance(logs_a.size, logs_b.size),
+        )
         wider = math.sqrt(variances[0] / variances[1])
         null = dataclasses.replace(null, wider=wider, freedom=max(sum(effective) - 2, 1.0))
     shifts = np.sort((logs_b[:, None] - logs_a).ravel())
@@ -112,12 +111,12 @@ def verdict(ratio: Ratio, *, higher_is_better: bool = True, threshold: float = 0
 
 def smallest_paired_p_value(num_pairs: int) -> float:
     """Returns the smallest two-sided p-value that the test of so many pairs can give."""
-    return min(1.0, 2 * _signed_rank_null(num_pairs).lower_tail(0.0))
+    return min(1.0, 2 * rank_tests.signed_rank(num_pairs).lower_tail(0.0))
 
 
 def smallest_independent_p_value(num_a: int, num_b: int) -> float:
     """Returns the smallest two-sided p-value that the test of so many values a side can give."""
-    return min(1.0, 2 * _rank_sum_null(num_a, num_b).lower_tail(0.0))
+    return min(1.0, 2 * rank_tests.rank_sum(num_a, num_b).lower_tail(0.0))
 
 
 def smallest_detectable_effect(
@@ -138,7 +137,7 @@ def smallest_detectable_effect(
             f"no effect for sigma {sigma}, {num_pairs} pairs, a false-alarm rate of {false_alarm} "
             f"and a power of {power}: rates lie between 0 and 1."
         )
-    rejected = _signed_rank_null(num_pairs).most_rejected(false_alarm / 2)
+    rejected = rank_tests.signed_rank(num_pairs).most_rejected(false_alarm / 2)
     if rejected < 0:
         return math.inf
     if num_pairs > _MOST_SIMULATED_PAIRS:
@@ -150,34 +149,7 @@ def smallest_detectable_effect(
     return math.expm1(sigma * float(np.quantile(below, power)))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Null:
-    """How a rank statistic from 0 to twice its mean is distributed if nothing differs."""
-
-    mean: float
-    deviation: float
-    cumulative: Float[np.ndarray, "values"] | None  # None: normal, as there are too many values
-    wider: float = 1.0  # so many times the deviation, as values are correlated
-    freedom: float = math.inf  # degrees of, where that was estimated
-
-    def lower_tail(self, value: float) -> float:
-        """Returns the chance of at most `value`."""
-        value = self.mean - (self.mean - value) / self.wider
-        if self.cumulative is None:
-            tail = float(scipy.special.ndtr((value + 0.5 - self.mean) / self.deviation))
-        else:
-            tail = float(self.cumulative[min(math.ceil(value), self.cumulative.size - 1)])
-        if math.isinf(self.freedom):
-            return tail
-        return float(scipy.special.stdtr(self.freedom, scipy.special.ndtri(min(tail, 1.0))))
-
-    def most_rejected(self, level: float) -> int:
-        """Returns the largest value with a lower tail of at most `level`, -1 if there is none."""
-        below = range(math.ceil(self.mean))
-        return bisect.bisect_right(below, level, key=lambda k: self.lower_tail(float(k))) - 1
-
-
-def _ratio(shifts: Float[np.ndarray, "shifts"], null: _Null, *, count: int) -> Ratio:
+def _ratio(shifts: Float[np.ndarray, "shifts"], null: rank_tests.Null, *, count: int) -> Ratio:
     """Reads estimate, interval and p-value off the sorted single shifts of b against a."""
     rejected = null.most_rejected(_REJECTED / 2)
     bounded = rejected >= 0
@@ -223,39 +195,3 @@ def _walsh_averages(values: Float[np.ndarray, "sets values"]) -> Float[np.ndarra
     """Returns, sorted, the means of any two values of a set, each with itself too."""
     first, second = np.triu_indices(values.shape[1])
     return np.sort((values[:, first] + values[:, second]) / 2, axis=1)
-
-
-@functools.cache
-def _signed_rank_null(num_pairs: int) -> _Null:
-    """The sum of the positive differences' ranks: every rank is in it or not, with equal chance."""
-    most = num_pairs * (num_pairs + 1) // 2
-    deviation = math.sqrt(most * (2 * num_pairs + 1) / 12)
-    if num_pairs > _MOST_EXACT_PAIRS:
-        return _Null(most / 2, deviation, None)
-    chance = np.ones(1)
-    for rank in range(1, num_pairs + 1):
-        chance = (np.pad(chance, (0, rank)) + np.pad(chance, (rank, 0))) / 2
-    return _Null(most / 2, deviation, np.cumsum(chance))
-
-
-@functools.cache
-def _rank_sum_null(num_a: int, num_b: int) -> _Null:
-    """The number of pairs in which b is above a: the largest value of all is of one side or not."""
-    most = num_a * num_b
-    deviation = most * math.sqrt(_rank_sum_variance(num_a, num_b))
-    if most > _MOST_EXACT_PRODUCT:
-        return _Null(most / 2, deviation, None)
-    rows = [np.ones(1)] * (num_b + 1)  # of no a and 0 to num_b values of b
-    for of_a in range(1, num_a + 1):
-        row = [np.ones(1)]
-        for of_b in range(1, num_b + 1):
-            largest_is_b = np.pad(row[of_b - 1], (of_a, 0)) * of_b
-            largest_is_a = np.pad(rows[of_b], (0, of_b)) * of_a
-            row.append((largest_is_a + largest_is_b) / (of_a + of_b))
-        rows = row
-    return _Null(most / 2, deviation, np.cumsum(rows[num_b]))
-
-
-def _rank_sum_variance(num_a: int | float, num_b: int | float) -> float:
-    """Of the share of pairs in which b is above a."""
-    return (num_a + num_b + 1) / (12 * num_a * num_b)

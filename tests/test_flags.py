@@ -18,7 +18,13 @@ def config_of(*arguments, platform="cpu"):
 
 
 def test_the_presets_are_there():
-    assert {path.stem for path in PRESETS} == {"default", "hepscore", "reproducibility", "smoke"}
+    assert {path.stem for path in PRESETS} == {
+        "default",
+        "hepscore",
+        "regression",
+        "reproducibility",
+        "smoke",
+    }
 
 
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])

@@ -163,7 +163,7 @@ def _repeated(groups: Iterable[runs.Group]) -> tables.Table:
             "hardware",
             "precision",
             "accuracy",
-            f"less {_PUBLISHED_ACCURACY}",
+            f"minus {_PUBLISHED_ACCURACY}",
             "events/s",
             "mean epoch s",
             "weights",

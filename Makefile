@@ -11,10 +11,11 @@ SMOKE := build/smoke
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 export VENV PYTHON BACKEND
 
-.PHONY: help venv venv-test bench test lint smoke test-slow dataset peers lock clean
+.PHONY: help venv venv-test bench bench-regression test lint smoke test-slow dataset peers lock clean
 
 help:
 	@echo 'make bench      trains and infers on this machine and prints its throughput'
+	@echo 'make bench-regression  says whether this is slower than where the branch began [BASE=REV] [INJECT=0.15]'
 	@echo 'make test       format, lint, types, tests, one smoke run with a valid report'
 	@echo 'make test-slow  the long tests'
 	@echo 'make dataset    the 2000 + 200 events of flags/hepscore.cfg, into $(DATA)/'
@@ -31,6 +32,10 @@ venv-test:
 
 bench: venv
 	$(PY) -m mlpf_jax.main --num_devices=8
+
+# Exit status of the tool: 1 is a regression. docs/regression.md has its other flags, for REGRESS_FLAGS.
+bench-regression: venv
+	$(PY) -m tools.regress $(if $(BASE),--base=$(BASE)) $(if $(INJECT),--inject=$(INJECT)) $(REGRESS_FLAGS)
 
 test: lint
 	$(PY) -m pytest -q -m 'not slow' $(WORKERS)

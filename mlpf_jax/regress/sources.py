@@ -59,7 +59,8 @@ class Processes:
         """Runs the program once.
 
         Raises:
-            RunFailedError: if it fails, or leaves no report that fits the schema.
+            RunFailedError: if it fails, leaves no report that fits the schema, or ran on other
+                files than the first.
         """
         results = self._folder / f"run-{len(self.reports)}"
         results.mkdir(parents=True)
@@ -77,7 +78,14 @@ class Processes:
             raise processes.RunFailedError(f"{self.label}: {error}", error.last_lines) from None
         except (OSError, ValueError, KeyError) as error:
             raise processes.RunFailedError(f"{self.label}: no valid report: {error}") from None
+        if _checksum(self.reports[-1]) != _checksum(self.first):
+            raise processes.RunFailedError(f"{self.label}: its files changed between two runs")
         return measures.from_report(self.reports[-1])
+
+
+def _checksum(report: reading.Report) -> str:
+    """Of the package's files, as the run found them."""
+    return report.document["app"]["bmk_checksum"]
 
 
 class Stored:

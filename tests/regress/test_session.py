@@ -169,6 +169,17 @@ def test_a_failing_run_ends_it_all_with_its_last_words(repository, tmp_path):
     assert os.listdir(tmp_path / "temporary") == []
 
 
+def test_files_that_change_while_they_are_compared_end_it(repository):
+    folder = repository({})
+
+    def change(message):
+        if message.startswith("pair 2"):
+            fake_benchmark.set_costs(folder, checksum="1" * 32)
+
+    with pytest.raises(processes.RunFailedError, match="its files changed between two runs"):
+        session.compare(request(base="HEAD"), change)
+
+
 def test_a_hanging_run_is_killed_and_nothing_is_left_behind(repository, tmp_path):
     folder = repository({})
     (folder / "preset.cfg").write_text("--hang=1\n")

@@ -43,9 +43,7 @@ def main(argv: Sequence[str]) -> int:
     if wrong := _wrong_usage(paths):
         return cli.complain(wrong, cli.USAGE)
     try:
-        if _ADD.value:
-            return _add(paths)
-        return _show(paths)
+        return _add(paths) if _ADD.value else _show(paths)
     except (OSError, ValueError) as error:
         return cli.complain(str(error), cli.FAILURE)
 

@@ -58,7 +58,7 @@ def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
     except (OSError, RuntimeError, ValueError) as error:
         return cli.complain(str(error), cli.FAILURE)
     if findings.num_failed:
-        return cli.complain(f"{findings.num_failed} points failed, see above.", cli.FAILURE)
+        return cli.complain(f"points that failed: {findings.num_failed}, see above.", cli.FAILURE)
     return 0
 
 

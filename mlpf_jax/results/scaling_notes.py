@@ -23,7 +23,8 @@ def notes(findings: scaling.Findings) -> Iterator[str]:
     for series in findings.series:
         for phase, fit in series.fits.items():
             yield _fit_text(series, phase, fit)
-    seeds = sorted({run.seed for result in findings.results for run in result.runs.values()})
+    runs = [run for result in findings.results for run in result.runs.values()]
+    seeds = sorted({run.seed for run in runs})
     if len(seeds) > 1:
         yield (
             f"In brackets: 95 % intervals of the mean over up to {findings.repeats} runs of a "
@@ -32,12 +33,15 @@ def notes(findings: scaling.Findings) -> Iterator[str]:
         )
     elif seeds:
         yield "No intervals: with one run per point nothing tells how much runs differ."
+    doubtful = [run for run in runs if run.doubts]
+    if doubtful:
+        yield (
+            f"Of {len(runs)} runs {len(doubtful)} doubt their own speed, as {doubtful[0].file}: "
+            f"{'; '.join(doubtful[0].doubts)}. The JSON and the CSV have the reasons of all."
+        )
     for result in findings.results:
         if result.failure is not None:
             yield f"Failed: {result.point.name}: {result.failure}"
-        for run in result.runs.values():
-            if run.doubts:
-                yield f"In doubt: {run.file}: {'; '.join(run.doubts)}"
 
 
 def _answers(findings: scaling.Findings) -> Iterator[str]:

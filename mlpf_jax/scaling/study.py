@@ -37,15 +37,7 @@ def run(
     if not every:
         raise RuntimeError(f"no run ended well: {next(iter(failures.values()))}")
     results = {
-        point: scaling_runs.PointResult(
-            point=point,
-            runs={
-                number: scaling_runs.run_of(report, str(Path(report.source).relative_to(out)))
-                for number, report in reports[point].items()
-            },
-            failure=failures.get(point),
-        )
-        for point in points
+        point: _result(point, found, failures.get(point), out) for point, found in reports.items()
     }
     return scaling.Findings(
         provenance=scaling_runs.provenance(every),
@@ -140,3 +132,16 @@ def _reports(point: scaling_runs.Point, out: Path, repeats: int) -> dict[int, re
                 raise ValueError(f"{path}: not a run of this point, but of {sizes}. Remove it.")
             found[number] = report
     return found
+
+
+def _result(
+    point: scaling_runs.Point,
+    reports: Mapping[int, reading.Report],
+    failure: str | None,
+    out: Path,
+) -> scaling_runs.PointResult:
+    runs = {
+        number: scaling_runs.run_of(report, str(Path(report.source).relative_to(out)))
+        for number, report in reports.items()
+    }
+    return scaling_runs.PointResult(point=point, runs=runs, failure=failure)

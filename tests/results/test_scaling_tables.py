@@ -73,7 +73,9 @@ def test_the_size_of_the_data_is_judged_by_its_last_doubling(tmp_path):
 
 def test_runs_in_doubt_are_told(view):
     assert table_of(view, "Batch size").rows[0][-1] == "3 of 3 runs in doubt"
-    assert any("training: 3 | 4" in note for note in view.notes)
+    told = [note for note in view.notes if "doubt their own speed" in note]
+    assert len(told) == 1
+    assert "training: 3 | 4" in told[0]
 
 
 def test_a_single_run_per_point_has_no_intervals_and_says_so(tmp_path):

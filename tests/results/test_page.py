@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpf_jax.results import compare, reading, runs, tables
-from mlpf_jax.results.page import answer, conditions, downloads, inputs, studies
+from mlpf_jax.results.page import answer, cells, conditions, downloads, inputs, studies
 from tests.results import documents
 
 render = pytest.importorskip("mlpf_jax.results.page.render", exc_type=ImportError)
@@ -252,9 +252,7 @@ def test_the_answer_says_who_is_faster_and_who_cannot_be_told_apart():
 def test_the_answer_gives_the_reason_where_no_ratio_may_be_taken():
     found = compared(documents.RATES, documents.RATES, changes={"run_info/precision": "bf16"})
 
-    assert (
-        "no ratio of training, for it is refused: another precision" in answer.sentences(found)[1]
-    )
+    assert "no ratio of training (refused: another precision" in answer.sentences(found)[1]
     assert answer.cards(found, 7)[1].scores[0].ratio is None
 
 
@@ -265,7 +263,7 @@ def test_many_rows_are_counted():
     _, counted = answer.sentences(found)
 
     assert counted.startswith(
-        "Training of 6 other rows: 3 faster than A, 3 not to be told from A. The fastest is B"
+        "Training, 6 other rows: 3 faster than A, 3 not to be told from A. The fastest is B"
     )
 
 
@@ -294,7 +292,7 @@ def test_a_column_is_of_numbers_if_every_cell_is_one_or_says_why_there_is_none()
         title="", columns=("a", "b", "c"), rows=(("x", "1.5", "refused"), ("2", "-", "3"))
     )
 
-    assert render.numeric_columns(table) == [False, True, True]
+    assert cells.numeric_columns(table) == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +304,7 @@ def test_a_column_is_of_numbers_if_every_cell_is_one_or_says_why_there_is_none()
     ],
 )
 def test_footnote_marks_are_told_from_text(text, expected):
-    assert render.cell(text) == expected
+    assert cells.cell(text) == expected
 
 
 def test_folders_may_hold_runs_and_studies(tmp_path):

@@ -202,7 +202,7 @@ def test_long_runs_are_drawn_in_stretches_and_the_caption_says_so():
 
     short, small = steps.plots([row(training=long)])[0], len(steps.plots([row()])[0][0].svg)
 
-    assert "of 300 stretches" in short[0].caption
+    assert "of 200 stretches" in short[0].caption
     assert len(short[0].svg) < small + 20_000
 
 

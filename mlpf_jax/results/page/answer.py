@@ -93,7 +93,7 @@ def _against(baseline: str, row: compare.Row) -> str:
     for phase, column in row.phases.items():
         if column.ratio is None:
             refused.setdefault(_reason(row, phase), []).append(phase)
-    clauses += [f"no ratio of {' or '.join(p)}, for it is {why}" for why, p in refused.items()]
+    clauses += [f"no ratio of {' or '.join(p)} ({why})" for why, p in refused.items()]
     return f"{name(row)} against {baseline}: {'; '.join(clauses)}."
 
 
@@ -118,7 +118,7 @@ def _counted(rows: Sequence[compare.Row], phase: str) -> str:
     columns = [(row, row.phases[phase]) for row in rows[1:] if phase in row.phases]
     counts = Counter(column.verdict for _, column in columns)
     listed = [f"{counts[w]} {words} {rows[0].label}" for w, words in _COUNTED if counts[w]]
-    text = f"{phase.capitalize()} of {len(columns)} other rows: {', '.join(listed)}."
+    text = f"{phase.capitalize()}, {len(columns)} other rows: {', '.join(listed)}."
     known = [(c.ratio.value, row) for row, c in columns if c.ratio and c.verdict == "faster"]
     if not known:
         return text

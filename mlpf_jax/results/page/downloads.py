@@ -10,7 +10,7 @@ from typing import Any
 
 from mlpf_jax.results import escaping
 
-_PLAIN_BYTES = 100_000  # larger files are packed
+_PLAIN_BYTES = 40_000  # larger files are packed
 MOST_BYTES = 1_500_000  # of one link: browsers do not save longer ones
 MOST_BYTES_IN_ALL = 3_000_000
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
-MOST_POINTS = 300
+MOST_POINTS = 200
 
 
 @dataclasses.dataclass(frozen=True)

@@ -172,7 +172,7 @@ def _figure(
             picture.legend(loc="outside upper left", ncols=4)
 
     notes = ["Bars: 95 % intervals."]
-    emulated = [point.is_emulated for line in found for point in line.points]
+    emulated = [any(point.is_emulated for point in line.points) for line in found]
     if shows_ideal and not all(emulated):
         notes.append("Dashed: as many times the first point as there are devices.")
     if any(emulated):

@@ -26,6 +26,7 @@ PARTS = tuple(_COLOURS[name] for name in _NAMES[5:])
 _MARKERS = "osD^vPX"
 _LOG_FROM = 30.0  # times as large as the smallest is the largest
 _FEW_DECADES = 3.0
+_NARROW = 4.0  # so little is as good as linear
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -121,7 +122,9 @@ def scale(ax: axes.Axes, name: str, *, log: bool, span: float = math.inf) -> Non
     if log:
         (ax.set_xscale if name == "x" else ax.set_yscale)("log")
         steps = (1.0, 2.0, 5.0) if span < 10**_FEW_DECADES else (1.0,)
-        chosen.set_major_locator(ticker.LogLocator(subs=steps, numticks=8))
+        few = ticker.MaxNLocator(nbins=6, steps=[1, 2, 5, 10])
+        many = ticker.LogLocator(subs=steps, numticks=8)
+        chosen.set_major_locator(few if span < _NARROW else many)
         chosen.set_minor_formatter(ticker.NullFormatter())
     chosen.set_major_formatter(ticker.FuncFormatter(lambda value, _: plain(value)))
 

@@ -69,7 +69,9 @@ def independent_ratio(
     of a. The interval holds every ratio that the test of Mann and Whitney does not reject.
 
     Correlated values are those of one process a side, in order of time. The test's variance is
-    then that of `stats.effective_count` values a side, with as many degrees of freedom less two.
+    then that of `stats.effective_count` values a side, and one less than their mean are the degrees
+    of freedom, for the counts are estimates (simulated with a correlation of 0.6 and outliers: at
+    most 4.1 % of false alarms at 5 %, 0.9 % at 1 %).
     `run_noise` is the relative standard deviation from one process to the next, which they cannot
     show; it is added in quadrature. Not correlated are values of a process each: of those the test
     is exact (up to 900 ratios), and four a side are the fewest of which it can reject anything.
@@ -90,7 +92,7 @@ def independent_ratio(
             rank_tests.rank_sum_variance(logs_a.size, logs_b.size),
         )
         wider = math.sqrt(variances[0] / variances[1])
-        null = dataclasses.replace(null, wider=wider, freedom=max(sum(effective) - 2, 1.0))
+        null = dataclasses.replace(null, wider=wider, freedom=max(sum(effective) / 2 - 1, 1.0))
     shifts = np.sort((logs_b[:, None] - logs_a).ravel())
     ratio = _ratio(shifts, null, count=min(logs_a.size, logs_b.size))
     return _with_noise(ratio, math.sqrt(2) * run_noise) if run_noise else ratio

@@ -235,11 +235,13 @@ def test_series_of_equal_speed_differ_as_seldom_as_said(kind, count):
     assert are_as_seldom_as_said(of_series(kind, 3000, count))
 
 
-def test_the_interval_of_correlated_series_covers_the_true_ratio():
-    ratios = of_series("correlated", 400, 30, shift=math.log(1.2))
+@pytest.mark.parametrize(("count", "found"), [(30, 0.7), (60, 0.95)])
+def test_the_interval_of_correlated_series_covers_the_true_ratio(count, found):
+    """With under six independent values a side ranks cannot tell, however far apart they lie."""
+    ratios = of_series("correlated", 300, count, shift=math.log(1.2))
 
-    assert np.mean([ratio.low <= 1.2 <= ratio.high for ratio in ratios]) > 0.93
-    assert np.mean([comparison.verdict(ratio) == "faster" for ratio in ratios]) > 0.8
+    assert np.mean([ratio.low <= 1.2 <= ratio.high for ratio in ratios]) > 0.95
+    assert np.mean([comparison.verdict(ratio) == "faster" for ratio in ratios]) > found
 
 
 def test_the_noise_of_runs_is_covered_when_its_size_is_known():

@@ -59,17 +59,7 @@ def _curves(
     def paint(picture: figure.Figure) -> None:
         ax = picture.subplots()
         for number, _, found, kind in curves:
-            dashes = (3, 2) if kind == "train" else (None, None)
-            face = sheet.PAPER if kind == "train" else sheet.colour(number)
-            ax.plot(
-                range(1, len(found) + 1),
-                found,
-                color=sheet.colour(number),
-                marker=sheet.marker(number),
-                markerfacecolor=face,
-                markersize=3.6,
-                dashes=dashes,
-            )
+            _draw(ax, number, found, kind)
         sheet.scale(ax, "y", log=log, span=max(values) / min(values) if log else 1.0)
         ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
         ax.set_xlabel("epoch")
@@ -91,6 +81,20 @@ def _curves(
         ),
         paint,
         height=_HEIGHT,
+    )
+
+
+def _draw(ax: axes.Axes, number: int, values: Sequence[float], kind: str) -> None:
+    """Draws one curve: validation whole and filled, training dashed and hollow."""
+    is_training = kind == "train"
+    ax.plot(
+        range(1, len(values) + 1),
+        values,
+        color=sheet.colour(number),
+        marker=sheet.marker(number),
+        markerfacecolor=sheet.PAPER if is_training else sheet.colour(number),
+        markersize=3.6,
+        dashes=(3, 2) if is_training else (None, None),
     )
 
 

@@ -171,16 +171,10 @@ def _figure(
         if any(line.title for line in found):
             picture.legend(loc="outside upper left", ncols=4)
 
-    notes = ["Bars: 95 % intervals."]
-    emulated = [any(point.is_emulated for point in line.points) for line in found]
-    if shows_ideal and not all(emulated):
-        notes.append("Dashed: as many times the first point as there are devices.")
-    if any(emulated):
-        notes.append("Hollow: virtual devices share one CPU; this tells nothing of devices.")
     return sheet.plot(
         name,
         title,
-        " ".join(notes),
+        _notes(found, shows_ideal=shows_ideal),
         "; ".join(
             f"{line.title or 'all'}: "
             + ", ".join(f"{sheet.plain(p.x)} {tables.number(p.value)}" for p in line.points)
@@ -189,6 +183,16 @@ def _figure(
         paint,
         height=_HEIGHT,
     )
+
+
+def _notes(found: Sequence[Line], *, shows_ideal: bool) -> str:
+    notes = ["Bars: 95 % intervals."]
+    emulated = [any(point.is_emulated for point in line.points) for line in found]
+    if shows_ideal and not all(emulated):
+        notes.append("Dashed: as many times the first point as there are devices.")
+    if any(emulated):
+        notes.append("Hollow: virtual devices share one CPU; this tells nothing of devices.")
+    return " ".join(notes)
 
 
 def _draw(ax: axes.Axes, line: Line, number: int, *, shows_ideal: bool) -> None:

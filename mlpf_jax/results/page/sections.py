@@ -52,19 +52,9 @@ class Section:
 def sections(comparison: compare.Comparison, found: inputs.Inputs) -> list[Section]:
     """Returns the parts that have anything to show, in the order of the page."""
     rows = comparison.rows
-    traces = steps.plots(rows)
     every = [
         _throughput(comparison),
-        Section(
-            name="steps",
-            title="Step by step",
-            lead="A sample is some steps dispatched back to back and one wait; its time is divided "
-            "by the steps.",
-            plots=_flat(traces[:_MOST_OPEN_ROWS]),
-            folded_plots=_flat(traces[_MOST_OPEN_ROWS:]),
-            tables=(conditions.certainty(rows),) if rows else (),
-            notes=_CERTAINTY_NOTES if rows else (),
-        ),
+        _steps(rows),
         Section(
             name="startup",
             title="Before the steady state",
@@ -115,6 +105,20 @@ def _throughput(comparison: compare.Comparison) -> Section:
         tables=view.tables,
         footnotes=tuple((mark[1], mark[2]) for mark in marked if mark),
         notes=tuple(n for n, mark in zip(view.notes, marked, strict=True) if mark is None),
+    )
+
+
+def _steps(rows: Sequence[compare.Row]) -> Section:
+    traces = steps.plots(rows)
+    return Section(
+        name="steps",
+        title="Step by step",
+        lead="A sample is some steps dispatched back to back and one wait; its time is divided "
+        "by the steps.",
+        plots=_flat(traces[:_MOST_OPEN_ROWS]),
+        folded_plots=_flat(traces[_MOST_OPEN_ROWS:]),
+        tables=(conditions.certainty(rows),) if rows else (),
+        notes=_CERTAINTY_NOTES if rows else (),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import axes, figure
 
+from mlpf_jax.measure import comparison
 from mlpf_jax.results import comparability, compare, tables
 from mlpf_jax.results.page import sheet
 
@@ -64,16 +65,7 @@ def _rates(name: str, rows: Sequence[compare.Row], there: Sequence[compare.Row])
 
 
 def _ratios(name: str, rows: Sequence[compare.Row], there: Sequence[compare.Row]) -> sheet.Plot:
-    middles = [ratio.value for row in there if (ratio := row.phases[name].ratio)]
-    finite = [
-        end
-        for row in there
-        if (ratio := row.phases[name].ratio)
-        for end in (ratio.low, ratio.high)
-        if 0 < end < math.inf
-    ]
-    least = max(min([*middles, *finite, 0.95]), min(middles) / _FARTHEST_RATIO) / 1.05
-    most = min(max([*middles, *finite, 1.05]), max([*middles, 1.0]) * _FARTHEST_RATIO) * 1.05
+    least, most = _ratio_limits([r for row in there if (r := row.phases[name].ratio)])
 
     def paint(picture: figure.Figure) -> None:
         ax = picture.subplots()
@@ -108,6 +100,15 @@ def _ratios(name: str, rows: Sequence[compare.Row], there: Sequence[compare.Row]
         paint,
         height=_FRAME + _ROW * max(len(there), 2),
     )
+
+
+def _ratio_limits(ratios: Sequence[comparison.Ratio]) -> tuple[float, float]:
+    """Returns the ends of an axis that has all ratios, 1, and their intervals if not too far."""
+    middles = [ratio.value for ratio in ratios]
+    ends = [end for r in ratios for end in (r.low, r.high) if 0 < end < math.inf]
+    least = max(min([*middles, *ends, 0.95]), min(middles) / _FARTHEST_RATIO)
+    most = min(max([*middles, *ends, 1.05]), max([*middles, 1.0]) * _FARTHEST_RATIO)
+    return least / 1.05, most * 1.05
 
 
 def _labels(rows: Sequence[compare.Row], there: Sequence[compare.Row]) -> list[tuple[str, str]]:

@@ -70,9 +70,15 @@ class GraphLayer(_Weights):
         hidden = F.elu(hidden + self.bias_hidden)
         embedding = torch.addmm(self.bias_embedding, hidden, self.kernel_embedding)
         order = self._sorted_by_hash(embedding.detach(), real, num_events)
-        sent = x if self._passes_input else values[0]
-        size, scale = self._config.bin_size, self._config.distance_scale
-        passed, _ = pairs.pass_messages(embedding, sent, real, order, size, scale, self._fused)
+        passed = pairs.pass_messages(
+            embedding,
+            x if self._passes_input else values[0],
+            real,
+            order,
+            bin_size=self._config.bin_size,
+            scale=self._config.distance_scale,
+            fused=self._fused,
+        )
         if self._passes_input:
             passed = passed @ self.theta
         return F.elu(torch.lerp(own, passed, torch.sigmoid(gate + self.bias_gate))) * real

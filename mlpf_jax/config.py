@@ -82,6 +82,7 @@ class TrainConfig:
     decay_steps: int = 10_000  # the learning rate falls in steps of this many
     decay_rate: float = 0.99
     events_at_once: int = 0  # per device; 0: all of its batch. Less saves memory, same result
+    stacks_chains: bool = False  # both chains of graph layers as one of twice the size, same result
 
     def __post_init__(self):
         _require_positive(self, "batch_size", "num_epochs", "decay_steps")

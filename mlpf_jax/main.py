@@ -44,6 +44,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "steps_per_epoch": 0,
         "num_infer_samples": 30,
         "events_at_once": 0,
+        "stacks_chains": True,
     },
     "cpu": {
         "num_train_events": 80,
@@ -53,6 +54,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "steps_per_epoch": 5,
         "num_infer_samples": 8,
         "events_at_once": 1,
+        "stacks_chains": False,
     },
 }
 
@@ -126,6 +128,12 @@ _EVENTS_AT_ONCE = _define_integer_by_platform(
     "Events that a device works on at once, the rest of its batch one after another; 0: all. "
     "The result is the same, but for rounding.",
 )
+_STACKS_CHAINS = flags.DEFINE_bool(
+    "stacks_chains",
+    None,
+    "Compute both chains of graph layers at once: fewer, larger operations. The result is the "
+    f"same, but for rounding. {_default_of('stacks_chains')}",
+)
 
 _BIN_SIZE = flags.DEFINE_integer("bin_size", _MODEL.bin_size, "Elements per LSH bin.")
 _NUM_ID_LAYERS = flags.DEFINE_integer(
@@ -186,6 +194,7 @@ def config_from_flags(platform: str) -> config_lib.RunConfig:
             num_steps=_NUM_STEPS.value or 0,
             learning_rate=_LEARNING_RATE.value,
             events_at_once=chosen["events_at_once"],
+            stacks_chains=chosen["stacks_chains"],
         ),
         mode=cast(config_lib.Mode, _MODE.value),
         num_devices=_NUM_DEVICES.value,
@@ -204,6 +213,7 @@ def _choose(defaults: dict[str, Any]) -> dict[str, Any]:
         _STEPS_PER_EPOCH,
         _NUM_INFER_SAMPLES,
         _EVENTS_AT_ONCE,
+        _STACKS_CHAINS,
         _BATCH_SIZE,
         _GLOBAL_BATCH_SIZE,
     )

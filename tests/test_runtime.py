@@ -43,6 +43,16 @@ def test_flags_of_the_user_stay():
     assert flags.count("terminate_timeout") == 1
 
 
+@pytest.mark.parametrize(("version", "is_set"), [("0.10.2", True), ("0.12.0", False), ("", False)])
+def test_an_experimental_flag_is_for_versions_that_know_it(monkeypatch, version, is_set):
+    monkeypatch.setattr(runtime, "_jaxlib_version", lambda: version)
+    monkeypatch.delitem(sys.modules, "jax")
+
+    flags = runtime.prepare(2, {}).xla_flags.split()
+
+    assert ("--xla_cpu_experimental_ynn_fusion_type=" in flags) == is_set
+
+
 def test_many_devices_keep_the_default_allocator():
     assert prepare(8)[1] == "default"
     assert prepare(1)[1] in ("one arena, kept", "default")

@@ -1,179 +1,214 @@
-"""The layers of the network: functions of arrays and a mask, for any leading batch axes.
+"""The layers of the network: weights that flax names, and functions of arrays and a mask.
 
-Padding is silenced where it enters a layer, with `where`: multiplying by a mask would let a NaN
-through, in the value or in the gradient.
+Weights that multiply the same input are one product. Padding is silenced with `where`: multiplying
+by a mask would let a NaN through, in the value or in the gradient.
 """
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.model import lsh
+from mlpf_jax.model import lsh, message_passing
 from mlpf_jax.model import precision as precision_lib
-
-_EPSILON = 1e-6  # keeps roots away from zero; the reference's value, part of its numbers
-_MAX_DEGREE = 1000.0
 
 # keras' "random_normal": not truncated, unlike what most call a normal initialiser.
 random_normal = nn.initializers.normal(0.05)
 glorot_uniform = nn.initializers.glorot_uniform()
 
 
-def pair_adjacency(
-    embedding: Float[Array, "*batch size dim"], scale: float, precision: config_lib.Precision
-) -> Float[Array, "*batch size size"]:
-    """Returns exp(-scale * distance) for every pair, an element with itself included.
-
-    The squared distance is taken as n_i - 2 x_i x_j + n_j, which cancels badly for close pairs;
-    so does the reference. Its clip to [0, 1] is left out: no exp of a negative number needs it.
-
-    Source: NodePairGaussianKernel and pairwise_l2_dist in the reference's tfmodel/model.py.
-    """
-    x = precision_lib.round_operand(embedding, precision)
-    square = jnp.sum(x * x, axis=-1)
-    product = precision_lib.matmul(x, x.mT, precision)
-    square_distance = square[..., :, None] - 2 * product + square[..., None, :]
-    return jnp.exp(-scale * jnp.sqrt(jnp.maximum(square_distance, _EPSILON)))
-
-
-def _add_bias(
+def add_bias(
     x: Float[Array, "*batch dim"], bias: Float[Array, " dim"]
 ) -> Float[Array, "*batch dim"]:
+    """Returns x + bias, its one axis broadcast explicitly."""
     return x + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
 
 
-class Dense(nn.Module):
-    """An affine layer on the concatenation of `parts`, without building the concatenation.
+def product_with_all(
+    x: Float[Array, "*batch rows inner"],
+    kernels: Sequence[Float[Array, "inner _"]],
+    precision: config_lib.Precision,
+) -> list[Float[Array, "*batch rows _"]]:
+    """Returns x @ kernel for every kernel, by one wide product.
 
-    A part that stands twice in the list is multiplied once, by the sum of its two blocks of rows.
+    Its gradients are one product each, too, and a wide one keeps a machine busier than several.
     """
+    widths = [kernel.shape[-1] for kernel in kernels]
+    wide = precision_lib.matmul(x, jnp.concatenate(kernels, axis=-1), precision)
+    return lax.split(wide, widths, axis=wide.ndim - 1)
 
-    features: int
-    precision: config_lib.Precision
+
+class Affine(NamedTuple):
+    """x -> x @ kernel + bias."""
+
+    kernel: Float[Array, "*chains inner outer"]
+    bias: Float[Array, "*chains outer"]
+
+    def __call__(
+        self, x: Float[Array, "*batch inner"], precision: config_lib.Precision
+    ) -> Float[Array, "*batch outer"]:
+        return add_bias(precision_lib.matmul(x, self.kernel, precision), self.bias)
+
+
+class _AffineWeights(nn.Module):
+    inner: int
+    outer: int
 
     @nn.compact
-    def __call__(self, *parts: Float[Array, "*batch _"]) -> Float[Array, "*batch {self.features}"]:
-        widths = [part.shape[-1] for part in parts]
-        kernel = self.param("kernel", glorot_uniform, (sum(widths), self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-
-        merged: dict[int, tuple[jax.Array, jax.Array]] = {}
-        start = 0
-        for part, width in zip(parts, widths, strict=True):
-            rows = kernel[start : start + width]
-            start += width
-            _, earlier = merged.get(id(part), (part, None))
-            merged[id(part)] = (part, rows if earlier is None else earlier + rows)
-        products = [precision_lib.matmul(x, rows, self.precision) for x, rows in merged.values()]
-        return _add_bias(functools.reduce(jnp.add, products), bias)
+    def __call__(self) -> Affine:
+        kernel = self.param("kernel", glorot_uniform, (self.inner, self.outer))
+        return Affine(kernel, self.param("bias", nn.initializers.zeros, (self.outer,)))
 
 
-class FeedForward(nn.Module):
-    """Dense layers with elu between them; the last is linear."""
+class FeedForwardWeights(nn.Module):
+    """Affine layers from widths[0] inputs to widths[-1] outputs."""
 
     widths: Sequence[int]
-    precision: config_lib.Precision
 
     @nn.compact
-    def __call__(
-        self, *parts: Float[Array, "*batch _"]
-    ) -> Float[Array, "*batch {self.widths[-1]}"]:
-        x = Dense(self.widths[0], self.precision, name="dense_0")(*parts)
-        for i, width in enumerate(self.widths[1:], start=1):
-            x = Dense(width, self.precision, name=f"dense_{i}")(nn.elu(x))
-        return x
+    def __call__(self) -> tuple[Affine, ...]:
+        pairs = zip(self.widths, self.widths[1:], strict=False)
+        return tuple(
+            _AffineWeights(inner, outer, name=f"dense_{i}")()
+            for i, (inner, outer) in enumerate(pairs)
+        )
 
 
-class GHConv(nn.Module):
-    """Gated graph convolution: blends what the neighbours say with the element itself.
+def feed_forward(
+    hidden: Float[Array, "*batch _"],
+    layers: Sequence[Affine],
+    precision: config_lib.Precision,
+) -> Float[Array, "*batch _"]:
+    """Applies what follows a first layer: elu before every layer, the last is linear."""
+    for layer in layers:
+        hidden = layer(nn.elu(hidden), precision)
+    return hidden
 
-    `x` must be zero at padding, where the output then is zero too; `adjacency` may be anything
-    finite there.
 
-    Source: GHConvDense in the reference's tfmodel/model.py, with normalize_degrees.
-    """
+class Messages(NamedTuple):
+    """Weights of the gated graph convolution (GHConvDense in the reference's tfmodel/model.py)."""
 
-    features: int
-    precision: config_lib.Precision
+    theta: Float[Array, "*chains dim features"]
+    weight_gate: Float[Array, "*chains dim features"]
+    bias_gate: Float[Array, "*chains features"]
+    weight_self: Float[Array, "*chains dim features"]
+
+
+class _MessageWeights(nn.Module):
+    inner: int
+    outer: int
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "*batch size dim"],
-        adjacency: Float[Array, "*batch size size"],
-        mask: Bool[Array, "*batch size"],
-    ) -> Float[Array, "*batch size {self.features}"]:
-        def product(left, right):
-            return precision_lib.matmul(left, right, self.precision)
-
-        shape = (x.shape[-1], self.features)
-        theta = self.param("theta", random_normal, shape)
-        weight_gate = self.param("W_t", random_normal, shape)
-        bias_gate = self.param("b_t", random_normal, (self.features,))
-        weight_self = self.param("W_h", random_normal, shape)
-
-        real = mask[..., None]
-        degree = jnp.sum(jnp.where(mask[..., None, :], adjacency, 0), axis=-1, keepdims=True)
-        norm = jnp.where(real, (jnp.minimum(degree, _MAX_DEGREE) + _EPSILON) ** -0.5, 0)
-        # A(x theta) = (A x) theta: the narrower side is passed on.
-        if shape[0] < shape[1]:
-            neighbours = product(product(adjacency, x * norm) * norm, theta)
-        else:
-            neighbours = product(adjacency, product(x, theta) * norm) * norm
-        gate = nn.sigmoid(_add_bias(product(x, weight_gate), bias_gate))
-        return nn.elu(gate * neighbours + (1 - gate) * product(x, weight_self))
+    def __call__(self) -> Messages:
+        shape = (self.inner, self.outer)
+        return Messages(
+            theta=self.param("theta", random_normal, shape),
+            weight_gate=self.param("W_t", random_normal, shape),
+            bias_gate=self.param("b_t", random_normal, (self.outer,)),
+            weight_self=self.param("W_h", random_normal, shape),
+        )
 
 
-class GraphLayer(nn.Module):
-    """Embeds the elements, bins them by LSH and passes messages inside each bin.
+class GraphLayer(NamedTuple):
+    """Weights of a graph layer; `rotations` never change."""
 
-    Source: CombinedGraphLayer in the reference's tfmodel/model.py.
-    """
+    embed: tuple[Affine, ...]
+    messages: Messages
+    rotations: Float[Array, "*chains dim half_max_bins"]
+
+
+class GraphLayerWeights(nn.Module):
+    """Declares a graph layer that takes `num_features` features per element."""
 
     config: config_lib.ModelConfig
+    num_features: int
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch elements dim"], mask: Bool[Array, "batch elements"]
-    ) -> Float[Array, "batch elements {self.config.hidden_dim}"]:
+    def __call__(self) -> GraphLayer:
         config = self.config
-        num_events, num_elements, _ = x.shape
-        num_bins = num_elements // config.bin_size
         rotations = self.variable("rotations", "rotations", self._draw_rotations).value
-
-        embedding = FeedForward(
-            (config.embedding_hidden_dim, config.embedding_dim), config.precision, name="ffn_dist"
-        )(x)
-        hashes = lsh.hash_elements(embedding, mask, rotations, num_bins)
-        order, inverse = lsh.sort_by_hash(jax.lax.stop_gradient(hashes))
-
-        def to_bins(values):
-            return values.reshape(num_events, num_bins, config.bin_size, *values.shape[2:])
-
-        mask_in_bins = to_bins(jnp.take_along_axis(mask, order, axis=-1))
-        real = mask_in_bins[..., None]
-        embedding_in_bins = jnp.where(real, to_bins(lsh.permute(embedding, order, inverse)), 0)
-        x_in_bins = jnp.where(real, to_bins(lsh.permute(x, order, inverse)), 0)
-        adjacency = pair_adjacency(embedding_in_bins, config.distance_scale, config.precision)
-        out = GHConv(config.hidden_dim, config.precision, name="msg_0")(
-            x_in_bins, adjacency, mask_in_bins
+        widths = (self.num_features, config.embedding_hidden_dim, config.embedding_dim)
+        return GraphLayer(
+            FeedForwardWeights(widths, name="ffn_dist")(),
+            _MessageWeights(self.num_features, config.hidden_dim, name="msg_0")(),
+            rotations,
         )
-        encoding = lsh.permute(out.reshape(num_events, num_elements, -1), inverse, order)
-        for name, value in (
-            ("hash", hashes),
-            ("embedding", embedding),
-            ("bins", to_bins(order)),
-            ("adjacency", jnp.where(real & mask_in_bins[..., None, :], adjacency, 0)),
-            ("encoding", encoding),
-        ):
-            self.sow("intermediates", name, value)
-        return encoding
 
     def _draw_rotations(self) -> Float[Array, "dim half_max_bins"]:
         shape = (self.config.embedding_dim, self.config.max_num_bins // 2)
         return random_normal(self.make_rng("rotations"), shape)
+
+
+def graph_layer(
+    layer: GraphLayer,
+    x: Float[Array, "batch elements dim"],
+    mask: Bool[Array, "batch elements"],
+    config: config_lib.ModelConfig,
+) -> tuple[Float[Array, "batch elements features"], Mapping[str, Array]]:
+    """Embeds the elements, bins them by LSH and blends each with what its bin says.
+
+    Returns the encoding, zero at padding, and by name what lies between. `x` must be finite there.
+
+    Source: CombinedGraphLayer in the reference's tfmodel/model.py.
+    """
+    messages, precision = layer.messages, config.precision
+    kernels = [layer.embed[0].kernel, messages.weight_self, messages.weight_gate, messages.theta]
+    # A(x theta) = (A x) theta: the narrower side is passed on.
+    passes_input = messages.theta.shape[0] < messages.theta.shape[1]
+    hidden, own, gate, *values = product_with_all(
+        x, kernels[:3] if passes_input else kernels, precision
+    )
+    embedding = feed_forward(add_bias(hidden, layer.embed[0].bias), layer.embed[1:], precision)
+    passed, inner = _pass_in_bins(
+        embedding, x if passes_input else values[0], mask, layer.rotations, config
+    )
+    if passes_input:
+        passed = precision_lib.matmul(passed, messages.theta, precision)
+    openness = nn.sigmoid(add_bias(gate, messages.bias_gate))
+    blend = nn.elu(openness * passed + (1 - openness) * own)
+    encoding = jnp.where(mask[..., None], blend, 0)
+    return encoding, inner | {"embedding": embedding, "encoding": encoding}
+
+
+def _pass_in_bins(
+    embedding: Float[Array, "batch elements dim"],
+    values: Float[Array, "batch elements width"],
+    mask: Bool[Array, "batch elements"],
+    rotations: Float[Array, "dim half_max_bins"],
+    config: config_lib.ModelConfig,
+) -> tuple[Float[Array, "batch elements width"], dict[str, Array]]:
+    """Passes messages inside the bins, each element in its place; also returns what is between."""
+    num_events, num_elements = mask.shape
+    num_bins = num_elements // config.bin_size
+    hashes = lsh.hash_elements(embedding, mask, rotations, num_bins)
+    order, inverse = lsh.sort_by_hash(lax.stop_gradient(hashes))
+
+    def to_bins(array):
+        return array.reshape(num_events, num_bins, config.bin_size, *array.shape[2:])
+
+    real = to_bins(jnp.take_along_axis(mask, order, axis=-1))
+
+    def in_bins(array):
+        return jnp.where(real[..., None], to_bins(lsh.permute(array, order, inverse)), 0)
+
+    embedding_in_bins = in_bins(embedding)
+    passed = message_passing.pass_messages(
+        embedding_in_bins, in_bins(values), real, config.distance_scale, config.precision
+    )
+    inner = {"hash": hashes, "bins": to_bins(order)}
+    inner["adjacency"] = _real_adjacency(embedding_in_bins, real, config)
+    return lsh.permute(passed.reshape(values.shape), inverse, order), inner
+
+
+def _real_adjacency(
+    embedding: Float[Array, "*batch size dim"],
+    real: Bool[Array, "*batch size"],
+    config: config_lib.ModelConfig,
+) -> Float[Array, "*batch size size"]:
+    """Returns the adjacency with zeros at padding, for verification; else it is never computed."""
+    adjacency = message_passing.pair_adjacency(embedding, config.distance_scale, config.precision)
+    return jnp.where(real[..., None] & real[..., None, :], adjacency, 0)

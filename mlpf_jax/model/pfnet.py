@@ -62,40 +62,57 @@ def encode(
 class Encoder(nn.Module):
     """Two independent chains of graph layers: one for identification, one for the energy.
 
-    Chain by chain they are the same program on other weights, so a layer of both is one layer
-    with a leading axis: half the operations to launch, each twice as large.
+    Chain by chain they are the same program on other weights, which have a leading axis.
+    `stacks_chains` computes both at once: half the operations to launch, each twice as large. That
+    is for accelerators; a CPU is faster with one after the other.
     """
 
     config: config_lib.ModelConfig
+    stacks_chains: bool
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "batch elements encoded"], mask: Bool[Array, "batch elements"]
     ) -> tuple[list[Float[Array, "batch elements dim"]], list[Float[Array, "batch elements dim"]]]:
-        id_encodings, energy_encodings = [], []
-        num_id, num_energy = self.config.num_id_layers, self.config.num_energy_layers
-        chains, stacked_before = x, 0
-        for i in range(max(num_id, num_energy)):
-            encodings = [
-                e for e, n in ((id_encodings, num_id), (energy_encodings, num_energy)) if i < n
-            ]
-            if stacked_before > len(encodings):  # one chain has ended
-                chains = chains[:1] if num_id > num_energy else chains[1:]
-            layer = nn.vmap(
-                layers.GraphLayer,
-                in_axes=(0 if stacked_before else None, None),
-                variable_axes={"params": 0, "rotations": 0, "intermediates": 0},
+        num_layers = (self.config.num_id_layers, self.config.num_energy_layers)
+        chains: tuple[list[jax.Array], list[jax.Array]] = ([], [])
+        for i in range(max(num_layers)):
+            growing = [chain for chain, n in zip(chains, num_layers, strict=True) if i < n]
+            weights = nn.vmap(
+                layers.GraphLayerWeights,
+                variable_axes={"params": 0, "rotations": 0},
                 split_rngs={"params": True, "rotations": True},
-                axis_size=len(encodings),
-            )(self.config, name=f"layer_{i}")
-            chains, stacked_before = layer(chains, mask), len(encodings)
-            for encoding, chain in zip(encodings, chains, strict=True):
-                encoding.append(chain)
-        return id_encodings, energy_encodings
+                axis_size=len(growing),
+            )(self.config, x.shape[-1] if i == 0 else self.config.hidden_dim, name=f"layer_{i}")()
+            with jax.named_scope(f"layer_{i}"):
+                inputs = [chain[-1] if chain else x for chain in growing]
+                encodings, inner = self._apply(weights, inputs, mask)
+            for chain, encoding in zip(growing, encodings, strict=True):
+                chain.append(encoding)
+            self.sow("intermediates", f"layer_{i}_inner", inner)
+        return chains
+
+    def _apply(self, weights, inputs, mask):
+        """Returns each chain's encoding, and what lies between with the axis of the chains."""
+
+        def apply(weights, x):
+            return layers.graph_layer(weights, x, mask, self.config)
+
+        if self.stacks_chains:
+            return jax.vmap(apply)(weights, jnp.stack(inputs))
+        outputs = [
+            apply(jax.tree.map(lambda w, i=i: w[i], weights), x) for i, x in enumerate(inputs)
+        ]
+        encodings, inner = zip(*outputs, strict=True)
+        return encodings, jax.tree.map(lambda *values: jnp.stack(values), *inner)
 
 
 class Decoder(nn.Module):
     """Six heads that turn the encodings into candidates.
+
+    Their first layers read the same inputs: all six the normalised encoding z, four the logits,
+    two the encodings of the energy. So these are one product for each kind of input. Where the
+    reference feeds an input twice, it is multiplied once, by the sum of its two blocks of rows.
 
     Source: OutputDecoding in the reference's tfmodel/model.py; the doubled inputs, the unused
     gates of eta and phi and the stopped gradients are its own.
@@ -111,35 +128,91 @@ class Decoder(nn.Module):
         decoded: Float[Array, "batch elements _"],
         energy_encodings: list[Float[Array, "batch elements dim"]],
     ) -> Candidates:
-        def head(name, num_hidden, num_outputs, *parts):
-            widths = [self.config.decoder_dim >> i for i in range(num_hidden)] + [num_outputs]
-            ffn = layers.FeedForward(tuple(widths), self.config.precision, name=name)
-            return jnp.where(mask[..., None], ffn(*parts), 0)
-
         z = nn.LayerNorm(epsilon=_LAYER_NORM_EPSILON, use_fast_variance=False, name="layernorm")(
             decoded
         )
-        logits = head("ffn_id", 4, NUM_CLASSES, z)
-        charge = head("ffn_charge", 2, 1, z)[..., 0]
+        z_dim, precision = z.shape[-1], self.config.precision
+        heads = self._declare_heads(z_dim)
+
+        def rest(name, hidden):
+            first, *later = heads[name]
+            out = layers.feed_forward(layers.add_bias(hidden, first.bias), later, precision)
+            return jnp.where(mask[..., None], out, 0)
+
+        rows = {
+            name: _Rows.of(affines[0].kernel, z_dim, self.config.hidden_dim)
+            for name, affines in heads.items()
+        }
+        of_z = layers.product_with_all(z, [kernel.z for kernel in rows.values()], precision)
+        hidden = dict(zip(heads, of_z, strict=True))
+        logits = rest("ffn_id", hidden["ffn_id"])
         id_input = jax.lax.stop_gradient(logits)
-        eta = head("ffn_eta", 3, 2, z, id_input)[..., 1] + _skip(elements, mask, _ETA)
-        phi = head("ffn_phi", 3, 4, z, id_input)
-        twice = [encoding for encoding in energy_encodings for _ in range(2)]
-        energy_input = (z, id_input, *twice, id_input)
-        energy_per_class = head("ffn_energy", 3, NUM_CLASSES, *energy_input)
-        class_weight = jax.nn.softmax(_ID_SHARPNESS * id_input, axis=-1)
-        energy = jnp.sum(class_weight * energy_per_class, axis=-1)
-        pt_gate, pt_shift = jnp.moveaxis(head("ffn_pt", 3, 2, *energy_input), -1, 0)
-        pt_from_energy = jax.lax.stop_gradient(energy / jnp.cosh(jnp.clip(eta, -8, 8)))
-        return Candidates(
-            class_logits=logits,
-            charge=charge,
-            pt=jnp.where(mask, pt_from_energy + nn.sigmoid(pt_gate) * pt_shift, 0),
-            eta=eta,
-            sin_phi=phi[..., 1] + _skip(elements, mask, _SIN_PHI),
-            cos_phi=phi[..., 3] + _skip(elements, mask, _COS_PHI),
-            energy=energy,
+        energy_input = jnp.concatenate(energy_encodings, axis=-1)
+        for x, kind in ((id_input, "logits"), (energy_input, "energy")):
+            kernels = {n: getattr(r, kind) for n, r in rows.items() if getattr(r, kind) is not None}
+            products = layers.product_with_all(x, list(kernels.values()), precision)
+            for name, product in zip(kernels, products, strict=True):
+                hidden[name] += product
+        return _candidates(
+            elements, mask, logits, {n: rest(n, h) for n, h in hidden.items() if n != "ffn_id"}
         )
+
+    def _declare_heads(self, z_dim):
+        with_energy = z_dim + 2 * (
+            NUM_CLASSES + self.config.num_energy_layers * self.config.hidden_dim
+        )
+        inputs_hidden_outputs = {
+            "ffn_id": (z_dim, 4, NUM_CLASSES),
+            "ffn_charge": (z_dim, 2, 1),
+            "ffn_eta": (z_dim + NUM_CLASSES, 3, 2),
+            "ffn_phi": (z_dim + NUM_CLASSES, 3, 4),
+            "ffn_energy": (with_energy, 3, NUM_CLASSES),
+            "ffn_pt": (with_energy, 3, 2),
+        }
+        heads = {}
+        for name, (num_inputs, num_hidden, num_outputs) in inputs_hidden_outputs.items():
+            hidden = [self.config.decoder_dim >> i for i in range(num_hidden)]
+            widths = (num_inputs, *hidden, num_outputs)
+            heads[name] = layers.FeedForwardWeights(widths, name=name)()
+        return heads
+
+
+class _Rows(NamedTuple):
+    """A first layer's kernel by what its rows multiply; None where a head lacks that input."""
+
+    z: Float[Array, "z_dim outer"]
+    logits: Float[Array, "classes outer"] | None
+    energy: Float[Array, "encodings outer"] | None
+
+    @classmethod
+    def of(cls, kernel, z_dim, encoding_dim):
+        """Cuts (z), (z, logits) or (z, logits, each encoding twice, logits again)."""
+        after_z = kernel[z_dim:]
+        if not len(after_z):
+            return cls(kernel, None, None)
+        if len(after_z) == NUM_CLASSES:
+            return cls(kernel[:z_dim], after_z, None)
+        twice = after_z[NUM_CLASSES:-NUM_CLASSES].reshape(-1, 2, encoding_dim, kernel.shape[1])
+        logits = after_z[:NUM_CLASSES] + after_z[-NUM_CLASSES:]
+        return cls(kernel[:z_dim], logits, jnp.sum(twice, axis=1).reshape(-1, kernel.shape[1]))
+
+
+def _candidates(elements, mask, logits, heads) -> Candidates:
+    eta = heads["ffn_eta"][..., 1] + _skip(elements, mask, _ETA)
+    class_weight = jax.nn.softmax(_ID_SHARPNESS * jax.lax.stop_gradient(logits), axis=-1)
+    energy = jnp.sum(class_weight * heads["ffn_energy"], axis=-1)
+    pt_gate, pt_shift = jnp.moveaxis(heads["ffn_pt"], -1, 0)
+    pt_from_energy = jax.lax.stop_gradient(energy / jnp.cosh(jnp.clip(eta, -8, 8)))
+    phi = heads["ffn_phi"]
+    return Candidates(
+        class_logits=logits,
+        charge=heads["ffn_charge"][..., 0],
+        pt=jnp.where(mask, pt_from_energy + nn.sigmoid(pt_gate) * pt_shift, 0),
+        eta=eta,
+        sin_phi=phi[..., 1] + _skip(elements, mask, _SIN_PHI),
+        cos_phi=phi[..., 3] + _skip(elements, mask, _COS_PHI),
+        energy=energy,
+    )
 
 
 def _skip(elements, mask, column):
@@ -150,12 +223,14 @@ class PFNet(nn.Module):
     """Reconstructs particle candidates, at most one per detector element."""
 
     config: config_lib.ModelConfig
+    stacks_chains: bool = False
 
     @nn.compact
     def __call__(self, elements: Float[Array, "batch elements features"]) -> Candidates:
         mask = real_elements(elements)
         encoded = encode(elements, mask)
-        id_encodings, energy_encodings = Encoder(self.config, name="encoder")(encoded, mask)
+        encoder = Encoder(self.config, self.stacks_chains, name="encoder")
+        id_encodings, energy_encodings = encoder(encoded, mask)
         decoded = jnp.concatenate([encoded, *id_encodings], axis=-1)
         decoded = jnp.where(mask[..., None], decoded, 0)
         self.sow("intermediates", "decoded", decoded)

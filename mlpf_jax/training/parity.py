@@ -244,9 +244,10 @@ def _named_intermediates(captured, config):
         "adjacency": "dm",
     }
     inner: dict[str, dict[str, np.ndarray]] = {}
-    for layer, values in captured["encoder"].items():
+    for key, (values,) in captured["encoder"].items():
+        name = key.removesuffix("_inner")
         for ours, theirs in names.items():
-            for chain, value in golden.unstack(layer, values[ours][0], config).items():
+            for chain, value in golden.unstack(name, values[ours], config).items():
                 inner.setdefault(chain, {})[theirs] = value
     energy = [inner[f"cg_energy_{i}"]["enc"] for i in range(config.num_energy_layers)]
     doubled = np.concatenate([e for encoding in energy for e in (encoding, encoding)], axis=-1)

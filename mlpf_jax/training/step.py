@@ -60,7 +60,7 @@ def train_step(
     argument because a step's randomness, should a layer ever have some, comes from there alone.
     """
     del key
-    model = pfnet.PFNet(config.model)
+    model = pfnet.PFNet(config.model, config.train.stacks_chains)
 
     def gradients_of(part):
         gradient = jax.grad(batch_sums, argnums=1, has_aux=True)
@@ -81,7 +81,7 @@ def infer_step(
     config: config_lib.RunConfig, state: state_lib.TrainState, batch: batch_lib.EventBatch
 ) -> StepSums:
     """Runs the network on one batch, without any update, and compares with the targets."""
-    model = pfnet.PFNet(config.model)
+    model = pfnet.PFNet(config.model, config.train.stacks_chains)
 
     def sums_of(part):
         return batch_sums(model, state.params, state.rotations, part)[1]

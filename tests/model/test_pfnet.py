@@ -91,6 +91,18 @@ def test_jit_changes_nothing_but_rounding(network):
     )
 
 
+def test_both_chains_at_once_compute_the_same(network):
+    apply, variables, batch = network
+
+    stacked = pfnet.PFNet(tiny.MODEL, stacks_chains=True).apply(variables, batch.elements)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        stacked,
+        apply(variables, batch.elements),
+    )
+
+
 def test_unused_gates_have_no_gradient(network):
     _, variables, batch = network
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpf_jax.measure import load as load_lib
-from mlpf_jax.measure import stats, timing
+from mlpf_jax.measure import records, stats
 from mlpf_jax.results import hepscore
 from mlpf_jax.results import result as result_lib
 
@@ -21,7 +21,7 @@ class Phase:
 
     name: str
     score_name: str
-    samples: tuple[timing.Sample, ...]
+    samples: tuple[records.Sample, ...]
     num_unsteady: int  # by the rule of the version that wrote the report
     lower_s: float
     compile_s: float
@@ -33,7 +33,7 @@ class Phase:
     program_sha256: str
 
     @property
-    def steady_samples(self) -> tuple[timing.Sample, ...]:
+    def steady_samples(self) -> tuple[records.Sample, ...]:
         """The samples that the score is made of."""
         return self.samples[self.num_unsteady :]
 
@@ -191,13 +191,13 @@ def _phase(name: str, score_name: str, fields: Mapping[str, Any]) -> Phase:
     )
 
 
-def _samples(fields: Mapping[str, Any]) -> tuple[timing.Sample, ...]:
+def _samples(fields: Mapping[str, Any]) -> tuple[records.Sample, ...]:
     """Reports of before the load was recorded have none."""
     unknown = [None] * len(fields["sample_s"])
     columns = [fields[f"sample_{name}"] for name in ("s", "steps", "events", "elements")]
     columns += [fields.get(f"sample_{name}_cores", unknown) for name in ("other", "stolen")]
     return tuple(
-        timing.Sample(
+        records.Sample(
             seconds=seconds,
             num_steps=steps,
             num_events=events,

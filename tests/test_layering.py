@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "simulation": set(),
     "measure": set(),
     "atomic": set(),
+    "processes": set(),
     "progress": set(),
     "runtime": set(),
     "cli": set(),
@@ -27,8 +28,8 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"config", "events"},
     "training": {"atomic", "config", "events", "model"},
     "results": {"atomic", "config", "measure"},
-    "regress": {"atomic", "measure", "results", "runtime"},
-    "scaling": {"atomic", "config", "measure", "progress", "results"},
+    "regress": {"atomic", "measure", "processes", "results", "runtime"},
+    "scaling": {"atomic", "config", "measure", "processes", "progress", "results"},
     **dict.fromkeys(STORY, BELOW | LEAVES | STORY),
     "verify": {"cli", "model", "training"},
     "main": {

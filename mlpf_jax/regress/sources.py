@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mlpf_jax.regress import processes
+from mlpf_jax import processes
 from mlpf_jax.results import baseline, hepscore, measures, reading
 
 SLOWED = Path(__file__).with_name("slowed.py")

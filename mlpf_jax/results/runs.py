@@ -13,7 +13,7 @@ from mlpf_jax.results import facts, reading
 _NUMBER = {"type": "number", "minimum": 0, "maximum": 1e30}
 _NUMBERS = {"type": "array", "items": _NUMBER}
 _MAYBE = {"anyOf": [{"type": "null"}, _NUMBER]}
-_INTEGER, _OBJECT = {"type": "integer", "minimum": 0, "maximum": 1e18}, {"type": "object"}
+_INTEGER = {"type": "integer", "minimum": 0, "maximum": 1e18}
 _COUNTS = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 1e15}}
 _PHASE = {
     "properties": {
@@ -22,9 +22,8 @@ _PHASE = {
         "num_unsteady_samples": _INTEGER,
         "sample_s": {"type": "array", "items": _NUMBER | {"minimum": 1e-12}},
         **dict.fromkeys(("sample_steps", "sample_events", "sample_elements"), _COUNTS),
-        "share_of_peak": {"properties": {"share": _NUMBER}, "required": ["share"]},
-        "memory_per_device": _OBJECT
-        | {"properties": {"total_bytes": _INTEGER}, "required": ["total_bytes"]},
+        "share_of_peak": {"properties": {"share": _NUMBER}},
+        "memory_per_device": {"properties": {"total_bytes": _INTEGER}},
         "energy": {"properties": {"events_per_j": _MAYBE}},
         "cost": {"properties": {"per_million_events": _MAYBE}},
     }
@@ -35,19 +34,15 @@ _STATS = {
         **dict.fromkeys(("mean_epoch_time", "mean_throughput"), _NUMBER),
         **dict.fromkeys(("epoch_times", "throughput_per_epoch"), _NUMBERS),
         "steps_by_epoch": _COUNTS,
-        "memory": _OBJECT | {"properties": {"peak_process_bytes": _MAYBE}},
+        "memory": {"properties": {"peak_process_bytes": _MAYBE}},
         "phases": {"additionalProperties": _PHASE},
     },
     "patternProperties": {"_accuracy$": _NUMBERS},
 }
-_CONFIG = {"properties": dict.fromkeys(("model", "data", "train"), _OBJECT)}
-_VERSIONS = {"additionalProperties": {"type": "string"}}
 _SCORES = {"additionalProperties": _NUMBER}
 _SOUND = {
     "properties": {
-        "run_info": {"properties": {"config": _CONFIG}},
         "report": {"properties": {"wl-scores": _SCORES, "wl-stats": _STATS}},
-        "app": {"properties": {"environment": {"properties": {"versions": _VERSIONS}}}},
     }
 }
 

@@ -104,15 +104,19 @@ class Report:
         return values[-1] if values else None
 
     @property
-    def machine(self) -> str:
+    def hardware(self) -> str:
         """What ran it, in words: devices, or the CPU and its cores."""
         first = self.devices[0]
         if first["platform"] != "cpu":
             return f"{len(self.devices)} x {first['name']}"
         cpu = self.environment.get("cpu") or "CPU"
-        cores = self.environment["runtime"]["num_cores"]
+        return f"{cpu}, {self.environment['runtime']['num_cores']} cores"
+
+    @property
+    def machine(self) -> str:
+        """The hardware, and the virtual devices made of it if there are any."""
         emulated = f", {len(self.devices)} virtual devices" if self.is_emulated else ""
-        return f"{cpu}, {cores} cores{emulated}"
+        return self.hardware + emulated
 
     @property
     def machine_class(self) -> str:

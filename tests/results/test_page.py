@@ -102,7 +102,8 @@ def two_groups():
     steady["changes"][f"{fields}/sample_other_cores"] = [0.5] * len(WARM_UP)
     steady["changes"][f"{fields}/sample_stolen_cores"] = [0.0] * len(WARM_UP)
     slower = [rate / 1.5 for rate in documents.RATES]
-    return group("a.json", **steady), group("b.json", training=slower)
+    known = {f"{fields}/share_of_peak": {"share": 0.25}}
+    return group("a.json", **steady), group("b.json", training=slower, changes=known)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,8 @@ def test_the_parts_that_were_asked_for_are_there(page):
     assert {"throughput-training", "ratio-training", "steps-A-training", "steps-B-inference"} <= {
         *figures
     }
-    assert {"startup-training", "roof-inference", "learning-accuracy"} <= {*figures}
+    assert {"startup-training", "roof-training", "learning-accuracy"} <= {*figures}
+    assert "roof-inference" not in figures, "no peak is known"
     assert {"study-1-strong-rates", "study-1-strong-efficiencies"} <= {*figures}
     assert "telemetry-A-training" in figures
     assert "telemetry-B-training" not in figures

@@ -110,7 +110,8 @@ class Report:
         if first["platform"] != "cpu":
             return f"{len(self.devices)} x {first['name']}"
         cpu = self.environment.get("cpu") or "CPU"
-        return f"{cpu}, {self.environment['runtime']['num_cores']} cores"
+        cores = self.environment["runtime"]["num_cores"]
+        return f"{cpu}, {cores} core{'s' * (cores != 1)}"
 
     @property
     def machine(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 
 from mlpf_jax.results import facts, reading
+from mlpf_jax.results.page import studies
 
 # What is computed with and the schema of reports leaves open: JSON has numbers like 1e999.
 _NUMBER = {"type": "number", "minimum": 0, "maximum": 1e30}
@@ -76,13 +77,14 @@ def read(path: Path) -> reading.Report:
 
 
 def read_all(paths: Iterable[Path]) -> list[reading.Report]:
-    """Reads files, and all files of folders.
+    """Reads files, and all files of folders but scaling studies, which may lie beside results.
 
     Raises:
-        ValueError: if one is no sound report; one line that begins with its path.
+        ValueError: if one is no sound report, or a folder holds none; one line that begins with
+            its path.
         OSError: if it cannot be read.
     """
-    return [read(file) for file in reading.find(paths)]
+    return [read(file) for path in paths for file in _reports(path)]
 
 
 def read_groups(paths: Iterable[Path]) -> list[Group]:
@@ -107,6 +109,16 @@ def group(reports: Iterable[reading.Report]) -> list[Group]:
     for report in reports:
         alike.setdefault(facts.identity(report), []).append(report)
     return [_group(repetitions) for repetitions in alike.values()]
+
+
+def _reports(path: Path) -> list[Path]:
+    found = reading.find([path])
+    if not path.is_dir():
+        return found
+    reports = [file for file in found if studies.read(file) is None]
+    if not reports:
+        raise ValueError(f"{path}: nothing but scaling studies in this folder.")
+    return reports
 
 
 def _group(reports: Sequence[reading.Report]) -> Group:

@@ -135,7 +135,7 @@ def _points(study: Mapping[str, Any], key: str, phase: str) -> tuple[Point, ...]
 
 
 def _point(study: Mapping[str, Any], x: int, estimate: Mapping[str, Any]) -> Point:
-    """An interval without an end is not drawn. One device is what it is, whatever the others are."""
+    """An interval without an end is not drawn; one device is none of the emulated ones."""
     is_one_device = study["axis"] == "num_devices" and x == 1
     is_emulated = bool(study.get("is_emulated")) and not is_one_device
     value = float(estimate["value"])
@@ -153,23 +153,13 @@ def _figure(
     shows_ideal: bool = False,
 ) -> sheet.Plot:
     xs = sorted({point.x for line in found for point in line.points})
-    is_rate = words[1] == "events/s"
     values = [point.value for line in found for point in line.points]
 
     def paint(picture: figure.Figure) -> None:
         ax = picture.subplots()
         for number, line in enumerate(found):
             _draw(ax, line, number, shows_ideal=shows_ideal)
-        sheet.scale(ax, "x", log=True)
-        ax.set_xticks(xs[:12], [sheet.plain(x) for x in xs[:12]])
-        ax.set_xticks([], minor=True)
-        log = is_rate and min(values) > 0
-        sheet.scale(ax, "y", log=log, span=max(values) / min(values) if log else 1.0)
-        if words[1] == "accuracy":  # an interval may go on where none is
-            bottom, top = ax.get_ylim()
-            ax.set_ylim(max(bottom, -0.02), min(top, 1.02))
-        ax.set_xlabel(f"{words[0]}, logarithmic")
-        ax.set_ylabel(words[1] + (", logarithmic" if log else ""))
+        _set_axes(ax, xs, values, words)
         if any(line.title for line in found):
             picture.legend(loc="outside upper left", ncols=4)
 
@@ -185,6 +175,21 @@ def _figure(
         paint,
         height=_HEIGHT,
     )
+
+
+def _set_axes(
+    ax: axes.Axes, xs: Sequence[int], values: Sequence[float], words: tuple[str, str]
+) -> None:
+    sheet.scale(ax, "x", log=True)
+    ax.set_xticks(xs[:12], [sheet.plain(x) for x in xs[:12]])
+    ax.set_xticks([], minor=True)
+    log = words[1] == "events/s" and min(values) > 0
+    sheet.scale(ax, "y", log=log, span=max(values) / min(values) if log else 1.0)
+    if words[1] == "accuracy":  # an interval may go on where none is
+        bottom, top = ax.get_ylim()
+        ax.set_ylim(max(bottom, -0.02), min(top, 1.02))
+    ax.set_xlabel(f"{words[0]}, logarithmic")
+    ax.set_ylabel(words[1] + (", logarithmic" if log else ""))
 
 
 def _notes(found: Sequence[Line], *, shows_ideal: bool) -> str:

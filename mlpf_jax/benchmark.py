@@ -16,7 +16,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import inputs as inputs_lib
 from mlpf_jax import phases
 from mlpf_jax import progress as progress_lib
-from mlpf_jax.measure import machine, memory, timing
+from mlpf_jax.measure import machine, memory, records, timing
 from mlpf_jax.results import result
 from mlpf_jax.training import cost, parallel, state, step
 
@@ -57,12 +57,12 @@ class _Program:
     """A compiled step and what compiling it told."""
 
     call: jax.stages.Compiled
-    times: timing.CompileTimes
-    memory: memory.StepMemory
+    times: records.CompileTimes
+    memory: records.StepMemory
     sha256: str
 
     def phase(
-        self, first_call_s: float, samples: tuple[timing.Sample, ...], flops_per_event: float
+        self, first_call_s: float, samples: tuple[records.Sample, ...], flops_per_event: float
     ) -> result.PhaseResult:
         return result.PhaseResult(
             compile_times=self.times,

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from mlpf_jax.events import batch as batch_lib
-from mlpf_jax.measure import timing
+from mlpf_jax.measure import records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Feed:
         put: Callable[[batch_lib.EventBatch], Any],
         depth: int,
     ):
-        self.times = timing.InputTimes()
+        self.times = records.InputTimes()
         self._batches = iter(batches)
         self._put = put
         self._ready: queue.Queue[FedBatch | BaseException | None] = queue.Queue(depth)

@@ -8,7 +8,7 @@ import jax
 
 from mlpf_jax import config as config_lib
 from mlpf_jax.events import batch as batch_lib
-from mlpf_jax.measure import memory, timing
+from mlpf_jax.measure import memory, records, timing
 from mlpf_jax.training import parallel, state, step
 
 LARGEST_BATCH = 4096
@@ -19,7 +19,7 @@ class Attempt:
     """One batch size and what its training step needs; None if it could not even be compiled."""
 
     batch_size: int
-    needed: memory.StepMemory | None
+    needed: records.StepMemory | None
     compile_s: float
     fits: bool
 

@@ -14,7 +14,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import feed
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import batch as batch_lib
-from mlpf_jax.measure import load, timing
+from mlpf_jax.measure import load, records, timing
 from mlpf_jax.model import metrics
 from mlpf_jax.results import result
 from mlpf_jax.training import state, step
@@ -98,9 +98,9 @@ class TrainOutcome:
 
     state: state.TrainState
     first_call_s: float
-    samples: tuple[timing.Sample, ...]
+    samples: tuple[records.Sample, ...]
     epochs: tuple[result.EpochResult, ...]
-    input_times: timing.InputTimes
+    input_times: records.InputTimes
     seconds: float
 
 
@@ -124,7 +124,7 @@ def train(
     """Trains for all epochs, validating after each; every step after the first is in a sample."""
     plan = setup.config.steps_by_epoch
     batches = _training_batches(setup, events, order, sum(plan))
-    samples: list[timing.Sample] = []
+    samples: list[records.Sample] = []
     epochs: list[result.EpochResult] = []
     trainer = _Trainer(setup, initial, train_step, log)
     start = timing.clock_ns()
@@ -188,7 +188,7 @@ class _Trainer:
         """Steps since the epoch began."""
         return len(self._sums)
 
-    def advance(self, source: feed.Feed, num_steps_left: int) -> timing.Sample | None:
+    def advance(self, source: feed.Feed, num_steps_left: int) -> records.Sample | None:
         """Takes as many steps as a sample has. The very first call makes no sample."""
         fed = source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
@@ -262,7 +262,7 @@ def infer(
     trained: state.TrainState,
     infer_step: Callable[[state.TrainState, Any], step.StepSums],
     batches: Sequence[feed.FedBatch],
-) -> tuple[timing.Sample, ...]:
+) -> tuple[records.Sample, ...]:
     """Times inference over the batches, again and again, without any update.
 
     The step must have been called before: a first call is no sample.
@@ -286,8 +286,8 @@ def infer(
 
 def _sample(
     seconds: float, fed: Sequence[feed.FedBatch], meanwhile: load.Load | None
-) -> timing.Sample:
-    return timing.Sample(
+) -> records.Sample:
+    return records.Sample(
         seconds=seconds,
         num_steps=len(fed),
         num_events=sum(batch.num_events for batch in fed),

@@ -12,13 +12,13 @@ import numpy as np
 from mlpf_jax import progress
 from mlpf_jax.measure import scaling
 from mlpf_jax.results import hepscore
-from mlpf_jax.scaling import planning, processes, study
+from mlpf_jax.scaling import planning, running, study
 
 TEMPLATE = (
     Path(__file__).parents[1] / "benchmarks" / "results" / "2026-11-23_epyc-2-cores_1-device.json"
 )
-OUT_OF_MEMORY = processes.Outcome(1, "out of memory on the device")
-USAGE = processes.Outcome(2, "--num_devices=8: only 4 can be used here.")
+OUT_OF_MEMORY = running.Outcome(1, "out of memory on the device")
+USAGE = running.Outcome(2, "--num_devices=8: only 4 can be used here.")
 
 
 class FakeMain:
@@ -31,14 +31,14 @@ class FakeMain:
         self.doubts = list(doubts)
         self.calls: list[dict[str, str]] = []
 
-    def __call__(self, arguments: Sequence[str], folder: Path) -> processes.Outcome:
+    def __call__(self, arguments: Sequence[str], folder: Path) -> running.Outcome:
         options = dict(argument[2:].partition("=")[::2] for argument in arguments)
         self.calls.append(options)
         sizes = (int(options["num_devices"]), int(options["batch_size"]))
         if sizes in self.failures:
             return self.failures[sizes]
         hepscore.write(self.document(options), folder)
-        return processes.Outcome(0, "done")
+        return running.Outcome(0, "done")
 
     def document(self, options: dict[str, str]) -> dict[str, Any]:
         """A report of the run with these options."""
@@ -83,6 +83,6 @@ def plan(*studies: Any, repeats: int = 3, max_devices: int = 4, **more: int) -> 
     return planning.make(studies, arguments, max_devices=max_devices, repeats=repeats)
 
 
-def findings(out: Path, runner: processes.Runner, *studies: Any, **settings: Any):
+def findings(out: Path, runner: running.Runner, *studies: Any, **settings: Any):
     """What a study with that runner finds."""
     return study.run(plan(*studies, **settings), out, runner, progress.Progress(quiet=True))

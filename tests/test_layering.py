@@ -3,6 +3,7 @@
 import ast
 import functools
 import graphlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "simulation": set(),
     "measure": set(),
     "atomic": set(),
+    "processes": set(),
     "progress": set(),
     "runtime": set(),
     "cli": set(),
@@ -26,8 +28,8 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"config", "events"},
     "training": {"atomic", "config", "events", "model"},
     "results": {"atomic", "config", "measure"},
-    "regress": {"atomic", "measure", "results", "runtime"},
-    "scaling": {"atomic", "config", "measure", "progress", "results"},
+    "regress": {"atomic", "measure", "processes", "results", "runtime"},
+    "scaling": {"atomic", "config", "measure", "processes", "progress", "results"},
     **dict.fromkeys(STORY, BELOW | LEAVES | STORY),
     "verify": {"cli", "model", "training"},
     "main": {
@@ -133,6 +135,34 @@ def test_events_are_read_without_jax(name):
     if name != "mlpf_jax.events.batch":
         assert not top_level(imports(MODULES[name])) & JAX
         assert "mlpf_jax.events.batch" not in imports(MODULES[name])
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if unit(name) == "results"])
+def test_results_are_read_and_shown_without_jax(name):
+    with_jax = {module for module, path in MODULES.items() if top_level(imports(path)) & JAX}
+
+    assert not (_all_below(name) | {name}) & with_jax
+
+
+def _all_below(name: str) -> set[str]:
+    """The modules of ours that an import of this one imports, at whatever depth."""
+    found, left = set(), {name}
+    while left:
+        module = left.pop()
+        new = ours(MODULES[module]) & set(MODULES) - found
+        found |= new
+        left |= new
+    return found
+
+
+@pytest.mark.parametrize("name", ["compare", "report", "regress", "scaling"])
+def test_a_tool_that_reads_and_shows_starts_without_jax(name):
+    """JAX takes seconds to import; and who only looks at results need not have it work."""
+    code = f"import sys, tools.{name}; sys.exit(str(sorted({JAX} & set(sys.modules))))"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+
+    assert done.stderr.decode().strip() == "[]"
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - FLAGS_ALLOWED))

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from absl import flags
 
-from mlpf_jax import cli, progress
-from mlpf_jax.regress import documents, processes, session
+from mlpf_jax import cli, processes, progress
+from mlpf_jax.regress import documents, session
 from mlpf_jax.results import baseline
 
 _BASE = flags.DEFINE_string("base", None, "Commit that is A. Default: where the branch began.")

@@ -12,7 +12,6 @@ import functools
 import importlib
 import importlib.util
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +19,9 @@ from typing import cast
 
 from absl import flags
 
-from mlpf_jax import atomic, cli, progress
+from mlpf_jax import atomic, cli, processes, progress
 from mlpf_jax.results import scaling, scaling_tables, tables
-from mlpf_jax.scaling import planning, processes, study
+from mlpf_jax.scaling import planning, running, study
 
 _MAX_DEVICES = flags.DEFINE_integer("max_devices", 8, "1, 2, 4 and so on, up to this many.")
 _STUDY = flags.DEFINE_list(
@@ -40,7 +39,6 @@ _QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
 
 def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
     del argv  # has nothing left
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # runs must not outlive the study
     teller = progress.Progress(quiet=_QUIET.value)
     try:
         plan = planning.make(
@@ -50,8 +48,9 @@ def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
             repeats=_REPEATS.value,
             max_batch_size=_MAX_BATCH_SIZE.value,
         )
-        runner = functools.partial(processes.run_main, timeout_s=_TIMEOUT.value)
-        findings = study.run(plan, Path(_OUT.value), runner, teller)
+        runner = functools.partial(running.run_main, timeout_s=_TIMEOUT.value)
+        with processes.interrupted_by_terminate():
+            findings = study.run(plan, Path(_OUT.value), runner, teller)
         _write(findings, Path(_OUT.value), teller)
     except (planning.PlanError, flags.Error) as error:
         return cli.complain(str(error), cli.USAGE)

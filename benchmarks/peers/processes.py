@@ -1,14 +1,13 @@
 """Runs a module in a contender's own environment, in a fresh process with the same surroundings."""
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.peers import contender as contender_lib
+from mlpf_jax import processes as processes_lib
 
 ROOT = Path(__file__).parent.parent.parent
 _LAST_LINES = 5  # of a failed process that are shown
@@ -66,13 +65,13 @@ def run(
         start_new_session=True,
     ) as process:
         try:
-            out, errors = process.communicate(timeout=timeout_s)
+            # PyTorch compiles in processes of its own, which it may leave behind.
+            with processes_lib.ended(process):
+                out, errors = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             raise RuntimeError(
                 f"{name} took longer than {timeout_s:.0f} s and was ended."
             ) from None
-        finally:
-            _end_group(process)
     if process.returncode:
         lines = "\n".join(errors.strip().splitlines()[-_LAST_LINES:])
         raise RuntimeError(f"{name} failed with status {process.returncode}:\n{lines}")
@@ -85,9 +84,3 @@ def _environment(name: str, variables: Mapping[str, str]) -> dict[str, str]:
     if name != contender_lib.OURS:
         inherited.pop("XLA_FLAGS", None)
     return inherited | dict(variables)
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    """Ends what the process may have left behind: PyTorch compiles in processes of its own."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

@@ -1,27 +1,13 @@
 """Bytes that a compiled step needs, and that a device has and used."""
 
-import dataclasses
 import os
 
 import jax
 
-
-@dataclasses.dataclass(frozen=True)
-class StepMemory:
-    """What one device needs for a compiled step, by XLA's own account, in bytes."""
-
-    argument_bytes: int
-    output_bytes: int
-    alias_bytes: int  # outputs that take the place of donated arguments
-    temporary_bytes: int
-
-    @property
-    def total_bytes(self) -> int:
-        """All of it at once."""
-        return self.argument_bytes + self.output_bytes - self.alias_bytes + self.temporary_bytes
+from mlpf_jax.measure import records
 
 
-def of_step(compiled: jax.stages.Compiled) -> StepMemory:
+def of_step(compiled: jax.stages.Compiled) -> records.StepMemory:
     """Reads what the compiler planned.
 
     Raises:
@@ -30,7 +16,7 @@ def of_step(compiled: jax.stages.Compiled) -> StepMemory:
     analysis = compiled.memory_analysis()
     if analysis is None:
         raise RuntimeError("this back end does not tell how much memory a compiled step needs.")
-    return StepMemory(
+    return records.StepMemory(
         argument_bytes=analysis.argument_size_in_bytes,
         output_bytes=analysis.output_size_in_bytes,
         alias_bytes=analysis.alias_size_in_bytes,

@@ -3,7 +3,6 @@
 Knows nothing of the network. Does no statistics and drops no sample: that is `stats`.
 """
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 
-from mlpf_jax.measure import load as load_lib
+from mlpf_jax.measure import records
 
 Clock = Callable[[], int]  # nanoseconds
 State = TypeVar("State")
@@ -26,53 +25,15 @@ class Lowerable(Protocol):
     def lower(self, *args: Any) -> jax.stages.Lowered: ...
 
 
-@dataclasses.dataclass(frozen=True)
-class CompileTimes:
-    """Seconds spent before the first step can run."""
-
-    lower_s: float  # Python tracing and lowering to StableHLO
-    compile_s: float  # XLA
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """Steps dispatched back to back, timed from the first dispatch until the last is done."""
-
-    seconds: float
-    num_steps: int
-    num_events: int  # real ones: those that fill up a short batch do not count
-    num_elements: int  # real ones
-    load: load_lib.Load | None = None  # what others did meanwhile; None if unknown
-
-    @property
-    def events_per_s(self) -> float:
-        """Real events per second, on all devices together."""
-        return self.num_events / self.seconds
-
-    @property
-    def elements_per_s(self) -> float:
-        """Real elements per second, on all devices together."""
-        return self.num_elements / self.seconds
-
-
-@dataclasses.dataclass
-class InputTimes:
-    """Seconds spent on input: beside the computation, and by the computation waiting for it."""
-
-    load_s: float = 0.0  # from the files into a padded batch
-    transfer_s: float = 0.0  # from the host onto the devices
-    wait_s: float = 0.0  # the computation stood still
-
-
 def compile_step(
     step: Lowerable, *args: Any, clock: Clock = clock_ns
-) -> tuple[jax.stages.Lowered, jax.stages.Compiled, CompileTimes]:
+) -> tuple[jax.stages.Lowered, jax.stages.Compiled, records.CompileTimes]:
     """Compiles a jitted or pmapped step ahead of time, for arguments shaped like `args`."""
     start = clock()
     lowered = step.lower(*args)
     lowered_at = clock()
     compiled = lowered.compile()
-    times = CompileTimes((lowered_at - start) / 1e9, (clock() - lowered_at) / 1e9)
+    times = records.CompileTimes((lowered_at - start) / 1e9, (clock() - lowered_at) / 1e9)
     return lowered, compiled, times
 
 

@@ -9,8 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from mlpf_jax import atomic
-from mlpf_jax.regress import checkouts, processes
+from mlpf_jax import atomic, processes
+from mlpf_jax.regress import checkouts
 
 _SCRIPT = Path("tools") / "venv.sh"
 _TIMEOUT_S = 900.0

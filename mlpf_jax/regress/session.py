@@ -190,6 +190,8 @@ def _live(
         laid_out = checkouts.worktree(top, revision, folder / f"files-{side}")
         checkout = stack.enter_context(laid_out)
     tell(f"{side}: {checkout.label}")
+    if request.inject is not None:
+        sources.check_can_be_slowed(checkout, "--base" if is_base else "--head")
     python = (request.base_python if is_base else request.head_python) or installations.python_of(
         checkout,
         installations.default_folder(),

@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mlpf_jax.regress import processes
+from mlpf_jax import processes
+from mlpf_jax.regress import checkouts, slowed
 from mlpf_jax.results import baseline, hepscore, measures, reading
 
-SLOWED = Path(__file__).with_name("slowed.py")
+SLOWED = Path(slowed.__file__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,19 @@ class Program:
     def environ(self, given: Mapping[str, str] = os.environ) -> dict[str, str]:
         """Returns the variables it runs with: its own folder before an installed package."""
         return dict(given) | {"PYTHONPATH": str(self.folder)}
+
+
+def check_can_be_slowed(checkout: checkouts.Checkout, flag: str) -> None:
+    """Refuses a commit, named by `flag`, into whose benchmark no work can be injected.
+
+    Raises:
+        ValueError: one line that says what it lacks, and the way out.
+    """
+    if lacking := slowed.missing(checkout.folder / "mlpf_jax"):
+        raise ValueError(
+            f"{checkout.label} has no mlpf_jax.{lacking}, which --inject slows down: leave "
+            f"--inject out, or name a commit that has it, {flag}=."
+        )
 
 
 class Processes:

@@ -16,6 +16,7 @@ from mlpf_jax.results import facts, reading
 
 Scope = Literal["training", "inference", "epochs"]  # epochs: their time and the accuracy
 Severity = Literal["refused", "marked"]
+DOUBT = "the run itself doubts it: "
 PHASES: tuple[Scope, ...] = ("training", "inference")
 ALL: tuple[Scope, ...] = (*PHASES, "epochs")
 _FEWEST_SAMPLES = 5
@@ -102,7 +103,7 @@ def within(report: reading.Report) -> tuple[Finding, ...]:
         found.append(_mark(("epochs",), f"accuracy with {weights} weights"))
     for doubt in report.stats.get("doubts", []):
         concerned = tuple(name for name in PHASES if doubt.startswith(f"{name}: "))
-        found.append(_mark(concerned or ALL, f"the run itself doubts it: {doubt}"))
+        found.append(_mark(concerned or ALL, DOUBT + doubt))
     for name in PHASES:
         found += _phase(report, name)
     return tuple(found)

@@ -47,7 +47,7 @@ class Row:
     mean_epoch_s: float | None
     mean_throughput: float | None  # events/s, of whole epochs
     accuracies: tuple[float, ...]  # of every run
-    peak_process_bytes: float | None
+    peak_process_bytes: int | None
     own: tuple[comparability.Finding, ...]  # what a reader must know of these runs
     against: tuple[comparability.Finding, ...]  # what speaks against a ratio to the baseline
     explanation: str | None  # of what changed since the baseline; None: it is the baseline
@@ -166,5 +166,5 @@ def _median(values: Sequence[float | None]) -> float | None:
     return float(np.median(known)) if known else None
 
 
-def _largest(values: Sequence[float | None]) -> float | None:
+def _largest(values: Sequence[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpf_jax.measure import load as load_lib
-from mlpf_jax.measure import stats, timing
+from mlpf_jax.measure import records, stats
 from mlpf_jax.results import hepscore
 from mlpf_jax.results import result as result_lib
 
@@ -21,7 +21,7 @@ class Phase:
 
     name: str
     score_name: str
-    samples: tuple[timing.Sample, ...]
+    samples: tuple[records.Sample, ...]
     num_unsteady: int  # by the rule of the version that wrote the report
     lower_s: float
     compile_s: float
@@ -33,7 +33,7 @@ class Phase:
     program_sha256: str
 
     @property
-    def steady_samples(self) -> tuple[timing.Sample, ...]:
+    def steady_samples(self) -> tuple[records.Sample, ...]:
         """The samples that the score is made of."""
         return self.samples[self.num_unsteady :]
 
@@ -104,15 +104,20 @@ class Report:
         return values[-1] if values else None
 
     @property
-    def machine(self) -> str:
+    def hardware(self) -> str:
         """What ran it, in words: devices, or the CPU and its cores."""
         first = self.devices[0]
         if first["platform"] != "cpu":
             return f"{len(self.devices)} x {first['name']}"
         cpu = self.environment.get("cpu") or "CPU"
         cores = self.environment["runtime"]["num_cores"]
+        return f"{cpu}, {cores} core{'s' * (cores != 1)}"
+
+    @property
+    def machine(self) -> str:
+        """The hardware, and the virtual devices made of it if there are any."""
         emulated = f", {len(self.devices)} virtual devices" if self.is_emulated else ""
-        return f"{cpu}, {cores} cores{emulated}"
+        return self.hardware + emulated
 
     @property
     def machine_class(self) -> str:
@@ -191,13 +196,13 @@ def _phase(name: str, score_name: str, fields: Mapping[str, Any]) -> Phase:
     )
 
 
-def _samples(fields: Mapping[str, Any]) -> tuple[timing.Sample, ...]:
+def _samples(fields: Mapping[str, Any]) -> tuple[records.Sample, ...]:
     """Reports of before the load was recorded have none."""
     unknown = [None] * len(fields["sample_s"])
     columns = [fields[f"sample_{name}"] for name in ("s", "steps", "events", "elements")]
     columns += [fields.get(f"sample_{name}_cores", unknown) for name in ("other", "stolen")]
     return tuple(
-        timing.Sample(
+        records.Sample(
             seconds=seconds,
             num_steps=steps,
             num_events=events,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.measure import load, machine, memory, stats, timing, trust
+from mlpf_jax.measure import load, machine, records, stats, trust
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,10 @@ class EpochResult:
 class PhaseResult:
     """The timing of one compiled step: training or inference."""
 
-    compile_times: timing.CompileTimes
+    compile_times: records.CompileTimes
     first_call_s: float  # the first step of all: it does what an allocator and a driver do once
-    samples: tuple[timing.Sample, ...]  # every one after the first call, in order
-    memory: memory.StepMemory
+    samples: tuple[records.Sample, ...]  # every one after the first call, in order
+    memory: records.StepMemory
     program_sha256: str  # of the StableHLO of the step, for this number of devices
     flops_per_event: float
 
@@ -53,7 +53,7 @@ class PhaseResult:
         return stats.steady_start([s.seconds / s.num_steps for s in self.samples])
 
     @property
-    def steady_samples(self) -> tuple[timing.Sample, ...]:
+    def steady_samples(self) -> tuple[records.Sample, ...]:
         """The samples that the score is made of."""
         return self.samples[self.num_unsteady :]
 
@@ -123,7 +123,7 @@ class RunResult:
     inference_quality: Quality | None
     inference_weights: Literal["trained", "checkpoint", "initial"]
     epochs: tuple[EpochResult, ...]
-    input_times: timing.InputTimes | None
+    input_times: records.InputTimes | None
     train_seconds: float
     peak_device_bytes: int | None
     peak_process_bytes: int | None

@@ -8,12 +8,13 @@ from pathlib import Path
 import jsonschema
 
 from mlpf_jax.results import facts, reading
+from mlpf_jax.results.page import studies
 
 # What is computed with and the schema of reports leaves open: JSON has numbers like 1e999.
 _NUMBER = {"type": "number", "minimum": 0, "maximum": 1e30}
 _NUMBERS = {"type": "array", "items": _NUMBER}
 _MAYBE = {"anyOf": [{"type": "null"}, _NUMBER]}
-_INTEGER, _OBJECT = {"type": "integer", "minimum": 0, "maximum": 1e18}, {"type": "object"}
+_INTEGER = {"type": "integer", "minimum": 0, "maximum": 1e18}
 _COUNTS = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 1e15}}
 _PHASE = {
     "properties": {
@@ -22,9 +23,8 @@ _PHASE = {
         "num_unsteady_samples": _INTEGER,
         "sample_s": {"type": "array", "items": _NUMBER | {"minimum": 1e-12}},
         **dict.fromkeys(("sample_steps", "sample_events", "sample_elements"), _COUNTS),
-        "share_of_peak": {"properties": {"share": _NUMBER}, "required": ["share"]},
-        "memory_per_device": _OBJECT
-        | {"properties": {"total_bytes": _INTEGER}, "required": ["total_bytes"]},
+        "share_of_peak": {"properties": {"share": _NUMBER}},
+        "memory_per_device": {"properties": {"total_bytes": _INTEGER}},
         "energy": {"properties": {"events_per_j": _MAYBE}},
         "cost": {"properties": {"per_million_events": _MAYBE}},
     }
@@ -35,19 +35,15 @@ _STATS = {
         **dict.fromkeys(("mean_epoch_time", "mean_throughput"), _NUMBER),
         **dict.fromkeys(("epoch_times", "throughput_per_epoch"), _NUMBERS),
         "steps_by_epoch": _COUNTS,
-        "memory": _OBJECT | {"properties": {"peak_process_bytes": _MAYBE}},
+        "memory": {"properties": {"peak_process_bytes": _MAYBE}},
         "phases": {"additionalProperties": _PHASE},
     },
     "patternProperties": {"_accuracy$": _NUMBERS},
 }
-_CONFIG = {"properties": dict.fromkeys(("model", "data", "train"), _OBJECT)}
-_VERSIONS = {"additionalProperties": {"type": "string"}}
 _SCORES = {"additionalProperties": _NUMBER}
 _SOUND = {
     "properties": {
-        "run_info": {"properties": {"config": _CONFIG}},
         "report": {"properties": {"wl-scores": _SCORES, "wl-stats": _STATS}},
-        "app": {"properties": {"environment": {"properties": {"versions": _VERSIONS}}}},
     }
 }
 
@@ -81,13 +77,14 @@ def read(path: Path) -> reading.Report:
 
 
 def read_all(paths: Iterable[Path]) -> list[reading.Report]:
-    """Reads files, and all files of folders.
+    """Reads files, and all files of folders but scaling studies, which may lie beside results.
 
     Raises:
-        ValueError: if one is no sound report; one line that begins with its path.
+        ValueError: if one is no sound report, or a folder holds none; one line that begins with
+            its path.
         OSError: if it cannot be read.
     """
-    return [read(file) for file in reading.find(paths)]
+    return [read(file) for path in paths for file in _reports(path)]
 
 
 def read_groups(paths: Iterable[Path]) -> list[Group]:
@@ -112,6 +109,16 @@ def group(reports: Iterable[reading.Report]) -> list[Group]:
     for report in reports:
         alike.setdefault(facts.identity(report), []).append(report)
     return [_group(repetitions) for repetitions in alike.values()]
+
+
+def _reports(path: Path) -> list[Path]:
+    found = reading.find([path])
+    if not path.is_dir():
+        return found
+    reports = [file for file in found if studies.read(file) is None]
+    if not reports:
+        raise ValueError(f"{path}: nothing but scaling studies in this folder.")
+    return reports
 
 
 def _group(reports: Sequence[reading.Report]) -> Group:

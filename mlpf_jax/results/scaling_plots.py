@@ -21,6 +21,7 @@ Format = Literal["svg", "png"]
 _COLOURS = {"training": "#0072B2", "inference": "#D55E00"}
 _GREY = "#767676"
 _MARKERS = {"training": "o", "inference": "s"}
+_BEYOND = 0.02  # of the axis of accuracies
 _ASIDE = {"training": 0.98, "inference": 1.02}  # on a logarithmic axis, so that bars stay apart
 _STYLE = {
     "font.size": 9.0,
@@ -141,6 +142,8 @@ def _draw_accuracy(panel: axes.Axes, found: _Estimates, title: str, label: str) 
         panel.set_axis_off()
         return
     _draw_points(panel, found, "training", aside=1.0)
+    bottom, top = panel.get_ylim()  # an interval may go on where no accuracy is
+    panel.set_ylim(max(bottom, -_BEYOND), min(top, 1 + _BEYOND))
     _set_axis(panel, list(found), label)
 
 

@@ -13,13 +13,13 @@ from typing import Any
 from mlpf_jax import atomic
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.results import environment, hepscore, reading, scaling, scaling_runs
-from mlpf_jax.scaling import planning, processes
+from mlpf_jax.scaling import planning, running
 
 _WRONG_USAGE = 2  # exit status of a run that was asked for something impossible
 
 
 def run(
-    plan: planning.Plan, out: Path, runner: processes.Runner, progress: progress_lib.Progress
+    plan: planning.Plan, out: Path, runner: running.Runner, progress: progress_lib.Progress
 ) -> scaling.Findings:
     """Runs what is missing in the folder `out` and returns what all runs come to.
 
@@ -82,7 +82,7 @@ def _run_missing(
     plan: planning.Plan,
     points: Sequence[scaling_runs.Point],
     out: Path,
-    runner: processes.Runner,
+    runner: running.Runner,
     progress: progress_lib.Progress,
 ) -> dict[scaling_runs.Point, str]:
     """Returns the points of which a run failed, and why."""

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mlpf_jax.measure import timing
+from mlpf_jax.measure import records, timing
 
 
 class FakeClock:
@@ -71,7 +71,7 @@ def test_lowering_and_compiling_are_apart():
 
     lowered, compiled, times = timing.compile_step(step, jnp.ones(3), clock=lambda: next(ticks))
 
-    assert times == timing.CompileTimes(lower_s=2.0, compile_s=2.0)
+    assert times == records.CompileTimes(lower_s=2.0, compile_s=2.0)
     assert "stablehlo.add" in lowered.as_text()
     assert float(compiled(jnp.ones(3))[0]) == 2
 
@@ -81,8 +81,3 @@ def test_lowering_and_compiling_are_apart():
 )
 def test_a_sample_is_at_least_as_long_as_asked(step_s, shortest, expected):
     assert timing.steps_per_sample(step_s, shortest) == expected
-
-
-def test_rates_count_real_events_and_elements():
-    sample = timing.Sample(seconds=2.0, num_steps=3, num_events=10, num_elements=50_000)
-    assert (sample.events_per_s, sample.elements_per_s) == (5.0, 25_000.0)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mlpf_jax.regress import checkouts, installations, processes
+from mlpf_jax import processes
+from mlpf_jax.regress import checkouts, installations
 
 _SCRIPT = (
     'mkdir -p "$VENV/bin"; echo "$BACKEND $PYTHON $PWD" >>"$VENV/../made"; touch "$VENV/bin/python"'

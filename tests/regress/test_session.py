@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlpf_jax.regress import documents, processes, session
+from mlpf_jax import processes
+from mlpf_jax.regress import documents, session
 from mlpf_jax.results import baseline
 from tests import fake_benchmark
 

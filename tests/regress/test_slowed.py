@@ -1,8 +1,10 @@
 """The injected work is as long as asked for, inside the timed window, and changes no result."""
 
+import os
+import pathlib
 import runpy
+import subprocess
 import sys
-import types
 
 import pytest
 
@@ -80,12 +82,49 @@ def test_the_products_really_run():
     assert work._rate > 0
 
 
-def test_an_older_benchmark_is_refused_in_one_line(monkeypatch):
-    older = types.ModuleType("mlpf_jax.runtime")  # has no `prepare`
-    monkeypatch.setitem(sys.modules, "mlpf_jax.runtime", older)
-    monkeypatch.setattr(mlpf_jax, "runtime", older, raising=False)
-    with pytest.raises(SystemExit, match="error: work cannot be injected into this version"):
-        slowed.main(["0.15"])
+def lay_out(package, runtime="", timing=""):
+    (package / "measure").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "runtime.py").write_text(runtime)
+    (package / "measure" / "timing.py").write_text(timing)
+    return package
+
+
+PREPARE, TIME_STEPS = "def prepare(): ...", "def time_steps(): ..."
+
+
+@pytest.mark.parametrize(
+    ("runtime", "timing", "lacking"),
+    [
+        (PREPARE, TIME_STEPS, None),
+        ("", TIME_STEPS, "runtime.prepare"),
+        (PREPARE, "import time", "measure.timing.time_steps"),
+        (PREPARE, "def (", "measure.timing.time_steps"),
+    ],
+)
+def test_what_a_benchmark_lacks_is_told_from_its_files(tmp_path, runtime, timing, lacking):
+    assert slowed.missing(lay_out(tmp_path / "mlpf_jax", runtime, timing)) == lacking
+
+
+def test_our_own_benchmark_can_be_slowed():
+    assert slowed.missing(pathlib.Path(mlpf_jax.__path__[0])) is None
+
+
+def test_an_older_benchmark_is_refused_in_one_line(tmp_path):
+    lay_out(tmp_path / "mlpf_jax", PREPARE)
+
+    done = subprocess.run(
+        [sys.executable, "-P", slowed.__file__, "0.15"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: work cannot be injected into this benchmark: it has no measure.timing.time_steps\n"
+    )
 
 
 def test_the_benchmark_is_run_with_its_own_arguments(monkeypatch):

@@ -26,7 +26,7 @@ PHASE = {
     "flops_per_event": 1.0,
     "flops_per_s": 1.0,
     "share_of_peak": None,
-    "memory_per_device": {},
+    "memory_per_device": {"total_bytes": 1},
     "program_sha256": SHA,
 }
 DATASET = {
@@ -60,7 +60,7 @@ DOCUMENT = {
             "batch_size_total": 1,
             "phases": {"training": PHASE},
             "data": {"train": None, "test": DATASET},
-            "memory": {},
+            "memory": {"peak_device_bytes": None, "peak_process_bytes": 1},
             "graph_sha256": SHA,
             "loss_sha256": SHA,
             "params_sha256": SHA,
@@ -107,9 +107,50 @@ def test_a_complete_report_is_valid():
     hepscore.validate(DOCUMENT)
 
 
+PHASE_PATH = "report/wl-stats/phases/training"
+# What the programs that compare, guard and show results read without asking.
+READ = (
+    *(f"{PHASE_PATH}/{name}" for name in sorted(PHASE)),
+    f"{PHASE_PATH}/memory_per_device/total_bytes",
+    *(
+        f"report/wl-stats/{name}"
+        for name in (
+            *("started_at", "finished_at", "batch_size_per_device", "batch_size_total"),
+            *("train_set_size", "phases", "graph_sha256", "loss_sha256", "params_sha256"),
+            *("data/train", "data/test", "data/test/sha256", "data/test/num_events"),
+            *("data/test/provenance", "memory/peak_process_bytes"),
+        )
+    ),
+    *(f"run_info/{name}" for name in ("config", "is_emulated", "precision", "seed")),
+    *(f"app/{name}" for name in ("bmk_checksum", "containment", "devices", "version")),
+    *("app/workload_version", "app/environment/versions", "app/environment/git_commit"),
+    "app/environment/runtime/num_cores",
+)
+
+
+@pytest.mark.parametrize("path", READ)
+def test_what_is_read_of_every_report_cannot_be_missing(path):
+    document = changed(path, None)
+
+    last = path.rpartition("/")[2]
+    with pytest.raises(ValueError, match=f"'{last}' is a required property"):
+        hepscore.validate(document)
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
+        (f"{PHASE_PATH}/memory_per_device/total_bytes", "1 GB"),
+        (f"{PHASE_PATH}/memory_per_device/total_bytes", -1),
+        (f"{PHASE_PATH}/num_unsteady_samples", 0.5),
+        (f"{PHASE_PATH}/sample_events", [0]),
+        (f"{PHASE_PATH}/share_of_peak", {}),
+        ("report/wl-stats/memory/peak_process_bytes", "much"),
+        ("report/wl-stats/batch_size_total", "16"),
+        ("report/wl-stats/steps_by_epoch", [1.5]),
+        ("report/wl-stats/started_at", 1663632000),
+        ("run_info/config/model", [1]),
+        ("app/environment/versions/jax", {"a": 1}),
         ("app", None),
         ("run_info", None),
         ("report/wl-scores", {}),

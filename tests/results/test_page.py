@@ -102,7 +102,8 @@ def two_groups():
     steady["changes"][f"{fields}/sample_other_cores"] = [0.5] * len(WARM_UP)
     steady["changes"][f"{fields}/sample_stolen_cores"] = [0.0] * len(WARM_UP)
     slower = [rate / 1.5 for rate in documents.RATES]
-    return group("a.json", **steady), group("b.json", training=slower)
+    known = {f"{fields}/share_of_peak": {"share": 0.25}}
+    return group("a.json", **steady), group("b.json", training=slower, changes=known)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,8 @@ def test_the_parts_that_were_asked_for_are_there(page):
     assert {"throughput-training", "ratio-training", "steps-A-training", "steps-B-inference"} <= {
         *figures
     }
-    assert {"startup-training", "roof-inference", "learning-accuracy"} <= {*figures}
+    assert {"startup-training", "roof-training", "learning-accuracy"} <= {*figures}
+    assert "roof-inference" not in figures, "no peak is known"
     assert {"study-1-strong-rates", "study-1-strong-efficiencies"} <= {*figures}
     assert "telemetry-A-training" in figures
     assert "telemetry-B-training" not in figures
@@ -233,7 +235,7 @@ def compared(*rates, changes=None):
 
 def test_the_answer_of_one_run_is_its_speed():
     assert answer.sentences(compared(documents.RATES)) == (
-        "A (CPU, 1 cores): training 10 events/s (95 % interval 9.924 to 10.08).",
+        "A (CPU, 1 core): training 10 events/s (95 % interval 9.924 to 10.08).",
     )
 
 
@@ -242,9 +244,7 @@ def test_the_answer_says_who_is_faster_and_who_cannot_be_told_apart():
 
     _, second, third = answer.sentences(compared(documents.RATES, faster, documents.RATES))
 
-    assert second.startswith(
-        "B (CPU, 1 cores) against A: training 1.5 times as fast (95 % interval"
-    )
+    assert second.startswith("B (CPU, 1 core) against A: training 1.5 times as fast (95 % interval")
     assert second.endswith("), faster.")
     assert "training cannot be told apart (ratio 1, 95 % interval" in third
 
@@ -273,7 +273,19 @@ def test_cards_are_named_by_machine_or_by_file_where_machines_are_the_same():
     other = answer.cards(compared(documents.RATES, documents.RATES, changes=gpu), 7)
 
     assert [card.short_name for card in same] == ["0", "1"]
-    assert [card.short_name for card in other] == ["CPU, 1 cores", "1 x NVIDIA H200"]
+    assert [card.short_name for card in other] == ["CPU, 1 core", "1 x NVIDIA H200"]
+
+
+def test_a_runs_doubts_of_a_phase_are_one_warning():
+    doubts = ["training: an interval 30 % wide", "training: a drift of 5 %", "memory was swapped"]
+    found = compared(documents.RATES, changes={"report/wl-stats/doubts": doubts})
+
+    (card,) = answer.cards(found, 7)
+
+    assert card.warnings == (
+        "the run itself doubts it: memory was swapped",
+        "training: an interval 30 % wide, a drift of 5 %",
+    )
 
 
 def test_only_what_differs_is_in_the_table_of_differences():

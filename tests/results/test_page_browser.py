@@ -1,7 +1,9 @@
 """The page in a browser: it asks for nothing, fits every screen, and needs no mouse."""
 
 import json
+import re
 import shutil
+import subprocess
 
 import pytest
 
@@ -15,7 +17,7 @@ keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 wait = pytest.importorskip("selenium.webdriver.support.wait")
 
 pytestmark = pytest.mark.slow
-PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -27,7 +29,7 @@ OPTIONS = (
     "--disable-sync",
     "--force-prefers-reduced-motion",
 )
-WIDTHS = (360, 768, 1280)
+WIDTHS = (360, 390, 768, 1280)
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +57,27 @@ def page(tmp_path_factory):
     return path
 
 
+def version(program):
+    """The first number of a program's version; None if it is not here or does not start."""
+    if shutil.which(program) is None:
+        return None
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"(\d+)\.\d", done.stdout)
+    return found and int(found[1])
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    if missing := [name for name, path in PROGRAMS.items() if path is None]:
-        pytest.skip(f"no {missing[0]}: the page is not tried in a browser")
+    wanted = version("chromedriver")
+    fitting = [name for name in BROWSERS if wanted and version(name) == wanted]
+    if not fitting:
+        pytest.skip(f"chromedriver ({wanted}) and no browser: the page is not tried in one")
     options = webdriver.ChromeOptions()
-    options.binary_location = PROGRAMS["chromium"]
+    options.binary_location = shutil.which(fitting[0])
     for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(PROGRAMS["chromedriver"]))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     yield driver
     driver.quit()
 

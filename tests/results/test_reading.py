@@ -84,5 +84,5 @@ def test_the_machine_class_tells_devices_and_cores_apart():
     on_gpus = document()
     on_gpus["app"]["devices"] = gpus
 
-    assert reading.from_document(document(), "x.json").machine_class == "cpu-1-cores"
+    assert reading.from_document(document(), "x.json").machine_class == "cpu-1-core"
     assert reading.from_document(on_gpus, "y.json").machine_class == "2-x-nvidia-h200"

@@ -14,6 +14,7 @@ from mlpf_jax.results import (
     tables,
     talk,
 )
+from mlpf_jax.results.page import studies
 from tests.results import documents
 
 STATS = "report/wl-stats"
@@ -37,6 +38,18 @@ def test_a_folder_of_repetitions_is_one_group_in_order_of_time(tmp_path):
     assert [report.source for report in group.reports] == [
         str(tmp_path / name) for name in ("b.json", "a.json")
     ]
+
+
+def test_scaling_studies_in_a_folder_are_no_runs(tmp_path):
+    study = {"format": studies.FORMAT, "format_version": 1, "studies": {}, "notes": []}
+    (tmp_path / "b.json").write_text(json.dumps(study))
+
+    with pytest.raises(ValueError, match="nothing but scaling studies"):
+        runs.read_all([tmp_path])
+    documents.write(tmp_path / "a.json")
+    assert len(runs.read_all([tmp_path])) == 1
+    with pytest.raises(ValueError, match="not a HEPscore report"):
+        runs.read_all([tmp_path / "b.json"])
 
 
 def test_a_folder_of_several_kinds_is_a_group_for_each(tmp_path):

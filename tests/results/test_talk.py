@@ -21,7 +21,7 @@ def test_a_run_of_the_talks_case_is_in_both_tables():
 
     assert titles(CASE)[0].startswith("Measured: hardware")
     (row,) = found.tables[2].rows
-    assert row[:4] == ("CPU, 1 cores", "float32", "0.9000", "-0.0576")
+    assert row[:4] == ("CPU, 1 core", "float32", "0.9000", "-0.0576")
 
 
 def test_repetitions_stand_in_one_row_and_it_says_whether_their_weights_agree():

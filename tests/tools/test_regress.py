@@ -77,6 +77,22 @@ def test_wrong_usage_is_one_line_and_status_2(slower, words):
     assert stderr.splitlines()[-1].startswith("error: ")
 
 
+def test_a_base_that_cannot_be_slowed_is_one_line_that_names_it_and_the_way_out(slower):
+    package = slower / "mlpf_jax"
+    (package / "measure").mkdir()
+    (package / "runtime.py").write_text("def prepare(): ...")
+    (package / "measure" / "timing.py").write_text("def time_steps(): ...")
+
+    status, stdout, stderr = regress(slower, "--base=HEAD", "--inject=0.15", "--quiet")
+
+    assert (status, stdout) == (2, "")
+    commit = fake_benchmark.git(slower, "rev-parse", "HEAD")[:12]
+    assert stderr == (
+        f"error: {commit} has no mlpf_jax.runtime.prepare, which --inject slows down: leave "
+        "--inject out, or name a commit that has it, --base=.\n"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_runs_and_leaves_nothing_behind(slower, number):

@@ -148,8 +148,21 @@ def _card(row: compare.Row, colour: int, short_name: str, *, is_baseline: bool) 
         setting=", ".join(setting),
         scores=tuple(_score(phase, column) for phase, column in row.phases.items()),
         facts=tuple(_facts(row)),
-        warnings=tuple(dict.fromkeys(finding.text for finding in row.own)),
+        warnings=tuple(_warnings(row)),
     )
+
+
+def _warnings(row: compare.Row) -> Iterator[str]:
+    """Yields what must be known of a row; a run's doubts of a phase are one."""
+    doubts: dict[str, list[str]] = {}
+    for text in dict.fromkeys(finding.text for finding in row.own):
+        phase, _, reason = text.removeprefix(comparability.DOUBT).partition(": ")
+        if text.startswith(comparability.DOUBT) and phase in comparability.PHASES:
+            doubts.setdefault(phase, []).append(reason)
+        else:
+            yield text
+    for phase, reasons in doubts.items():
+        yield f"{phase}: {', '.join(reasons)}"
 
 
 def _score(phase: str, column: compare.PhaseColumn) -> Score:

@@ -61,7 +61,7 @@ def _clean(value: Any) -> Any:
 def _subtitle(reports: Sequence[reading.Report], num_studies: int) -> str:
     parts = []
     if reports:
-        machines = {report.machine for report in reports}
+        machines = {report.hardware for report in reports}
         days = sorted({str(report.stats["started_at"])[:10] for report in reports})
         versions = sorted({str(report.document["app"]["version"]) for report in reports})
         parts = [

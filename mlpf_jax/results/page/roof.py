@@ -16,12 +16,12 @@ _UNITS = ((1e15, "PFLOP/s"), (1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s
 
 
 def plots(rows: Sequence[compare.Row]) -> list[sheet.Plot]:
-    """Returns a figure for each phase that a row has."""
+    """Returns a figure for each phase of which at least one row's devices have a known peak."""
     found = []
     for name in comparability.PHASES:
         columns = [(n, row.label, row.phases.get(name)) for n, row in enumerate(rows)]
         points = [(n, label, c) for n, label, c in columns if c and c.flops_per_s > 0]
-        if points:
+        if any(phase.peak_share for _, _, phase in points):
             found.append(_roof(name, points))
     return found
 

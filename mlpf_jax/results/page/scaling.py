@@ -103,12 +103,11 @@ def _is_line(line: Line) -> bool:
 
 
 def _of_study(number: int, name: str, study: Mapping[str, Any]) -> Iterator[sheet.Plot]:
-    is_emulated = bool(study.get("is_emulated"))
     over_devices = study["axis"] == "num_devices"
     shown = {"rates": "events/s", "efficiencies": "efficiency"} if over_devices else {}
     shown = shown or {"rates": "events/s"}
     for key, unit in shown.items():
-        by_phase = {phase: _points(study, key, phase, is_emulated) for phase in _PHASES}
+        by_phase = {phase: _points(study, key, phase) for phase in _PHASES}
         found = [Line(phase, points) for phase, points in by_phase.items() if len(points) > 1]
         if found:
             yield _figure(
@@ -119,9 +118,7 @@ def _of_study(number: int, name: str, study: Mapping[str, Any]) -> Iterator[shee
                 shows_ideal=over_devices and key == "rates",
             )
     points = tuple(
-        _point(row["x"], row["accuracy"], is_emulated)
-        for row in study["rows"]
-        if row.get("accuracy")
+        _point(study, row["x"], row["accuracy"]) for row in study["rows"] if row.get("accuracy")
     )
     if len(points) > 1:
         axis_words = _AXES[study["axis"]], "accuracy"
@@ -129,16 +126,18 @@ def _of_study(number: int, name: str, study: Mapping[str, Any]) -> Iterator[shee
         yield _figure(f"study-{number}-{name}-accuracy", title, [Line("", points)], axis_words)
 
 
-def _points(study: Mapping[str, Any], key: str, phase: str, is_emulated: bool) -> tuple[Point, ...]:
+def _points(study: Mapping[str, Any], key: str, phase: str) -> tuple[Point, ...]:
     return tuple(
-        _point(row["x"], row[key][phase], is_emulated)
+        _point(study, row["x"], row[key][phase])
         for row in study["rows"]
         if phase in row.get(key, {})
     )
 
 
-def _point(x: int, estimate: Mapping[str, Any], is_emulated: bool) -> Point:
-    """An interval without an end is not drawn."""
+def _point(study: Mapping[str, Any], x: int, estimate: Mapping[str, Any]) -> Point:
+    """An interval without an end is not drawn; one device is none of the emulated ones."""
+    is_one_device = study["axis"] == "num_devices" and x == 1
+    is_emulated = bool(study.get("is_emulated")) and not is_one_device
     value = float(estimate["value"])
     ends = estimate["low"], estimate["high"]
     low, high = (value, value) if None in ends else map(float, ends)
@@ -154,20 +153,13 @@ def _figure(
     shows_ideal: bool = False,
 ) -> sheet.Plot:
     xs = sorted({point.x for line in found for point in line.points})
-    is_rate = words[1] == "events/s"
     values = [point.value for line in found for point in line.points]
 
     def paint(picture: figure.Figure) -> None:
         ax = picture.subplots()
         for number, line in enumerate(found):
             _draw(ax, line, number, shows_ideal=shows_ideal)
-        sheet.scale(ax, "x", log=True)
-        ax.set_xticks(xs[:12], [sheet.plain(x) for x in xs[:12]])
-        ax.set_xticks([], minor=True)
-        log = is_rate and min(values) > 0
-        sheet.scale(ax, "y", log=log, span=max(values) / min(values) if log else 1.0)
-        ax.set_xlabel(f"{words[0]}, logarithmic")
-        ax.set_ylabel(words[1] + (", logarithmic" if log else ""))
+        _set_axes(ax, xs, values, words)
         if any(line.title for line in found):
             picture.legend(loc="outside upper left", ncols=4)
 
@@ -183,6 +175,21 @@ def _figure(
         paint,
         height=_HEIGHT,
     )
+
+
+def _set_axes(
+    ax: axes.Axes, xs: Sequence[int], values: Sequence[float], words: tuple[str, str]
+) -> None:
+    sheet.scale(ax, "x", log=True)
+    ax.set_xticks(xs[:12], [sheet.plain(x) for x in xs[:12]])
+    ax.set_xticks([], minor=True)
+    log = words[1] == "events/s" and min(values) > 0
+    sheet.scale(ax, "y", log=log, span=max(values) / min(values) if log else 1.0)
+    if words[1] == "accuracy":  # an interval may go on where none is
+        bottom, top = ax.get_ylim()
+        ax.set_ylim(max(bottom, -0.02), min(top, 1.02))
+    ax.set_xlabel(f"{words[0]}, logarithmic")
+    ax.set_ylabel(words[1] + (", logarithmic" if log else ""))
 
 
 def _notes(found: Sequence[Line], *, shows_ideal: bool) -> str:

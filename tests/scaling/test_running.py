@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from mlpf_jax.scaling import processes
+from mlpf_jax.scaling import running
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def run(tmp_path, monkeypatch):
 
     def run_code(code, *arguments, timeout_s=None):
         (tmp_path / "pretender.py").write_text(code)
-        return processes.run_main(arguments, tmp_path, timeout_s=timeout_s, module="pretender")
+        return running.run_main(arguments, tmp_path, timeout_s=timeout_s, module="pretender")
 
     return run_code
 
@@ -23,7 +23,7 @@ def run(tmp_path, monkeypatch):
 def test_a_run_gets_its_arguments_and_leaves_a_log(run, tmp_path):
     outcome = run("import sys; print(*sys.argv[1:])", "--batch_size=2", "--seed=1")
 
-    assert outcome == processes.Outcome(0, "--batch_size=2 --seed=1")
+    assert outcome == running.Outcome(0, "--batch_size=2 --seed=1")
     assert (tmp_path / "log.txt").read_text() == "--batch_size=2 --seed=1\n"
 
 
@@ -31,11 +31,11 @@ def test_the_error_is_told_even_if_it_is_not_the_last_line(run):
     lines = "start\nerror: out of \x1b[31mmemory\nbye"
     outcome = run(f"import sys; print({lines!r}, file=sys.stderr); sys.exit(1)")
 
-    assert outcome == processes.Outcome(1, "out of memory")
+    assert outcome == running.Outcome(1, "out of memory")
 
 
 def test_silence_is_told(run):
-    assert run("raise SystemExit(3)") == processes.Outcome(3, "it wrote nothing")
+    assert run("raise SystemExit(3)") == running.Outcome(3, "it wrote nothing")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_silence_is_told(run):
 def test_a_signal_is_told(run, number, reason):
     code = f"import os; print('step 1', flush=True); os.kill(os.getpid(), {int(number)})"
 
-    assert run(code) == processes.Outcome(-number, reason)
+    assert run(code) == running.Outcome(-number, reason)
 
 
 def test_what_takes_too_long_is_ended_with_its_children(run, tmp_path):

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 
 import pytest
 
-from mlpf_jax.regress import processes
+from mlpf_jax import processes
 
 
 def run(tmp_path, code, *, program=(sys.executable, "-c"), timeout_s=60.0):
@@ -78,6 +79,37 @@ def test_sigterm_ends_the_program_and_its_children(tmp_path):
 
     assert signal.getsignal(signal.SIGTERM) is before
     wait_for_death(int((tmp_path / "child").read_text()))
+
+
+OBEYS = "trap 'echo asked > asked; exit 3' INT; echo up; while :; do sleep 0.05; done"
+STUBBORN = "trap '' INT; echo up; while :; do sleep 0.05; done"
+
+
+@pytest.mark.parametrize(("code", "is_asked"), [(OBEYS, True), (STUBBORN, False)])
+def test_with_patience_a_program_is_asked_before_it_is_killed(tmp_path, code, is_asked):
+    with pytest.raises(subprocess.TimeoutExpired):
+        processes.status_of(
+            [*SHELL, code],
+            log=tmp_path / "log.txt",
+            folder=tmp_path,
+            timeout_s=1.0,
+            patience_s=1.0,
+        )
+    assert processes.tail(tmp_path / "log.txt") == ["up"]
+    assert (tmp_path / "asked").exists() == is_asked
+
+
+def test_an_interrupt_of_the_patience_kills_at_once():
+    command = [*SHELL, STUBBORN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # now it ignores what it is asked for
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+        with pytest.raises(KeyboardInterrupt), processes.ended(process, patience_s=60.0):
+            pass
+
+    assert process.returncode == -signal.SIGKILL
 
 
 def wait_for_death(number):

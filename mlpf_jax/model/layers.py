@@ -5,7 +5,7 @@ through, in the value or in the gradient.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.model import lsh
+from mlpf_jax.model import lsh, pair_kernel
 from mlpf_jax.model import precision as precision_lib
 
 _EPSILON = 1e-6  # keeps roots away from zero; the reference's value, part of its numbers
@@ -93,7 +93,7 @@ class GHConv(nn.Module):
     """Gated graph convolution: blends what the neighbours say with the element itself.
 
     `x` must be zero at padding, where the output then is zero too; `adjacency` may be anything
-    finite there.
+    finite there. `pass_messages`, if given, stands for the normalised adjacency.
 
     Source: GHConvDense in the reference's tfmodel/model.py, with normalize_degrees.
     """
@@ -107,6 +107,7 @@ class GHConv(nn.Module):
         x: Float[Array, "*batch size dim"],
         adjacency: Float[Array, "*batch size size"],
         mask: Bool[Array, "*batch size"],
+        pass_messages: Callable[[jax.Array], jax.Array] | None = None,
     ) -> Float[Array, "*batch size {self.features}"]:
         def product(left, right):
             return precision_lib.matmul(left, right, self.precision)
@@ -120,11 +121,16 @@ class GHConv(nn.Module):
         real = mask[..., None]
         degree = jnp.sum(jnp.where(mask[..., None, :], adjacency, 0), axis=-1, keepdims=True)
         norm = jnp.where(real, (jnp.minimum(degree, _MAX_DEGREE) + _EPSILON) ** -0.5, 0)
+
+        def from_adjacency(values):
+            return product(adjacency, values * norm) * norm
+
+        pass_messages = pass_messages or from_adjacency
         # A(x theta) = (A x) theta: the narrower side is passed on.
         if shape[0] < shape[1]:
-            neighbours = product(product(adjacency, x * norm) * norm, theta)
+            neighbours = product(pass_messages(x), theta)
         else:
-            neighbours = product(adjacency, product(x, theta) * norm) * norm
+            neighbours = pass_messages(product(x, theta))
         gate = nn.sigmoid(_add_bias(product(x, weight_gate), bias_gate))
         return nn.elu(gate * neighbours + (1 - gate) * product(x, weight_self))
 
@@ -161,7 +167,7 @@ class GraphLayer(nn.Module):
         x_in_bins = jnp.where(real, to_bins(lsh.permute(x, order, inverse)), 0)
         adjacency = pair_adjacency(embedding_in_bins, config.distance_scale, config.precision)
         out = GHConv(config.hidden_dim, config.precision, name="msg_0")(
-            x_in_bins, adjacency, mask_in_bins
+            x_in_bins, adjacency, mask_in_bins, self._kernel(embedding_in_bins, mask_in_bins)
         )
         encoding = lsh.permute(out.reshape(num_events, num_elements, -1), inverse, order)
         for name, value in (
@@ -173,6 +179,20 @@ class GraphLayer(nn.Module):
         ):
             self.sow("intermediates", name, value)
         return encoding
+
+    def _kernel(self, embedding, mask):
+        """Returns the fused kernel, if one is asked for: it makes the adjacency itself."""
+        config = self.config
+        if config.pair_kernel == "xla":
+            return None
+        return lambda values: pair_kernel.pass_messages(
+            embedding,
+            values,
+            mask,
+            scale=config.distance_scale,
+            precision=config.precision,
+            target=config.pair_kernel,
+        )
 
     def _draw_rotations(self) -> Float[Array, "dim half_max_bins"]:
         shape = (self.config.embedding_dim, self.config.max_num_bins // 2)

@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         for precision in _PRECISIONS.value:
             for kernel in _KERNELS.value:
-                config = _config(precision, kernel)
+                config = _config(cast(config_lib.Precision, precision), kernel)
                 for phase in _PHASES.value:
                     programs.append(_describe_program(config, phase, target))
                     print(_row(programs[-1]), flush=True)
@@ -89,11 +89,8 @@ def _describe_program(config, phase, target) -> dict[str, Any]:
         "batch": config.train.batch_size,
         "lower_s": time.perf_counter() - start,
         "stablehlo": _operations(lowered.as_text()),
-        "compiled": None,
     }
-    if target.device is not None:
-        found["compiled"] = _compile(lowered)
-    return found
+    return found | {"compiled": _compile(lowered) if target.device else None}
 
 
 def _lower(config, phase, device):

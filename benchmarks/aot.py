@@ -10,6 +10,7 @@ device. Without them it lowers only, and says so. Nothing is run: no speed is to
 import dataclasses
 import functools
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -116,10 +117,7 @@ def _lower(config, phase, device):
 
 def _operations(text: str) -> dict[str, int]:
     """Counts the operations of StableHLO by name."""
-    words = (word for line in text.splitlines() for word in line.split() if "stablehlo." in word)
-    names = Counter(
-        word.removeprefix('"').partition("stablehlo.")[2].strip('"(,') for word in words
-    )
+    names = Counter(re.findall(r"(?<!#)stablehlo\.(\w+)", text))
     return dict(names.most_common())
 
 

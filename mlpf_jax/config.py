@@ -11,6 +11,23 @@ from typing import Literal
 Precision = Literal["float32", "tf32", "bf16"]
 Parallel = Literal["pmap", "shard_map"]
 Mode = Literal["train", "infer", "both"]
+# How messages are passed inside bins: by XLA's own programs, or by a fused kernel that one of
+# Pallas' compilers makes: Triton (GPU), Mosaic (TPU), or none, on any device and slowly, for tests.
+PairKernel = Literal["xla", "triton", "mosaic", "interpret"]
+
+
+def fused_pair_kernel(platform: str) -> PairKernel:
+    """Returns what compiles the fused kernel on a platform, as JAX names it.
+
+    Raises:
+        ValueError: if nothing does.
+    """
+    compilers: dict[str, PairKernel] = {"gpu": "triton", "tpu": "mosaic"}
+    _require(
+        platform in compilers,
+        f"--pair_kernel=pallas: there is no compiler for it on {platform}. Choose xla.",
+    )
+    return compilers[platform]
 
 
 def _require(holds: bool, message: str) -> None:
@@ -38,6 +55,7 @@ class ModelConfig:
     max_num_bins: int = 100  # the rotations are drawn for this many, whatever is used
     distance_scale: float = 0.1  # adjacency = exp(-distance_scale * distance)
     precision: Precision = "float32"
+    pair_kernel: PairKernel = "xla"
 
     def __post_init__(self):
         _require_positive(

@@ -83,6 +83,12 @@ _PRECISION = flags.DEFINE_enum(
     get_args(config_lib.Precision),
     "Of matrix products. Others than float32 are scores of their own name.",
 )
+_PAIR_KERNEL = flags.DEFINE_enum(
+    "pair_kernel",
+    _MODEL.pair_kernel,
+    ["xla", "pallas"],
+    "What passes messages inside bins: XLA's programs, or a fused kernel (never run on a device).",
+)
 _SEED = flags.DEFINE_integer("seed", _RUN.seed, "Of weights, rotations and order.")
 _FIT = flags.DEFINE_bool(
     "fit", False, "Train nothing: print the largest batch that fits the devices' memory."
@@ -179,6 +185,9 @@ def config_from_flags(platform: str) -> config_lib.RunConfig:
             hidden_dim=_HIDDEN_DIM.value,
             decoder_dim=_DECODER_DIM.value,
             precision=cast(config_lib.Precision, _PRECISION.value),
+            pair_kernel="xla"
+            if _PAIR_KERNEL.value == "xla"
+            else config_lib.fused_pair_kernel(platform),
         ),
         data=config_lib.DataConfig(
             num_train_events=chosen["num_train_events"],

@@ -61,3 +61,10 @@ def test_the_defaults_are_the_published_hyper_parameters():
     assert run.train.learning_rate == 1e-4
     assert run.seed == 1234
     assert hash(run) == hash(config.RunConfig())
+
+
+def test_the_fused_kernel_is_compiled_by_what_the_platform_has():
+    assert config.fused_pair_kernel("gpu") == "triton"
+    assert config.fused_pair_kernel("tpu") == "mosaic"
+    with pytest.raises(ValueError, match="--pair_kernel=pallas: there is no compiler"):
+        config.fused_pair_kernel("cpu")

@@ -157,6 +157,7 @@ def test_bf16_is_a_score_of_its_own_name(environ, tmp_path):
         (["batch_size=4"], "stray argument: batch_size=4"),
         (["--precision=float16"], "precision"),
         (["--precision=tf32"], "--precision=tf32: cpu has no TF32"),
+        (["--pair_kernel=pallas"], "--pair_kernel=pallas: there is no compiler for it on cpu"),
         (["--num_elements=6000"], "--num_elements=6000 is no multiple of --bin_size=640"),
         (["--global_batch_size=3", "--num_devices=2"], "--global_batch_size=3"),
         (["--bank=missing.npz"], "--bank=missing.npz: no such file"),

@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.model import lsh, message_passing
+from mlpf_jax.model import lsh, message_passing, pair_kernel
 from mlpf_jax.model import precision as precision_lib
 
 # keras' "random_normal": not truncated, unlike what most call a normal initialiser.
@@ -196,12 +196,19 @@ def _pass_in_bins(
         return jnp.where(real[..., None], to_bins(lsh.permute(array, order, inverse)), 0)
 
     embedding_in_bins = in_bins(embedding)
-    passed = message_passing.pass_messages(
-        embedding_in_bins, in_bins(values), real, config.distance_scale, config.precision
-    )
+    passed = _pass_messages(embedding_in_bins, in_bins(values), real, config)
     inner = {"hash": hashes, "bins": to_bins(order)}
     inner["adjacency"] = _real_adjacency(embedding_in_bins, real, config)
     return lsh.permute(passed.reshape(values.shape), inverse, order), inner
+
+
+def _pass_messages(embedding, values, real, config):
+    scale, precision = config.distance_scale, config.precision
+    if config.pair_kernel == "xla":
+        return message_passing.pass_messages(embedding, values, real, scale, precision)
+    return pair_kernel.pass_messages(
+        embedding, values, real, scale=scale, precision=precision, target=config.pair_kernel
+    )
 
 
 def _real_adjacency(

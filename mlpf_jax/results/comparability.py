@@ -48,7 +48,7 @@ class Rule:
 
 RULES = (
     Rule("workload version", "refused", ALL, "the measured work was changed between them"),
-    Rule("model[.].*|data[.]num_elements", "refused", ALL, "another network"),
+    Rule("model[.](?!pair_kernel).*|data[.]num_elements", "refused", ALL, "another network"),
     Rule("precision", "refused", PHASES, "another precision is another score"),
     Rule("precision", "marked", ("epochs",), "another precision"),
     Rule("padding", "refused", ALL, "another padding, so other work per event"),

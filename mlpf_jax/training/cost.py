@@ -28,10 +28,10 @@ class GraphCost:
 def graph_cost(config: config_lib.RunConfig) -> GraphCost:
     """Lowers the graph for one event, without compiling or running it.
 
-    It is lowered for a CPU (TF32 for CUDA), so the fingerprint is the same on every machine with
-    the same version of JAX.
+    It is lowered for a CPU (TF32 for CUDA) and without the fused kernel, whose operations XLA
+    cannot count, so the fingerprint is the same on every machine with the same version of JAX.
     """
-    model = pfnet.PFNet(config.model)
+    model = pfnet.PFNet(dataclasses.replace(config.model, pair_kernel="xla"))
     batch = batch_lib.abstract_batch(1, num_elements=config.data.num_elements)
     abstract = jax.eval_shape(functools.partial(state.create, config), jax.random.key(0))
     forward = functools.partial(step.batch_sums, model)

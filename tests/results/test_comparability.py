@@ -31,6 +31,7 @@ CASES = {
     "compiler": ({"app/environment/versions/jaxlib": "9"}, set(), set()),
     "code": ({"app/bmk_checksum": "1" * 32}, set(), set()),
     "way to run": ({"run_info/config/parallel": "shard_map"}, set(), set()),
+    "way to pass messages": ({f"{MODEL}/pair_kernel": "triton"}, set(), set()),
     "workload version": ({"app/workload_version": 2}, ALL, set()),
     "network": ({f"{MODEL}/hidden_dim": 64}, ALL, set()),
     "padded length": ({f"{DATA}/num_elements": 1280}, ALL, set()),

@@ -1,0 +1,1 @@
+"""What compiling ahead of time needs and tells: targets without devices, compiled programs."""

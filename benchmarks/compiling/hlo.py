@@ -1,0 +1,116 @@
+"""Counts what a compiled program launches and moves, from its optimised HLO as text."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2}
+_BYTES |= {"f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
+# Names for what is there already, or the wait for what was launched before.
+_FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
+_FREE |= {"partition-id", "replica-id", "opt-barrier"}
+
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+    """One line of a computation."""
+
+    name: str
+    shape: str
+    kind: str  # the operation; of a custom call and of a fusion, what it calls
+    operands: tuple[str, ...]
+    rest: str  # the line from its operands on
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+    """What a program does: `num_bytes` are those of all operands and results, each operation's
+    for itself, an operand that stands twice counted once.
+    """
+
+    launches: dict[str, int]
+    num_bytes: int
+
+    @property
+    def num_launches(self) -> int:
+        """All of them."""
+        return sum(self.launches.values())
+
+
+def traffic(text: str) -> Traffic:
+    """Returns what the whole program launches and moves; loops by their trip counts.
+
+    A gather is taken to read all of its operand: the bytes are an upper bound.
+
+    Raises:
+        ValueError: if the text has no entry computation, or a loop of unknown length.
+    """
+    computations, entry = _parse(text)
+    if entry is None:
+        raise ValueError("this is no HLO: there is no ENTRY computation.")
+    launches: Counter[str] = Counter()
+    num_bytes = 0
+    for times, instruction, shapes in _walk(computations, entry, 1):
+        launches[instruction.kind] += times
+        moved = [instruction.shape, *(shapes[o] for o in set(instruction.operands) if o in shapes)]
+        num_bytes += times * sum(map(_num_bytes, moved))
+    return Traffic(dict(launches.most_common()), num_bytes)
+
+
+def _parse(text: str) -> tuple[dict[str, list[Instruction]], str | None]:
+    computations: dict[str, list[Instruction]] = {}
+    entry, current = None, None
+    for line in text.splitlines():
+        if begin := _COMPUTATION.match(line):
+            current = begin[2]
+            computations[current] = []
+            entry = current if begin[1] else entry
+        elif current is not None and (found := _INSTRUCTION.match(line)):
+            name, shape, opcode, rest = found.groups()
+            operands = tuple(re.findall(r"%([\w.\-]+)", rest.split(")")[0]))
+            kind = _kind(opcode, rest)
+            computations[current].append(Instruction(name, shape, kind, operands, rest))
+    return computations, entry
+
+
+def _kind(opcode: str, rest: str) -> str:
+    if opcode == "custom-call" and (target := re.search(r'custom_call_target="([^"]+)"', rest)):
+        return target[1]
+    if opcode == "fusion" and (kind := re.search(r'"kind":"(__\w+)"', rest)):
+        return f"fusion {kind[1]}"
+    return opcode
+
+
+def _walk(computations, name, times) -> Iterator[tuple[int, Instruction, dict[str, str]]]:
+    """Yields every instruction that is launched, how often, and the shapes by name around it."""
+    shapes = {i.name: i.shape for i in computations[name]}
+    for instruction in computations[name]:
+        if instruction.kind in _FREE or instruction.kind.endswith("-done"):
+            continue
+        if instruction.kind == "while":
+            count = re.search(r'known_trip_count":\{"n":"(\d+)"', instruction.rest)
+            body = re.search(r"body=%([\w.\-]+)", instruction.rest)
+            if not count or not body:
+                raise ValueError(f"the loop {instruction.name} has no known number of trips.")
+            yield from _walk(computations, body[1], times * int(count[1]))
+        elif instruction.kind == "call" and (
+            called := re.search(r"to_apply=%([\w.\-]+)", instruction.rest)
+        ):
+            yield from _walk(computations, called[1], times)
+        else:
+            yield times, instruction, shapes
+
+
+def _num_bytes(shape: str) -> int:
+    total = 0
+    for dtype, dims in _ARRAY.findall(shape):
+        size = _BYTES.get(dtype, 0)
+        for dim in filter(None, dims.split(",")):
+            size *= int(dim)
+        total += size
+    return total

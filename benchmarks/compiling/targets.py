@@ -1,0 +1,50 @@
+"""Devices to compile for that are not there: described, not found."""
+
+import dataclasses
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Literal
+
+import jax
+from jax.experimental import topologies
+
+Platform = Literal["cuda", "tpu"]
+
+_H200 = Path(__file__).parent / "h200.txtpb"
+_TPU_TOPOLOGY = "v5p:2x2x1"
+# CUDA's plugin and libtpu look for their devices, and refuse to load without, unless they are told.
+_SETTINGS = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5p-8",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A device to compile for, or the reason why there is no compiler for it here."""
+
+    device: jax.Device | None
+    reason: str
+
+
+def prepare(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Lets the compilers load where their devices are not. Comes before JAX's first use."""
+    environ.update(_SETTINGS)
+
+
+def describe(platform: Platform) -> Target:
+    """Returns one device of the platform: an H200, or one chip of a TPU v5p."""
+    try:
+        if platform == "cuda":
+            topology = topologies.get_topology_desc(
+                platform="cuda", topology="1x1x1", target_config=_H200.read_text()
+            )
+        else:
+            topology = topologies.get_topology_desc(platform="tpu", topology_name=_TPU_TOPOLOGY)
+    except (NotImplementedError, RuntimeError) as error:
+        return Target(None, str(error).splitlines()[0])
+    return Target(topology.devices[0], "")

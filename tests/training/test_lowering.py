@@ -1,0 +1,49 @@
+"""The steps of a small network are lowered for GPUs and TPUs where there are none."""
+
+import dataclasses
+import functools
+
+import jax
+import pytest
+
+from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.training import parallel, state, step
+from tests import tiny
+
+
+def lowered(platform, precision, pair_kernel):
+    """Returns the training step in StableHLO."""
+    run = tiny.run_config(batch_size=2)
+    model = dataclasses.replace(
+        run.model,
+        num_id_layers=1,
+        num_energy_layers=1,
+        precision=precision,
+        pair_kernel=pair_kernel,
+    )
+    run = dataclasses.replace(run, model=model)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    abstract = jax.eval_shape(functools.partial(state.create, run), key)
+    batch = batch_lib.abstract_batch(1, 2, num_elements=tiny.NUM_ELEMENTS)
+    spread = parallel.Devices(jax.local_devices()[:1], "shard_map")
+    train = spread.spread_train_step(functools.partial(step.train_step, run))
+    return train.trace(abstract, batch, key).lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize(
+    ("platform", "precision", "pair_kernel", "call"),
+    [
+        ("cuda", "tf32", "triton", "__gpu$xla.gpu.triton"),
+        ("tpu", "float32", "mosaic", "tpu_custom_call"),
+    ],
+)
+def test_the_kernel_takes_the_place_of_the_pairs(platform, precision, pair_kernel, call):
+    pairs = "4x16x16xf32"  # the bins of an event and their matrices
+
+    plain = lowered(platform, precision, "xla")
+    fused = lowered(platform, precision, pair_kernel)
+
+    assert pairs in plain
+    assert pairs not in fused
+    assert call in fused
+    assert call not in plain

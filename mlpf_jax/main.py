@@ -150,6 +150,12 @@ _CHECKPOINT = flags.DEFINE_string(
     None,
     "Folder of weights: training writes its last ones there, --mode=infer alone reads them.",
 )
+_PROFILE = flags.DEFINE_string(
+    "profile",
+    None,
+    "Folder for a profiler's trace of one more step of each kind, when all is measured: XProf "
+    "opens its *.xplane.pb, Perfetto its *.trace.json.gz.",
+)
 _RESULTS_DIR = flags.DEFINE_string("results_dir", "results", "Folder of the report.")
 _COMPILATION_CACHE = flags.DEFINE_string(
     "compilation_cache",
@@ -283,7 +289,7 @@ def _start_jax() -> str:
 
 def _check_folders() -> None:
     """Makes the folders to write to now: a run of hours must not fail at its last line."""
-    for holder in (_RESULTS_DIR, _COMPILATION_CACHE):
+    for holder in (_RESULTS_DIR, _COMPILATION_CACHE, _PROFILE):
         if holder.value is not None:
             _make_folder(holder.name, Path(holder.value))
     checkpoint = Path(_CHECKPOINT.value) if _CHECKPOINT.value else None
@@ -325,7 +331,8 @@ def _run(
     cached = {"compilation_cache": _has_cache()}  # it makes `init_s` shorter, and nothing else
     surroundings = environment.describe() | {"runtime": dataclasses.asdict(settings) | cached}
     checkpoint = Path(_CHECKPOINT.value) if _CHECKPOINT.value else None
-    result = benchmark.run(config, devices, opened, surroundings, progress, checkpoint)
+    profile = Path(_PROFILE.value) if _PROFILE.value else None
+    result = benchmark.run(config, devices, opened, surroundings, progress, checkpoint, profile)
     path = hepscore.write(hepscore.report(result, " ".join(sys.argv[1:])), Path(_RESULTS_DIR.value))
     summary.show(result, str(path), cast(TextIOBase, sys.stdout))
     return 0

@@ -165,6 +165,8 @@ _COMPILATION_CACHE = flags.DEFINE_string(
 )
 _QUIET = flags.DEFINE_bool("quiet", False, "Print no progress, only the summary.")
 
+_CACHE_SETTING = "jax_compilation_cache_dir"
+
 
 def config_from_flags(platform: str) -> config_lib.RunConfig:
     """Gathers the flags into the one value that the rest of the program sees.
@@ -280,7 +282,7 @@ def _start_jax() -> str:
     if _NUM_DEVICES.value >= 1:
         jax.config.update("jax_num_cpu_devices", _NUM_DEVICES.value)
     if _COMPILATION_CACHE.value is not None:
-        jax.config.update("jax_compilation_cache_dir", _COMPILATION_CACHE.value)
+        jax.config.update(_CACHE_SETTING, _COMPILATION_CACHE.value)
     try:
         return jax.local_devices()[0].platform
     except RuntimeError as error:
@@ -342,7 +344,7 @@ def _has_cache() -> bool:
     """Tells whether JAX keeps what it compiles, by our flag or by a variable of its own."""
     import jax
 
-    return bool(jax.config.jax_compilation_cache_dir)
+    return bool(getattr(jax.config, _CACHE_SETTING))
 
 
 def _print_fit(

@@ -78,7 +78,8 @@ def make(
     """
     model = config.model
     rng = np.random.default_rng(config.seed)
-    elements, mask = jnp.asarray(batch.elements), pfnet.real_elements(batch.elements)
+    elements = jnp.asarray(batch.elements)
+    mask = pfnet.real_elements(elements)
     sizes = _Sizes(config)
 
     def drawn(*shape):

@@ -1,7 +1,6 @@
 """Seconds of every operation of one step, out of the profiler's trace of it."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,10 +26,11 @@ class Trace:
     def by_place(self, places: Mapping[str, attribution.Place]) -> dict[attribution.Place, float]:
         """Returns the seconds by part of the network and direction."""
         other = attribution.Place(attribution.OTHER, "forward")
-        found: Counter[attribution.Place] = Counter()
+        found: dict[attribution.Place, float] = {}
         for name, seconds in self.seconds.items():
-            found[places.get(name, other)] += seconds
-        return dict(found)
+            place = places.get(name, other)
+            found[place] = found.get(place, 0.0) + seconds
+        return found
 
 
 def read(path: Path, places: Mapping[str, attribution.Place]) -> Trace:
@@ -39,18 +39,18 @@ def read(path: Path, places: Mapping[str, attribution.Place]) -> Trace:
     Raises:
         ValueError: if it has none of them.
     """
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
     spans: list[tuple[float, float]] = []
     for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
         for line in plane.lines:
             for event in line.events:
                 name = dict(event.stats).get(_OPERATION)
                 if name in places:
-                    seconds[str(name)] += event.duration_ns / 1e9
+                    seconds[name] = seconds.get(name, 0.0) + event.duration_ns / 1e9
                     spans.append((event.start_ns, event.start_ns + event.duration_ns))
     if not spans:
         raise ValueError(f"{path}: no operation of the program stands in this trace.")
-    return Trace(dict(seconds), _covered(spans) / 1e9)
+    return Trace(seconds, _covered(spans) / 1e9)
 
 
 def _covered(spans: list[tuple[float, float]]) -> float:

@@ -58,7 +58,7 @@ def measure(name: str, step: workload.Step, num_samples: int) -> Whole:
         current, output = step.advance(current, step.batch)
         return current, output
 
-    places = attribution.places(step.compiled.as_text())
+    places = attribution.places(step.compiled.as_text() or "")
     with tempfile.TemporaryDirectory(prefix="mlpf-jax-trace-") as folder:
         actions = {f"{name} {number}": advance for number in range(_TRACED_STEPS)}
         trace = traces.read(profiling.write_trace(Path(folder), actions), places)

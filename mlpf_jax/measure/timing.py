@@ -19,6 +19,7 @@ Clock = Callable[[], int]  # nanoseconds
 State = TypeVar("State")
 Batch = TypeVar("Batch")
 clock_ns: Clock = time.perf_counter_ns
+_CACHE_SWITCH = "jax_enable_compilation_cache"
 
 
 @runtime_checkable
@@ -88,13 +89,13 @@ def _without_cache() -> Iterator[None]:
 
     JAX asks only once whether it is enabled and remembers the answer until the cache is reset.
     """
-    was_enabled = jax.config.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", False)
+    was_enabled = getattr(jax.config, _CACHE_SWITCH)
+    jax.config.update(_CACHE_SWITCH, False)
     compilation_cache.reset_cache()
     try:
         yield
     finally:
-        jax.config.update("jax_enable_compilation_cache", was_enabled)
+        jax.config.update(_CACHE_SWITCH, was_enabled)
         compilation_cache.reset_cache()
 
 

@@ -18,9 +18,9 @@ Direction = Literal["forward", "backward", "update"]
 _RULES: tuple[tuple[str, str], ...] = (
     ("binning", r"\b(hash_elements|sort_by_hash)\b"),
     ("gather and scatter", r"\b(permute|_permute_forward|_permute_backward|_gather|to_bins)\b"),
-    ("adjacency", r"\b(pair_adjacency|_pair\w*)\b"),
+    ("adjacency", r"\b\w*(adjacency|pair)\w*"),
     ("embedding", r"/ffn_dist\b"),
-    ("message passing", r"/msg_\d+\b"),
+    ("message passing", r"/msg_\d+\b|\b\w*(messages?|GHConv)\b"),
     ("graph layer, rest", r"/encoder\b|\bGraphLayer\b"),
     ("heads", r"/decoder\b"),
     ("loss and counts", r"\b(event_losses|huber|total|count_classes|split_targets)\b"),

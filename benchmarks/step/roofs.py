@@ -19,10 +19,6 @@ class Roofs:
     matrix_size: int
     copied_bytes: int
 
-    def seconds(self, flops: float, num_bytes: float) -> float:
-        """Returns the least time for that much work, arithmetic and moving overlapped."""
-        return max(flops / self.flops_per_s, num_bytes / self.bytes_per_s)
-
 
 def measure(
     precision: config_lib.Precision, *, matrix_size: int = 3072, copied_bytes: int = 2**28

@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         atomic.write_file(Path(_JSON.value), encoded.encode())
     if _PLOT.value:
         plot = importlib.import_module("benchmarks.growing.plot")  # Matplotlib is an extra
-        title = f"{environment.describe()['cpu']}, {plan.repeats} runs per size"
+        title = f"{environment.describe()['cpu']}, runs per size: {plan.repeats}"
         atomic.write_file(Path(_PLOT.value), plot.draw(findings, title))
     if findings.failures:
         sizes = ", ".join(map(str, findings.failures))

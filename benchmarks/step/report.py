@@ -133,12 +133,13 @@ def _table_of_parts(found: Report) -> Iterator[str]:
 
 
 def _table_of_whole(one: whole.Whole) -> Iterator[str]:
-    """Shares are of the sum of all operations: what overlaps counts by its length."""
+    """Shares are of the time covered: operations that overlap divide it among them."""
     summary = one.samples.summary
     yield (
         f"{one.name}: {1e3 * one.step_s:.4g} ms a step (spread {1e3 * summary.spread:.2g} ms, "
-        f"{summary.count} samples); traced operations sum to {1e3 * one.sum_s:.4g} ms, "
-        f"{100 * one.coverage:.3g} % of that, and cover {1e3 * one.busy_s:.4g} ms"
+        f"{summary.count} samples), {1e3 * one.traced_s:.4g} ms traced; its operations cover "
+        f"{1e3 * one.covered_s:.4g} ms, {100 * one.coverage:.3g} % of that, and run side by side: "
+        f"their own lengths sum to {1e3 * one.sum_s:.4g} ms"
     )
     yield ""
     yield f"| part of {one.name} | forward, ms | backward or update, ms | share |"
@@ -146,7 +147,7 @@ def _table_of_whole(one: whole.Whole) -> Iterator[str]:
     for row in one.parts:
         yield (
             f"| {row.part} | {1e3 * row.forward_s:.3g} | {1e3 * row.backward_s:.3g} | "
-            f"{100 * row.seconds / one.sum_s:.3g} % |"
+            f"{100 * row.seconds / one.covered_s:.3g} % |"
         )
     yield f"| all | {1e3 * sum(r.forward_s for r in one.parts):.4g} | " + (
         f"{1e3 * sum(r.backward_s for r in one.parts):.4g} | 100 % |"

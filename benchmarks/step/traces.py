@@ -1,7 +1,8 @@
 """Seconds of every operation of one step, out of the profiler's trace of it."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -13,14 +14,14 @@ _OPERATION = "hlo_op"  # the events of a trace that carry this are operations of
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """What one traced step says. Operations may run side by side: their sum may exceed `busy_s`."""
+    """What traced steps say. While several operations run at a time, each is given its share."""
 
     seconds: Mapping[str, float]  # by operation, containers left out
-    busy_s: float  # at least one operation ran
+    sum_s: float  # of all operations by their own length: more than is covered if they overlap
 
     @property
-    def sum_s(self) -> float:
-        """The seconds of all operations together."""
+    def covered_s(self) -> float:
+        """The seconds during which at least one operation ran: the shares add up to it."""
         return sum(self.seconds.values())
 
     def by_place(self, places: Mapping[str, attribution.Place]) -> dict[attribution.Place, float]:
@@ -39,24 +40,33 @@ def read(path: Path, places: Mapping[str, attribution.Place]) -> Trace:
     Raises:
         ValueError: if it has none of them.
     """
-    seconds: dict[str, float] = {}
-    spans: list[tuple[float, float]] = []
+    spans: list[tuple[float, float, str]] = []
     for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
         for line in plane.lines:
             for event in line.events:
                 name = dict(event.stats).get(_OPERATION)
                 if name in places:
-                    seconds[name] = seconds.get(name, 0.0) + event.duration_ns / 1e9
-                    spans.append((event.start_ns, event.start_ns + event.duration_ns))
+                    spans.append((event.start_ns, event.start_ns + event.duration_ns, str(name)))
     if not spans:
         raise ValueError(f"{path}: no operation of the program stands in this trace.")
-    return Trace(seconds, _covered(spans) / 1e9)
+    seconds = {name: length / 1e9 for name, length in shared(spans).items()}
+    return Trace(seconds, sum(end - start for start, end, _ in spans) / 1e9)
 
 
-def _covered(spans: list[tuple[float, float]]) -> float:
-    """Returns the length of the union of spans."""
-    total, end = 0.0, float("-inf")
-    for start, stop in sorted(spans):
-        total += max(0.0, stop - max(start, end))
-        end = max(end, stop)
-    return total
+def shared(spans: Sequence[tuple[float, float, str]]) -> dict[str, float]:
+    """Returns the length of every name's spans, where several overlap divided among them."""
+    edges = sorted(
+        [(start, 1, name) for start, _, name in spans] + [(end, -1, name) for _, end, name in spans]
+    )
+    found: dict[str, float] = {name: 0.0 for _, _, name in spans}
+    running: Counter[str] = Counter()
+    before = edges[0][0] if edges else 0.0
+    for now, change, name in edges:
+        if number := running.total():
+            for one, times in running.items():
+                found[one] += (now - before) * times / number
+        running[name] += change
+        if not running[name]:
+            del running[name]
+        before = now
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.step import attribution, sampling, traces, workload
-from mlpf_jax.measure import profiling
+from mlpf_jax.measure import profiling, timing
 
 _TRACED_STEPS = 3
 
@@ -27,20 +27,21 @@ class PartTime:
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
-    """One step and its trace. Operations may overlap, so `sum_s` may exceed `step_s`."""
+    """One step and its trace. Operations may overlap, so `sum_s` may exceed `covered_s`."""
 
     name: str
     samples: sampling.Samples  # untraced
     step_s: float  # median of them
-    sum_s: float  # of all operations of a traced step
-    busy_s: float  # of a traced step, at least one operation ran
+    traced_s: float  # of a traced step, by the clock
+    sum_s: float  # of all operations of a traced step, by their own length
+    covered_s: float  # of a traced step, at least one operation ran: the parts add up to it
     parts: tuple[PartTime, ...]  # largest first
     operations: tuple[tuple[str, str, float], ...]  # the longest: name, part, seconds
 
     @property
     def coverage(self) -> float:
-        """The sum of the operations as a share of an untraced step."""
-        return self.sum_s / self.step_s
+        """What the operations cover as a share of a traced step."""
+        return self.covered_s / self.traced_s
 
 
 def measure(name: str, step: workload.Step, num_samples: int) -> Whole:
@@ -53,10 +54,13 @@ def measure(name: str, step: workload.Step, num_samples: int) -> Whole:
         step.advance, step.initial, step.batch, num_samples=num_samples
     )
 
+    traced_s = 0.0
+
     def advance():
-        nonlocal current
-        current, output = step.advance(current, step.batch)
-        return current, output
+        nonlocal current, traced_s
+        current, _, seconds = timing.time_steps(step.advance, current, [step.batch])
+        traced_s += seconds
+        return current
 
     places = attribution.places(step.compiled.as_text() or "")
     with tempfile.TemporaryDirectory(prefix="mlpf-jax-trace-") as folder:
@@ -67,8 +71,9 @@ def measure(name: str, step: workload.Step, num_samples: int) -> Whole:
         name=name,
         samples=samples,
         step_s=samples.summary.median,
+        traced_s=traced_s / _TRACED_STEPS,
         sum_s=trace.sum_s / _TRACED_STEPS,
-        busy_s=trace.busy_s / _TRACED_STEPS,
+        covered_s=trace.covered_s / _TRACED_STEPS,
         parts=_parts(trace, places),
         operations=tuple((op, places[op].part, s / _TRACED_STEPS) for op, s in longest),
     )

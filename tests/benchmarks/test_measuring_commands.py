@@ -61,10 +61,10 @@ def test_parts_explain_a_step_within_a_tenth_or_two(tmp_path):
     names = []
     for whole in document["wholes"]:
         names.append(whole["name"])
-        # Of a machine that does nothing else it is a tenth: here tests run beside it.
-        assert 0.5 < whole["sum_s"] / whole["step_s"] < 1.5
+        # On a quiet machine it is 0.9 to 1: here tests run beside it.
+        assert 0.5 < whole["covered_s"] / whole["traced_s"] <= 1.05
         other = [part for part in whole["parts"] if part["part"] == "other"]
-        assert sum(part["forward_s"] for part in other) < 0.05 * whole["sum_s"]
+        assert sum(part["forward_s"] for part in other) < 0.05 * whole["covered_s"]
     assert names == ["inference", "training"]
 
 

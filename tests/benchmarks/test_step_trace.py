@@ -71,8 +71,10 @@ def test_what_holds_other_operations_counts_for_nothing():
     assert "while.1" not in attribution.places(HLO)
 
 
-def test_spans_that_overlap_are_covered_once():
-    assert traces._covered([(0.0, 2.0), (1.0, 3.0), (5.0, 6.0), (5.2, 5.5)]) == 4.0
+def test_operations_that_overlap_divide_the_time_among_them():
+    spans = [(0.0, 2.0, "a"), (1.0, 3.0, "b"), (5.0, 6.0, "a"), (5.25, 5.75, "a")]
+
+    assert traces.shared(spans) == {"a": 1.5 + 1.0, "b": 1.5}
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +95,8 @@ def test_a_trace_holds_the_operations_of_a_program(traced):
 
     assert set(trace.seconds) <= set(places)
     assert any(name.startswith("dot") or "fusion" in name for name in trace.seconds)
-    assert 0 < trace.busy_s <= trace.sum_s * 1.001
-    assert sum(trace.by_place(places).values()) == pytest.approx(trace.sum_s)
+    assert 0 < trace.covered_s <= trace.sum_s * 1.001
+    assert sum(trace.by_place(places).values()) == pytest.approx(trace.covered_s)
 
 
 def test_a_trace_of_another_program_is_refused(traced):
@@ -123,11 +125,12 @@ def test_the_roofs_of_this_machine_are_measured():
 def test_the_table_of_a_step_says_how_much_of_it_the_operations_explain():
     samples = sampling.Samples((1.0, 1.0, 1.0), 1)
     parts = (whole.PartTime("heads", 0.3, 0.4), whole.PartTime("other", 0.2, 0.05))
-    one = whole.Whole("training", samples, 1.0, 0.95, 0.9, parts, ())
+    one = whole.Whole("training", samples, 1.0, 1.05, 1.2, 0.95, parts, ())
     found = report.Report("cpu", roofs.Roofs(1e11, 1e10, 8, 2**20), (), (one,))
 
     text = report.text(found)
 
-    assert "traced operations sum to 950 ms, 95 % of that, and cover 900 ms" in text
+    assert "1050 ms traced; its operations cover 950 ms, 90.5 % of that" in text
+    assert "their own lengths sum to 1200 ms" in text
     assert "| heads | 300 | 400 | 73.7 % |" in text
     assert "| all | 500 | 450 | 100 % |" in text

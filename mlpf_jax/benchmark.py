@@ -16,7 +16,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import inputs as inputs_lib
 from mlpf_jax import phases
 from mlpf_jax import progress as progress_lib
-from mlpf_jax.measure import machine, memory, records, timing
+from mlpf_jax.measure import machine, memory, profiling, records, timing
 from mlpf_jax.results import result
 from mlpf_jax.training import cost, parallel, state, step
 
@@ -81,10 +81,12 @@ def run(
     environment: Mapping[str, Any],
     progress: progress_lib.Progress,
     checkpoint: Path | None = None,
+    profile: Path | None = None,
 ) -> result.RunResult:
     """Trains, validates after every epoch, infers, and returns all that was measured.
 
     Training writes its last weights to `checkpoint`; inference alone takes its weights from there.
+    When all is measured, one more step of each kind is traced into the folder `profile`.
 
     Raises:
         RuntimeError: if a loss is not finite.
@@ -143,7 +145,7 @@ def run(
 
     if outcome is None and quality is not None:
         log.append(dict(quality.losses))
-    return result.RunResult(
+    finished = result.RunResult(
         config=config,
         devices=tuple(_describe(device) for device in devices),
         is_emulated=devices[0].platform == "cpu" and len(devices) > 1,
@@ -167,6 +169,12 @@ def run(
         loss_sha256=log.hexdigest(),
         params_sha256=params_sha256(current),
     )
+    if profile is not None:
+        steps = {"inference step": lambda: infer_program.call(current, batch)}
+        if training is not None:  # last, for it consumes the state
+            steps["training step"] = lambda: train_program.call(current, batch, step_key)
+        progress.say(f"profile: {profiling.write_trace(profile, steps)}")
+    return finished
 
 
 def _describe(device: jax.Device) -> result.Device:

@@ -126,6 +126,29 @@ def test_the_summary_fits_on_one_screen(finished):
     assert "emulated" in stream.getvalue()
 
 
+def test_a_profile_is_written_after_all_and_changes_no_bit(tmp_path, finished):
+    run = dataclasses.replace(tiny.run_config(batch_size=1, num_epochs=2), num_devices=2)
+    profiled = benchmark.run(
+        run,
+        tuple(jax.local_devices()[:2]),
+        fake_inputs(run),
+        surroundings(),
+        progress.Progress(quiet=True),
+        profile=tmp_path,
+    )
+
+    assert (profiled.loss_sha256, profiled.params_sha256) == (
+        finished.loss_sha256,
+        finished.params_sha256,
+    )
+    assert profiled.training.program_sha256 == finished.training.program_sha256
+    assert len(list(tmp_path.rglob("*.trace.json.gz"))) == 1
+    (trace,) = tmp_path.rglob("*.xplane.pb")
+    planes = jax.profiler.ProfileData.from_file(str(trace)).planes
+    names = {event.name for plane in planes for line in plane.lines for event in line.events}
+    assert {"inference step", "training step"} <= names
+
+
 def test_too_few_devices_are_refused_in_one_line():
     run = dataclasses.replace(tiny.run_config(), num_devices=99)
     with pytest.raises(ValueError, match="--num_devices=99: only 8 of platform cpu"):

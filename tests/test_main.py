@@ -87,6 +87,80 @@ def test_the_same_command_gives_the_same_bits_in_another_process(first_run, envi
     assert done.stderr == ""
 
 
+# Runs main, and writes down what JAX tells of its cache, inside and outside of what is measured.
+_WATCHED = """
+import json, pathlib, runpy, sys
+from mlpf_jax import runtime
+
+events = {"measured": [], "unmeasured": []}
+place = "unmeasured"
+prepare = runtime.prepare
+
+def prepare_and_watch(*rest, **options):
+    settings = prepare(*rest, **options)
+    import jax
+    from mlpf_jax.measure import timing
+    compile_step = timing.compile_step
+
+    def watched(*rest, **options):
+        global place
+        place = "measured"
+        try:
+            return compile_step(*rest, **options)
+        finally:
+            place = "unmeasured"
+
+    timing.compile_step = watched
+    jax.monitoring.register_event_listener(lambda event, **_: events[place].append(event))
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: events[place].append(event)
+    )
+    return settings
+
+runtime.prepare = prepare_and_watch
+out = pathlib.Path(sys.argv.pop(1))
+try:
+    runpy.run_module("mlpf_jax.main", run_name="__main__", alter_sys=True)
+finally:
+    out.write_text(json.dumps(events))
+"""
+
+
+def test_a_cache_serves_what_is_not_measured_and_nothing_else(first_run, environ, tmp_path):
+    cache, heard = tmp_path / "cache", []
+    for name, mode in (("filling", "infer"), ("filled", "both")):
+        out, folder = tmp_path / f"{name}.json", tmp_path / name
+        arguments = [str(out), SMOKE, "--quiet", f"--compilation_cache={cache}", f"--mode={mode}"]
+        subprocess.run(
+            [sys.executable, "-c", _WATCHED, *arguments, f"--results_dir={folder}"],
+            cwd=ROOT,
+            env=environ | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"},
+            check=True,
+        )
+        heard.append(json.loads(out.read_text()))
+    document = json.loads((folder / hepscore.FILE_NAME).read_text())
+
+    hit, kept, compiled = (
+        "/jax/compilation_cache/cache_hits",
+        "/jax/compilation_cache/cache_misses",
+        "/jax/core/compile/backend_compile_duration",
+    )
+    assert [events["measured"].count(compiled) for events in heard] == [1, 2]
+    of_cache = {event for event in heard[1]["measured"] if "compilation_cache" in event}
+    assert of_cache == {"/jax/compilation_cache/task_disabled_cache"}
+    # All that the first run kept serves the second: the initial weights, which take seconds.
+    assert heard[1]["unmeasured"].count(hit) >= heard[0]["unmeasured"].count(kept) > 1
+    assert list(cache.glob("jit__lambda*")), "the initial weights"
+    assert not list(cache.glob("*infer_step*")) + list(cache.glob("*train_step*"))
+    stats = document["report"]["wl-stats"]
+    for key in ("loss_sha256", "params_sha256", "train_loss", "val_accuracy"):
+        assert stats[key] == first_run[0]["report"]["wl-stats"][key]
+    caches = [
+        d["app"]["environment"]["runtime"]["compilation_cache"] for d in (document, first_run[0])
+    ]
+    assert caches == [True, False]
+
+
 @pytest.mark.slow
 def test_other_seeds_change_what_they_should(first_run, environ, tmp_path):
     before = first_run[0]["report"]["wl-stats"]
@@ -163,6 +237,7 @@ def test_bf16_is_a_score_of_its_own_name(environ, tmp_path):
         (["--bank=missing.npz"], "--bank=missing.npz: no such file"),
         (["--mode=infer", "--checkpoint=missing"], "--checkpoint=missing: there is none"),
         (["--results_dir=pyproject.toml/x"], "--results_dir=pyproject.toml/x"),
+        (["--compilation_cache=README.md"], "--compilation_cache=README.md"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_status_2(environ, arguments, culprit):

@@ -39,7 +39,7 @@ def product_with_all(
     """
     widths = [kernel.shape[-1] for kernel in kernels]
     wide = precision_lib.matmul(x, jnp.concatenate(kernels, axis=-1), precision)
-    return lax.split(wide, widths, axis=wide.ndim - 1)
+    return list(lax.split(wide, widths, axis=wide.ndim - 1))
 
 
 class Affine(NamedTuple):
@@ -195,10 +195,8 @@ def _pass_in_bins(
     def in_bins(array):
         return jnp.where(real[..., None], to_bins(lsh.permute(array, order, inverse)), 0)
 
-    embedding_in_bins = in_bins(embedding)
-    passed = _pass_messages(embedding_in_bins, in_bins(values), real, config)
+    passed = _pass_messages(in_bins(embedding), in_bins(values), real, config)
     inner = {"hash": hashes, "bins": to_bins(order)}
-    inner["adjacency"] = _real_adjacency(embedding_in_bins, real, config)
     return lsh.permute(passed.reshape(values.shape), inverse, order), inner
 
 
@@ -209,13 +207,3 @@ def _pass_messages(embedding, values, real, config):
     return pair_kernel.pass_messages(
         embedding, values, real, scale=scale, precision=precision, target=config.pair_kernel
     )
-
-
-def _real_adjacency(
-    embedding: Float[Array, "*batch size dim"],
-    real: Bool[Array, "*batch size"],
-    config: config_lib.ModelConfig,
-) -> Float[Array, "*batch size size"]:
-    """Returns the adjacency with zeros at padding, for verification; else it is never computed."""
-    adjacency = message_passing.pair_adjacency(embedding, config.distance_scale, config.precision)
-    return jnp.where(real[..., None] & real[..., None, :], adjacency, 0)

@@ -146,7 +146,7 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
     num_runs = 2 * request.max_pairs
     with tempfile.TemporaryDirectory(prefix="mlpf-jax-regress-") as temporary:
         with contextlib.ExitStack() as stack:
-            source = _live(request, "B", Path(temporary), stack, tell)
+            (source,) = _live(request, "B", Path(temporary), stack, tell)
             longest_s = 0.0
             while len(source.reports) < num_runs and time.monotonic() + longest_s < end_s:
                 started = time.monotonic()
@@ -170,16 +170,35 @@ def _sides(request: Request, tell: Tell) -> Iterator[tuple[sources.Source, sourc
         contextlib.ExitStack() as stack,
     ):
         folder = Path(temporary)
-        b = _live(request, "B", folder, stack, tell)
         if request.baseline_name is None:
-            yield _live(request, "A", folder, stack, tell), b
+            b, a = _live(request, "BA", folder, stack, tell)
+            yield a, b
         else:
+            (b,) = _live(request, "B", folder, stack, tell)
             yield _stored(request), b
 
 
 def _live(
+    request: Request, sides: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
+) -> list[sources.Processes]:
+    """Lays out the sides. Each keeps what it compiles unmeasured, if all of them can: alike."""
+    programs = {side: _program(request, side, folder, stack, tell) for side in sides}
+    caches = all(
+        program.can_cache(folder / f"help-{side}.txt", request.run_timeout_s)
+        for side, program in programs.items()
+    )
+    runs = {side: folder / f"runs-{side}" for side in sides}
+    for path in runs.values():
+        path.mkdir()
+    return [
+        sources.Processes(program, runs[side], request.run_timeout_s, caches=caches)
+        for side, program in programs.items()
+    ]
+
+
+def _program(
     request: Request, side: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
-) -> sources.Processes:
+) -> sources.Program:
     """Lays out the side's commit and its environment."""
     top = checkouts.top_folder(Path.cwd())
     is_base = side == "A"
@@ -199,10 +218,7 @@ def _live(
         installations.current(),
     )
     share = None if request.inject is None else 0.0 if is_base else request.inject
-    program = sources.Program(checkout.label, checkout.folder, python, request.settings, share)
-    runs = folder / f"runs-{side}"
-    runs.mkdir()
-    return sources.Processes(program, runs, request.run_timeout_s)
+    return sources.Program(checkout.label, checkout.folder, python, request.settings, share)
 
 
 def _stored(request: Request) -> sources.Stored:

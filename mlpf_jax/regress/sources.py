@@ -1,5 +1,6 @@
 """Where a side's runs come from: fresh processes, a baseline, or files of earlier runs."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from mlpf_jax.regress import checkouts, slowed
 from mlpf_jax.results import baseline, hepscore, measures, reading
 
 SLOWED = Path(slowed.__file__)
+_CACHE_FLAG, _CACHE_VARIABLE = "--compilation_cache", "JAX_COMPILATION_CACHE_DIR"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +33,21 @@ class Program:
         return [*start, str(SLOWED), str(self.share), *self.arguments]
 
     def environ(self, given: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """Returns the variables it runs with: its own folder before an installed package."""
-        return dict(given) | {"PYTHONPATH": str(self.folder)}
+        """Returns the variables it runs with: its own folder before an installed package.
+
+        JAX is told of no cache: an older benchmark would measure how fast it is read.
+        """
+        kept = {name: value for name, value in given.items() if name != _CACHE_VARIABLE}
+        return kept | {"PYTHONPATH": str(self.folder)}
+
+    def can_cache(self, log: Path, timeout_s: float) -> bool:
+        """Tells whether it keeps compiled programs without measuring that: an older one cannot."""
+        command = [str(self.python), "-P", "-m", "mlpf_jax.main", "--help"]
+        with contextlib.suppress(processes.RunFailedError):  # help ends with status 1
+            processes.run(
+                command, folder=self.folder, environ=self.environ(), log=log, timeout_s=timeout_s
+            )
+        return f"{_CACHE_FLAG}:" in log.read_text(encoding="utf-8", errors="replace")
 
 
 def check_can_be_slowed(checkout: checkouts.Checkout, flag: str) -> None:
@@ -49,15 +64,19 @@ def check_can_be_slowed(checkout: checkouts.Checkout, flag: str) -> None:
 
 
 class Processes:
-    """Every run is a fresh process. Its files lie in a folder that the caller removes."""
+    """Every run is a fresh process. Its files lie in a folder that the caller removes.
+
+    With `caches` the runs after the first take from there what they compile without measuring it.
+    """
 
     most_runs: int | None = None  # no limit
 
-    def __init__(self, program: Program, folder: Path, timeout_s: float):
+    def __init__(self, program: Program, folder: Path, timeout_s: float, *, caches: bool = False):
         self.reports: list[reading.Report] = []
         self._program = program
         self._folder = folder
         self._timeout_s = timeout_s
+        self._caches = caches
 
     @property
     def label(self) -> str:
@@ -79,6 +98,8 @@ class Processes:
         results = self._folder / f"run-{len(self.reports)}"
         results.mkdir(parents=True)
         own = ["--quiet", f"--results_dir={results}", f"--data_dir={self._folder / 'events'}"]
+        if self._caches:
+            own.append(f"{_CACHE_FLAG}={self._folder / 'programs'}")
         try:
             processes.run(
                 [*self._program.command, *own],

@@ -17,7 +17,7 @@ import numpy as np
 
 from mlpf_jax import config as config_lib
 from mlpf_jax.events import batch as batch_lib
-from mlpf_jax.model import golden, metrics, pfnet
+from mlpf_jax.model import golden, message_passing, metrics, pfnet
 from mlpf_jax.training import parallel, state, step
 
 # The last bias of each embedding: distances do not depend on it, so its gradient is analytically
@@ -155,7 +155,9 @@ def compute(case: golden.GoldenCase, dtype: np.dtype) -> Computed:
     candidates, captured = programs.forward({"params": params, "rotations": rotations}, x)
     gradient = programs.gradient(params, rotations, batch)
     losses, counts, later = _train(programs, config, params, rotations, batch)
-    inner, decoder = _named_intermediates(captured["intermediates"], config.model)
+    inner, decoder = _named_intermediates(
+        captured["intermediates"], config.model, case.arrays["X"][..., 0] != 0
+    )
     half_bins = config.data.num_elements // config.model.bin_size // 2
     return Computed(
         outputs=_named_outputs(candidates),
@@ -235,13 +237,12 @@ def _named_outputs(candidates: pfnet.Candidates) -> dict[str, np.ndarray]:
     return outputs
 
 
-def _named_intermediates(captured, config):
+def _named_intermediates(captured, config, mask):
     names = {
         "hash": "lsh_bin_idx",
         "bins": "bins",
         "embedding": "dist",
         "encoding": "enc",
-        "adjacency": "dm",
     }
     inner: dict[str, dict[str, np.ndarray]] = {}
     for key, (values,) in captured["encoder"].items():
@@ -249,12 +250,24 @@ def _named_intermediates(captured, config):
         for ours, theirs in names.items():
             for chain, value in golden.unstack(name, values[ours], config).items():
                 inner.setdefault(chain, {})[theirs] = value
+    for values in inner.values():
+        values["dm"] = _adjacency(values["dist"], values["bins"], mask, config)
     energy = [inner[f"cg_energy_{i}"]["enc"] for i in range(config.num_energy_layers)]
     doubled = np.concatenate([e for encoding in energy for e in (encoding, encoding)], axis=-1)
     return inner, {
         "dec_output": np.asarray(captured["decoded"][0]),
         "dec_output_energy": doubled,
     }
+
+
+def _adjacency(embedding, bins, mask, config):
+    """The adjacency, zero at padding: the layers never write it where one could look."""
+    in_bins = np.stack([e[b] for e, b in zip(embedding, bins, strict=True)])
+    real = np.stack([m[b] for m, b in zip(mask, bins, strict=True)])
+    adjacency = message_passing.pair_adjacency(
+        jnp.where(real[..., None], in_bins, 0), config.distance_scale, config.precision
+    )
+    return np.where(real[..., None] & real[..., None, :], np.asarray(adjacency), 0)
 
 
 class _Judge:

@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from mlpf_jax.measure import records, timing
 
@@ -74,6 +75,42 @@ def test_lowering_and_compiling_are_apart():
     assert times == records.CompileTimes(lower_s=2.0, compile_s=2.0)
     assert "stablehlo.add" in lowered.as_text()
     assert float(compiled(jnp.ones(3))[0]) == 2
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A persistent cache that keeps everything, for one test."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield tmp_path
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+def test_what_is_timed_is_neither_read_from_a_cache_nor_kept_in_it(cache):
+    hits = []
+    jax.monitoring.register_event_listener(
+        lambda event, **_: hits.append(event) if event.endswith("/cache_hits") else None
+    )
+    x = jnp.ones(3)
+
+    def compile_unmeasured():
+        jax.jit(lambda x: jnp.sin(x) * 3).lower(x).compile()
+        return len(hits), len(list(cache.glob("jit__lambda*-cache")))
+
+    assert compile_unmeasured() == (0, 1)
+    assert compile_unmeasured() == (1, 1)
+    timing.compile_step(jax.jit(lambda x: jnp.sin(x) * 3), x)
+    timing.compile_step(jax.jit(lambda x: jnp.cos(x) * 3), x)
+    assert (len(hits), len(list(cache.glob("jit__lambda*-cache")))) == (1, 1)
+    assert compile_unmeasured() == (2, 1)
 
 
 @pytest.mark.parametrize(

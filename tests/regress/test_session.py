@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlpf_jax import processes
-from mlpf_jax.regress import documents, session
+from mlpf_jax.regress import documents, session, sources
 from mlpf_jax.results import baseline
 from tests import fake_benchmark
 
@@ -65,6 +65,30 @@ def test_the_same_commit_twice_is_no_regression(repository):
     assert len(found["runs"]) == 12
     order = "".join(run["side"] for run in found["runs"])
     assert order.count("A") == order.count("B") == 6
+
+
+@pytest.mark.parametrize("base_knows", [True, False])
+def test_both_sides_keep_what_they_compile_unmeasured_or_neither(repository, base_knows):
+    known = {"flags": "  --compilation_cache: ..."}
+    repository(known if base_knows else {}, known)
+
+    outcome = session.compare(request(base="HEAD~1"), lambda _: None)
+    used = [
+        {report.environment["runtime"]["cache"] for report in side.reports}
+        for side in (outcome.a, outcome.b)
+    ]
+
+    assert [len(one) for one in used] == [1, 1]
+    assert (used[0] != used[1]) == base_knows
+    assert ({None} in used) != base_knows
+
+
+def test_no_side_is_told_of_a_cache_by_a_variable(tmp_path):
+    program = sources.Program("x", tmp_path, PYTHON, ())
+
+    environ = program.environ({"JAX_COMPILATION_CACHE_DIR": "x", "HOME": "/"})
+
+    assert environ == {"HOME": "/", "PYTHONPATH": str(tmp_path)}
 
 
 def test_changes_that_are_not_committed_are_what_is_compared(repository):

@@ -1,0 +1,1 @@
+"""Where the time of a step goes: its parts by themselves, and the trace of the whole."""

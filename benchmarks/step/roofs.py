@@ -1,0 +1,37 @@
+"""What this machine can do at most, measured: products of matrices, and moving of bytes."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.step import sampling
+from mlpf_jax import config as config_lib
+from mlpf_jax.model import precision as precision_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Roofs:
+    """Rates of one device, each the best of several samples: a peak is not disturbed by others."""
+
+    flops_per_s: float
+    bytes_per_s: float  # read and written, both counted
+    matrix_size: int
+    copied_bytes: int
+
+
+def measure(
+    precision: config_lib.Precision, *, matrix_size: int = 3072, copied_bytes: int = 2**28
+) -> Roofs:
+    """Measures a square product at that precision, and a copy larger than any cache."""
+    matrix = jnp.ones((matrix_size, matrix_size), jnp.float32)
+    product = jax.jit(lambda x, y: precision_lib.matmul(x, y, precision))
+    product_s = min(sampling.sample_calls(product, (matrix, matrix)).seconds)
+    data = jnp.ones(copied_bytes // 4, jnp.float32)
+    copy_s = min(sampling.sample_calls(jax.jit(jnp.negative), (data,)).seconds)
+    return Roofs(
+        flops_per_s=2 * matrix_size**3 / product_s,
+        bytes_per_s=2 * data.nbytes / copy_s,
+        matrix_size=matrix_size,
+        copied_bytes=data.nbytes,
+    )

@@ -1,0 +1,65 @@
+"""Samples of a function that is called again and again with the same arguments."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mlpf_jax.measure import stats, timing
+
+SHORTEST_SAMPLE_S = 0.1
+NUM_SAMPLES = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Seconds of one call, sample by sample."""
+
+    seconds: tuple[float, ...]
+    calls_per_sample: int
+
+    @property
+    def summary(self) -> stats.Summary:
+        """Median, spread and interval of the seconds of a call."""
+        return stats.summarize(self.seconds)
+
+
+def sample_calls(
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    *,
+    num_samples: int = NUM_SAMPLES,
+    shortest_sample_s: float = SHORTEST_SAMPLE_S,
+) -> Samples:
+    """Times calls dispatched back to back, waiting once a sample; the first two are no sample."""
+
+    def advance(state, given):
+        return state, function(*given)
+
+    timing.time_steps(advance, None, [tuple(arguments)])
+    _, _, seconds = timing.time_steps(advance, None, [tuple(arguments)])
+    number = min(timing.steps_per_sample(seconds, shortest_sample_s), 1000)
+    given = [tuple(arguments)] * number
+    taken = tuple(timing.time_steps(advance, None, given)[2] / number for _ in range(num_samples))
+    return Samples(taken, number)
+
+
+def sample_steps(
+    advance: Callable[[Any, Any], tuple[Any, Any]],
+    state: Any,
+    batch: Any,
+    *,
+    num_samples: int = NUM_SAMPLES,
+    shortest_sample_s: float = SHORTEST_SAMPLE_S,
+    waits_each: bool = False,
+) -> tuple[Any, Samples]:
+    """Times steps that consume their state, as `sample_calls` does; returns the last state too."""
+    state, _, _ = timing.time_steps(advance, state, [batch])
+    state, _, seconds = timing.time_steps(advance, state, [batch])
+    number = min(timing.steps_per_sample(seconds, shortest_sample_s), 1000)
+    taken = []
+    for _ in range(num_samples):
+        state, _, seconds = timing.time_steps(
+            advance, state, [batch] * number, waits_each=waits_each
+        )
+        taken.append(seconds / number)
+    return state, Samples(tuple(taken), number)

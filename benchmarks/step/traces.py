@@ -1,0 +1,72 @@
+"""Seconds of every operation of one step, out of the profiler's trace of it."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+
+from benchmarks.step import attribution
+
+_OPERATION = "hlo_op"  # the events of a trace that carry this are operations of a program
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """What traced steps say. While several operations run at a time, each is given its share."""
+
+    seconds: Mapping[str, float]  # by operation, containers left out
+    sum_s: float  # of all operations by their own length: more than is covered if they overlap
+
+    @property
+    def covered_s(self) -> float:
+        """The seconds during which at least one operation ran: the shares add up to it."""
+        return sum(self.seconds.values())
+
+    def by_place(self, places: Mapping[str, attribution.Place]) -> dict[attribution.Place, float]:
+        """Returns the seconds by part of the network and direction."""
+        other = attribution.Place(attribution.OTHER, "forward")
+        found: dict[attribution.Place, float] = {}
+        for name, seconds in self.seconds.items():
+            place = places.get(name, other)
+            found[place] = found.get(place, 0.0) + seconds
+        return found
+
+
+def read(path: Path, places: Mapping[str, attribution.Place]) -> Trace:
+    """Reads a trace whose operations are those of `places`; others are passed over.
+
+    Raises:
+        ValueError: if it has none of them.
+    """
+    spans: list[tuple[float, float, str]] = []
+    for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
+        for line in plane.lines:
+            for event in line.events:
+                name = dict(event.stats).get(_OPERATION)
+                if name in places:
+                    spans.append((event.start_ns, event.start_ns + event.duration_ns, str(name)))
+    if not spans:
+        raise ValueError(f"{path}: no operation of the program stands in this trace.")
+    seconds = {name: length / 1e9 for name, length in shared(spans).items()}
+    return Trace(seconds, sum(end - start for start, end, _ in spans) / 1e9)
+
+
+def shared(spans: Sequence[tuple[float, float, str]]) -> dict[str, float]:
+    """Returns the length of every name's spans, where several overlap divided among them."""
+    edges = sorted(
+        [(start, 1, name) for start, _, name in spans] + [(end, -1, name) for _, end, name in spans]
+    )
+    found: dict[str, float] = {name: 0.0 for _, _, name in spans}
+    running: Counter[str] = Counter()
+    before = edges[0][0] if edges else 0.0
+    for now, change, name in edges:
+        if number := running.total():
+            for one, times in running.items():
+                found[one] += (now - before) * times / number
+        running[name] += change
+        if not running[name]:
+            del running[name]
+        before = now
+    return found

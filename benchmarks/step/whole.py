@@ -1,0 +1,93 @@
+"""The whole step: what it takes untraced, and how that is spread over the parts of the network."""
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.step import attribution, sampling, traces, workload
+from mlpf_jax.measure import profiling, timing
+
+_TRACED_STEPS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class PartTime:
+    """The time of one part of the network in one step, in seconds of the trace."""
+
+    part: str
+    forward_s: float
+    backward_s: float  # or of the update, which has no direction
+
+    @property
+    def seconds(self) -> float:
+        """Both together."""
+        return self.forward_s + self.backward_s
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """One step and its trace. Operations may overlap, so `sum_s` may exceed `covered_s`."""
+
+    name: str
+    samples: sampling.Samples  # untraced
+    step_s: float  # median of them
+    traced_s: float  # of a traced step, by the clock
+    sum_s: float  # of all operations of a traced step, by their own length
+    covered_s: float  # of a traced step, at least one operation ran: the parts add up to it
+    parts: tuple[PartTime, ...]  # largest first
+    operations: tuple[tuple[str, str, float], ...]  # the longest: name, part, seconds
+
+    @property
+    def coverage(self) -> float:
+        """What the operations cover as a share of a traced step."""
+        return self.covered_s / self.traced_s
+
+
+def measure(name: str, step: workload.Step, num_samples: int) -> Whole:
+    """Samples a step, then traces a few more of them.
+
+    Raises:
+        ValueError: if the trace holds no operation of the step.
+    """
+    current, samples = sampling.sample_steps(
+        step.advance, step.initial, step.batch, num_samples=num_samples
+    )
+
+    traced_s = 0.0
+
+    def advance():
+        nonlocal current, traced_s
+        current, _, seconds = timing.time_steps(step.advance, current, [step.batch])
+        traced_s += seconds
+        return current
+
+    places = attribution.places(step.compiled.as_text() or "")
+    with tempfile.TemporaryDirectory(prefix="mlpf-jax-trace-") as folder:
+        actions = {f"{name} {number}": advance for number in range(_TRACED_STEPS)}
+        trace = traces.read(profiling.write_trace(Path(folder), actions), places)
+    longest = sorted(trace.seconds.items(), key=lambda item: -item[1])[:20]
+    return Whole(
+        name=name,
+        samples=samples,
+        step_s=samples.summary.median,
+        traced_s=traced_s / _TRACED_STEPS,
+        sum_s=trace.sum_s / _TRACED_STEPS,
+        covered_s=trace.covered_s / _TRACED_STEPS,
+        parts=_parts(trace, places),
+        operations=tuple((op, places[op].part, s / _TRACED_STEPS) for op, s in longest),
+    )
+
+
+def _parts(trace: traces.Trace, places: dict[str, attribution.Place]) -> tuple[PartTime, ...]:
+    found = trace.by_place(places)
+
+    def seconds(part: str, directions: Sequence[str]) -> float:
+        chosen = [s for p, s in found.items() if p.part == part and p.direction in directions]
+        return sum(chosen) / _TRACED_STEPS
+
+    rows = [
+        PartTime(part, seconds(part, ["forward"]), seconds(part, ["backward", "update"]))
+        for part in attribution.PARTS
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.seconds))

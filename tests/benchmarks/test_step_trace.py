@@ -1,0 +1,136 @@
+"""Operations find their part of the network; traces are summed and spread over the parts."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks.step import attribution, report, roofs, sampling, traces, whole
+from mlpf_jax.measure import profiling
+
+HLO = """HloModule jit_step, is_scheduled=true
+
+FileNames
+1 "model/lsh.py"
+
+FunctionNames
+1 "train_step"
+2 "GraphLayer.__call__"
+3 "hash_elements"
+4 "update"
+
+FileLocations
+1 {file_name_id=1 function_name_id=1 line=1 end_line=1 column=1 end_column=2}
+2 {file_name_id=1 function_name_id=2 line=1 end_line=1 column=1 end_column=2}
+3 {file_name_id=1 function_name_id=3 line=1 end_line=1 column=1 end_column=2}
+4 {file_name_id=1 function_name_id=4 line=1 end_line=1 column=1 end_column=2}
+
+StackFrames
+1 {file_location_id=1 parent_frame_id=1}
+2 {file_location_id=2 parent_frame_id=2}
+3 {file_location_id=3 parent_frame_id=3}
+4 {file_location_id=4 parent_frame_id=2}
+
+%inner (p.1: f32[2]) -> f32[2] {
+  %p.1 = f32[2]{0} parameter(0)
+  ROOT %exp.1 = f32[2]{0} exponential(%p.1), metadata={op_name="jit(s)/encoder/msg_0/exp"}
+}
+
+%body (p.2: f32[2]) -> f32[2] {
+  %p.2 = f32[2]{0} parameter(0)
+  ROOT %dot.1 = f32[2]{0} dot(%p.2), metadata={op_name="jit(s)/transpose(jvp(P))/decoder/ffn_id"}
+}
+
+ENTRY %main (a: f32[2]) -> (f32[2], /*index=1*/f32[2]) {
+  %a = f32[2]{0} parameter(0), metadata={op_name="batch"}
+  %sign.1 = f32[2]{0} sign(%a), metadata={op_name="jit(s)/encoder/layer_0/dot" stack_frame_id=3}
+  %sort.1 = (f32[2]{0}, s32[2]{0}) sort(%sign.1, %a)
+  %fusion.1 = f32[2]{0} fusion(%sign.1), kind=kLoop, calls=%inner
+  %while.1 = f32[2]{0} while(%fusion.1), body=%body
+  %add.1 = f32[2]{0} add(%while.1, %a), metadata={op_name="jit(s)/add" stack_frame_id=4}
+  ROOT %tuple.1 = (f32[2]{0}, f32[2]{0}) tuple(%add.1, %fusion.1)
+}
+"""
+
+
+def test_an_operation_belongs_where_its_path_or_its_stack_says():
+    found = attribution.places(HLO)
+
+    assert found["sign.1"] == attribution.Place("binning", "forward")  # by its stack
+    assert found["dot.1"] == attribution.Place("heads", "backward")  # by its path
+    assert found["add.1"] == attribution.Place("optimiser", "update")
+
+
+def test_without_a_word_it_belongs_to_what_it_holds_or_reads():
+    found = attribution.places(HLO)
+
+    assert found["fusion.1"].part == "message passing"
+    assert found["sort.1"].part == "binning"
+
+
+def test_what_holds_other_operations_counts_for_nothing():
+    assert "while.1" not in attribution.places(HLO)
+
+
+def test_operations_that_overlap_divide_the_time_among_them():
+    spans = [(0.0, 2.0, "a"), (1.0, 3.0, "b"), (5.0, 6.0, "a"), (5.25, 5.75, "a")]
+
+    assert traces.shared(spans) == {"a": 1.5 + 1.0, "b": 1.5}
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory):
+    x = jnp.ones((256, 256))
+    compiled = jax.jit(lambda x: jnp.tanh(x @ x) @ x).lower(x).compile()
+    compiled(x).block_until_ready()
+    folder = tmp_path_factory.mktemp("trace")
+    path = profiling.write_trace(folder, {"one": lambda: compiled(x), "two": lambda: compiled(x)})
+    return compiled, path
+
+
+def test_a_trace_holds_the_operations_of_a_program(traced):
+    compiled, path = traced
+    places = attribution.places(compiled.as_text())
+
+    trace = traces.read(path, places)
+
+    assert set(trace.seconds) <= set(places)
+    assert any(name.startswith("dot") or "fusion" in name for name in trace.seconds)
+    assert 0 < trace.covered_s <= trace.sum_s * 1.001
+    assert sum(trace.by_place(places).values()) == pytest.approx(trace.covered_s)
+
+
+def test_a_trace_of_another_program_is_refused(traced):
+    with pytest.raises(ValueError, match="no operation of the program"):
+        traces.read(traced[1], {"nothing": attribution.Place("heads", "forward")})
+
+
+def test_calls_are_timed_sample_by_sample():
+    taken = sampling.sample_calls(
+        jax.jit(lambda x: x + 1), (jnp.zeros(3),), num_samples=4, shortest_sample_s=1e-4
+    )
+
+    assert len(taken.seconds) == 4
+    assert taken.summary.median > 0
+    assert taken.calls_per_sample >= 1
+
+
+def test_the_roofs_of_this_machine_are_measured():
+    found = roofs.measure("float32", matrix_size=64, copied_bytes=2**16)
+
+    assert found.flops_per_s > 0
+    assert found.bytes_per_s > 0
+    assert found.copied_bytes == 2**16
+
+
+def test_the_table_of_a_step_says_how_much_of_it_the_operations_explain():
+    samples = sampling.Samples((1.0, 1.0, 1.0), 1)
+    parts = (whole.PartTime("heads", 0.3, 0.4), whole.PartTime("other", 0.2, 0.05))
+    one = whole.Whole("training", samples, 1.0, 1.05, 1.2, 0.95, parts, ())
+    found = report.Report("cpu", roofs.Roofs(1e11, 1e10, 8, 2**20), (), (one,))
+
+    text = report.text(found)
+
+    assert "1050 ms traced; its operations cover 950 ms, 90.5 % of that" in text
+    assert "their own lengths sum to 1200 ms" in text
+    assert "| heads | 300 | 400 | 73.7 % |" in text
+    assert "| all | 500 | 450 | 100 % |" in text

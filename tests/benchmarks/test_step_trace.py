@@ -32,7 +32,7 @@ StackFrames
 
 %inner (p.1: f32[2]) -> f32[2] {
   %p.1 = f32[2]{0} parameter(0)
-  ROOT %exp.1 = f32[2]{0} exponential(%p.1), metadata={op_name="jit(s)/encoder/msg_0/exp"}
+  ROOT %exp.1 = f32[2]{0} exponential(%p.1), metadata={op_name="jit(s)/encoder/pass_messages/exp"}
 }
 
 %body (p.2: f32[2]) -> f32[2] {

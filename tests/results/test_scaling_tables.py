@@ -15,7 +15,7 @@ def findings(tmp_path_factory):
     """A study of everything, in which the largest batch fails."""
     runner = fake_runs.FakeMain(
         noise=0.01,
-        failures={(1, 8): fake_runs.processes.Outcome(1, "no | memory\x1b[31m <b>")},
+        failures={(1, 8): fake_runs.running.Outcome(1, "no | memory\x1b[31m <b>")},
         doubts=["training: 3 | 4"],
     )
     studies = ("weak", "strong", "batch", "data")

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from mlpf_jax import atomic
 from mlpf_jax.events import writing
 from mlpf_jax.simulation import bank as bank_lib
 from mlpf_jax.simulation import event as event_lib
@@ -81,6 +82,8 @@ def simulate_in_workers(
     finally:  # without more to do they end by themselves
         for thread in threads:
             thread.join()
+        # One that was ended in the moment between making a folder and guarding it left it behind.
+        atomic.remove_leftovers(Path(job.folder))
 
 
 def _follow(

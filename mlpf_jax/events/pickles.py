@@ -132,7 +132,7 @@ class _Machine:
         """Pushes our stand-in for a function or class that NumPy's pickles name."""
         known = re.sub(r"^numpy\._core\b", "numpy.core", module)
         if (known, name) not in _STAND_INS:
-            raise RefusedError(f"asks for {module}.{name}: {_ADMITTED}.")
+            raise RefusedError(f"asks for {f'{module}.{name}'!r}: {_ADMITTED}.")
         self.stack.append(_STAND_INS[known, name])
 
     def reduce(self) -> None:

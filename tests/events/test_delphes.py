@@ -197,7 +197,7 @@ def with_info(change):
         (dump({"X": [], "ygen": [], "ycand": []}), "it holds no events"),
         (dump({"X": [1], "ygen": [], "ycand": []}), "its lists differ in length: {'X': 1, 'y"),
         (dump({"X": [1], "ygen": [1], "ycand": [1]}), "event 0: X is no array of numbers"),
-        (dump({"X": [print], "ygen": [1], "ycand": [1]}), "it asks for builtins.print"),
+        (dump({"X": [print], "ygen": [1], "ycand": [1]}), "it asks for 'builtins.print'"),
         (spoiled(1, "X", 7, np.nan), "event 1: X has nan in row 7, column 3"),
         (spoiled(2, "ygen", 0, np.inf), "event 2: ygen has inf in row 0, column 3"),
         (repeat_one_array, "event 480: up to here are more than 1000000 bytes"),

@@ -58,7 +58,7 @@ def test_good_files_are_imported_and_bad_ones_told(tmp_path, events):
     assert imported.returncode == 1
     assert sorted(imported.stderr.splitlines()) == [
         f"error: {broken}: event 1: ygen has nan in row 0, column 0: no finite float32.",
-        f"error: {hostile}: it asks for posix.mkdir: only NumPy arrays of numbers in plain "
+        f"error: {hostile}: it asks for 'posix.mkdir': only NumPy arrays of numbers in plain "
         "containers are read.",
     ]
     assert not (tmp_path / "mark").exists()

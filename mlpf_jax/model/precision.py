@@ -20,7 +20,14 @@ def matmul(
     y: Float[Array, "*other inner columns"],
     precision: config_lib.Precision,
 ) -> Float[Array, "*batch rows columns"]:
-    """Returns x @ y, accumulated in float32 (float64 if the arguments are)."""
+    """Returns x @ y, accumulated in float32 (float64 if the arguments are).
+
+    A single y gets all rows of x in one matrix: with an axis of events left in, XLA's CPU back end
+    transposes the cotangent for the gradient of y, element by element.
+    """
+    if x.ndim > 2 and y.ndim == 2:
+        rows = x.reshape(-1, x.shape[-1])
+        return matmul(rows, y, precision).reshape(*x.shape[:-1], y.shape[-1])
     if precision == "bf16":
         return _bf16_matmul(x, y)
     if precision == "tf32":
@@ -57,8 +64,7 @@ def _bf16_backward(operands, cotangent):
     x, y = operands
     cotangent = cotangent.astype(jnp.bfloat16)
     dx = jnp.matmul(cotangent, y.mT, preferred_element_type=jnp.float32)
-    pattern = "...ni,...nj->...ij" if y.ndim == x.ndim else "...ni,...nj->ij"
-    dy = jnp.einsum(pattern, x, cotangent, preferred_element_type=jnp.float32)
+    dy = jnp.matmul(x.mT, cotangent, preferred_element_type=jnp.float32)
     return dx, dy
 
 

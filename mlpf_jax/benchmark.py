@@ -5,7 +5,7 @@ import datetime
 import functools
 import hashlib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from mlpf_jax.training import cost, parallel, state, step
 
 # What the run's one key is folded with, by purpose.
 _INIT, _ORDER, _STEP = 0, 1, 2
+
+_Step = Callable[[Any, Any], Any]  # state, batch -> what the step returns
 
 
 def pick_devices(config: config_lib.RunConfig) -> tuple[jax.Device, ...]:
@@ -99,13 +101,7 @@ def run(
     log = phases.LossLog()
     before = machine.read()
 
-    progress.say("drawing the weights")
-    start = timing.clock_ns()
-    created = state.create(config, jax.random.fold_in(key, _INIT))
-    if config.mode == "infer" and checkpoint is not None:
-        created = _checkpoints().load(checkpoint, created)
-    current = jax.block_until_ready(spread.replicate(created))
-    init_s = (timing.clock_ns() - start) / 1e9
+    current, init_s = _first_state(setup, spread, key, checkpoint)
     graph = cost.graph_cost(config)
     test_batches = phases.load_all(setup, inputs.test.events, config.data.num_test_events)
     batch = test_batches[0].on_device
@@ -117,19 +113,12 @@ def run(
         phases.evaluate, setup, infer_step=infer_program.call, batches=test_batches
     )
 
-    training = outcome = None
+    training = outcome = train_step = None
     if inputs.train is not None:
-        step_key = spread.replicate(jax.random.fold_in(key, _STEP))
-        train_step = spread.spread_train_step(functools.partial(step.train_step, config))
-        train_program = _compile("training", train_step, (current, batch, step_key), progress)
+        train_program, train_step = _training_step(setup, spread, (current, batch), key)
+        order = functools.partial(_order, config, jax.random.fold_in(key, _ORDER))
         outcome = phases.train(
-            setup,
-            current,
-            lambda current, batch: train_program.call(current, batch, step_key),
-            validate,
-            inputs.train.events,
-            functools.partial(_order, config, jax.random.fold_in(key, _ORDER)),
-            log,
+            setup, current, train_step, validate, inputs.train.events, order, log
         )
         current = outcome.state
         training = train_program.phase(outcome.first_call_s, outcome.samples, graph.train_flops)
@@ -170,11 +159,43 @@ def run(
         params_sha256=params_sha256(current),
     )
     if profile is not None:
-        steps = {"inference step": lambda: infer_program.call(current, batch)}
-        if training is not None:  # last, for it consumes the state
-            steps["training step"] = lambda: train_program.call(current, batch, step_key)
-        progress.say(f"profile: {profiling.write_trace(profile, steps)}")
+        steps = {"inference step": infer_program.call, "training step": train_step}
+        _trace(profile, steps, (current, batch), progress)
     return finished
+
+
+def _first_state(
+    setup: phases.Setup, spread: parallel.Devices, key: jax.Array, checkpoint: Path | None
+) -> tuple[state.TrainState, float]:
+    """Returns the state on all devices, drawn or from the checkpoint, and the seconds it took."""
+    setup.progress.say("drawing the weights")
+    start = timing.clock_ns()
+    created = state.create(setup.config, jax.random.fold_in(key, _INIT))
+    if setup.config.mode == "infer" and checkpoint is not None:
+        created = _checkpoints().load(checkpoint, created)
+    current = jax.block_until_ready(spread.replicate(created))
+    return current, (timing.clock_ns() - start) / 1e9
+
+
+def _training_step(
+    setup: phases.Setup, spread: parallel.Devices, arguments: tuple, key: jax.Array
+) -> tuple[_Program, _Step]:
+    """Returns the program of the training step, and the step with its key filled in."""
+    step_key = spread.replicate(jax.random.fold_in(key, _STEP))
+    function = spread.spread_train_step(functools.partial(step.train_step, setup.config))
+    program = _compile("training", function, (*arguments, step_key), setup.progress)
+    return program, lambda current, batch: program.call(current, batch, step_key)
+
+
+def _trace(
+    folder: Path,
+    steps: Mapping[str, _Step | None],
+    arguments: tuple,
+    progress: progress_lib.Progress,
+) -> None:
+    """Traces one call of each step that there is, in order: one that consumes the state is last."""
+    calls = {name: functools.partial(f, *arguments) for name, f in steps.items() if f is not None}
+    progress.say(f"profile: {profiling.write_trace(folder, calls)}")
 
 
 def _describe(device: jax.Device) -> result.Device:

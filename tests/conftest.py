@@ -12,6 +12,9 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_num_cpu_devices", 8)
+# Nearly all of the time goes into LLVM's work on programs that run once or twice. What a user's
+# run compiles is tested as it is: in processes of their own (test_main) and on the golden data.
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

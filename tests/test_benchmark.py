@@ -115,6 +115,15 @@ def test_doubts_are_one_line_of_the_summary_and_none_without_any(finished, monke
     ]
 
 
+@pytest.mark.parametrize(("number", "text"), [(1, "on 1 CPU core "), (2, "on 2 CPU cores ")])
+def test_one_core_is_no_cores(finished, number, text):
+    surrounded = finished.environment | {"runtime": {"num_cores": number}}
+    stream = io.StringIO()
+    summary.show(dataclasses.replace(finished, environment=surrounded), "x.json", stream)
+
+    assert text in stream.getvalue()
+
+
 def test_the_summary_fits_on_one_screen(finished):
     stream = io.StringIO()
     summary.show(finished, "results/mlpf-jax_summary.json", stream)

@@ -25,9 +25,9 @@ def test_more_events_need_more_and_a_limit_is_kept():
     devices = (jax.local_devices()[0],)
     run = tiny.run_config(batch_size=1)
 
-    one, three = (fit._attempt(run, devices, number, 10**12) for number in (1, 3))
-    limited = fit._attempt(run, devices, 3, one.needed.total_bytes)
+    one = fit._attempt(run, devices, 1, 10**12)
+    three = fit._attempt(run, devices, 3, one.needed.total_bytes)
 
     assert one.needed.total_bytes < three.needed.total_bytes
     assert one.needed.temporary_bytes > 0
-    assert (one.fits, three.fits, limited.fits) == (True, True, False)
+    assert (one.fits, three.fits) == (True, False)

@@ -15,9 +15,9 @@ from jaxtyping import Array, Bool, Float
 from mlpf_jax import config as config_lib
 from mlpf_jax.model import precision as precision_lib
 
-_EPSILON = 1e-6  # keeps roots away from zero; the reference's value, part of its numbers
-_MAX_DEGREE = 1000.0
-# Distances up to here have no slope, for the reference cuts them off: sqrt(_EPSILON), with room
+EPSILON = 1e-6  # keeps roots away from zero; the reference's value, part of its numbers
+MAX_DEGREE = 1000.0
+# Distances up to here have no slope, for the reference cuts them off: sqrt(EPSILON), with room
 # for its rounding.
 _SLOPELESS_DISTANCE = 1.002e-3
 
@@ -36,7 +36,7 @@ def pair_adjacency(
     square = jnp.sum(x * x, axis=-1)
     product = precision_lib.matmul(x, x.mT, precision)
     square_distance = square[..., :, None] - 2 * product + square[..., None, :]
-    return jnp.exp(-scale * jnp.sqrt(jnp.maximum(square_distance, _EPSILON)))
+    return jnp.exp(-scale * jnp.sqrt(jnp.maximum(square_distance, EPSILON)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -62,7 +62,7 @@ def _forward(embedding, values, mask, scale, precision):
     adjacency = pair_adjacency(embedding, scale, precision)
     real = mask[..., None].astype(adjacency.dtype)
     degree = jnp.matmul(adjacency, real, precision=lax.Precision.HIGHEST)
-    norm = jnp.where(mask[..., None], lax.rsqrt(jnp.minimum(degree, _MAX_DEGREE) + _EPSILON), 0)
+    norm = jnp.where(mask[..., None], lax.rsqrt(jnp.minimum(degree, MAX_DEGREE) + EPSILON), 0)
     passed = norm * precision_lib.matmul(adjacency, norm * values, precision)
     return passed, (embedding, values, mask, adjacency, degree, norm, passed)
 
@@ -78,7 +78,7 @@ def _backward(scale, precision, kept, cotangent):
     of_normed = product(adjacency, of_gathered)
 
     of_norm = _row_sum(cotangent * passed) + norm * _row_sum(of_normed * values)
-    of_degree = jnp.where(degree < _MAX_DEGREE, -0.5 * norm**2 * of_norm, 0)
+    of_degree = jnp.where(degree < MAX_DEGREE, -0.5 * norm**2 * of_norm, 0)
     real = mask[..., None, :].astype(norm.dtype)
     of_adjacency = product(of_gathered, (norm * values).mT) + of_degree * real
 

@@ -15,11 +15,10 @@ from jax.experimental import pallas as pl
 from jaxtyping import Array, Bool, Float
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.model import pair_tiles
+from mlpf_jax.model import message_passing, pair_tiles
 from mlpf_jax.model import precision as precision_lib
 
-_EPSILON = 1e-6  # the reference's, as in the plain version
-_MAX_DEGREE = 1000.0
+_EPSILON, _MAX_DEGREE = message_passing.EPSILON, message_passing.MAX_DEGREE
 _MAX_WIDTH = 256  # features whose sums stay in a program's registers
 
 

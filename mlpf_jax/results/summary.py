@@ -85,19 +85,24 @@ def _course(phase: result.PhaseResult) -> str:
         "drifting": f"drift {100 * drift.change:+.1f} %",
         "too few samples": "too few samples to see a drift",
     }
-    warm_up = f"{phase.num_unsteady} samples of warm-up left out, " if phase.num_unsteady else ""
+    left_out = _count(phase.num_unsteady, "sample")
+    warm_up = f"{left_out} of warm-up left out, " if phase.num_unsteady else ""
     others = f", other processes on {mean.other_cores:.2f} cores" if mean else ""
     return f"{warm_up}{told[drift.verdict]}{others}"
 
 
 def _devices(run: result.RunResult) -> str:
-    first = run.devices[0]
+    first, num_cores = run.devices[0], run.environment["runtime"]["num_cores"]
     if run.is_emulated:
-        cores = run.environment["runtime"]["num_cores"]
-        return f"{len(run.devices)} virtual devices, emulated on {cores} CPU cores"
+        cores = _count(num_cores, "CPU core")
+        return f"{len(run.devices)} virtual devices, emulated on {cores}"
     if first.platform == "cpu":
-        return f"CPU, {run.environment['runtime']['num_cores']} cores"
+        return f"CPU, {_count(num_cores, 'core')}"
     return f"{len(run.devices)} x {first.name}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _work(phase: result.PhaseResult, run: result.RunResult) -> str:

@@ -163,6 +163,7 @@ def test_impossible_plans_are_refused(settings, reason):
         bank_making.BankPlan(**settings)
 
 
+@pytest.mark.slow
 def test_a_real_bank_survives_a_kill_and_does_not_depend_on_workers(tmp_path, monkeypatch):
     pytest.importorskip("pythia8mc")
     monkeypatch.setattr(bank_making, "PIECE_EVENTS", 3)

@@ -2,11 +2,20 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 from mlpf_jax.model import golden
 from mlpf_jax.training import parity
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_users_compile():
+    """The golden data judge the optimised program, as mlpf-jax-verify does."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,28 @@ from tests import tiny
 NUM_STEPS = 3
 
 
-def train(num_devices, events_per_device, *, parallel_kind="pmap", num_real=None, at_once=0):
-    """Trains for three steps; returns the losses of each and the final state, on the host."""
+@functools.cache  # its program takes seconds to compile
+def prepared(num_devices, events_per_device, parallel_kind="pmap", at_once=0):
+    """Returns the devices, the compiled training step, and its first state on the host."""
     run = tiny.run_config(batch_size=events_per_device, events_at_once=at_once)
     spread = parallel.Devices(jax.local_devices()[:num_devices], parallel_kind)
     update = spread.spread_train_step(functools.partial(step.train_step, run))
-    current = spread.replicate(tiny.random_state(run))
+    initial = jax.device_get(tiny.random_state(run))
+    batch = spread.split(tiny.make_batch(num_devices, events_per_device))
+    key = spread.replicate(jax.random.key(0))
+    compiled = update.lower(spread.replicate(initial), batch, key).compile()
+    return spread, compiled, initial
+
+
+def train(num_devices, events_per_device, *, num_real=None, **settings):
+    """Trains for three steps; returns the losses of each and the final state, on the host."""
+    spread, compiled, initial = prepared(num_devices, events_per_device, **settings)
+    current = spread.replicate(initial)
     batch = spread.split(tiny.make_batch(num_devices, events_per_device, num_real))
     key = spread.replicate(jax.random.key(0))
     losses = []
     for _ in range(NUM_STEPS):
-        current, sums = update(current, batch, key)
+        current, sums = compiled(current, batch, key)
         losses.append({name: float(value) for name, value in sums.mean_losses().items()})
     return losses, jax.tree.map(np.asarray, current)
 
@@ -49,7 +60,7 @@ def test_events_one_after_another_compute_what_all_at_once_do(on_one_device):
 
 
 def test_shard_map_is_bit_identical_to_pmap():
-    pmap, shard_map = train(4, 1), train(4, 1, parallel_kind="shard_map")
+    pmap, shard_map = train(8, 1), train(8, 1, parallel_kind="shard_map")
     assert pmap[0] == shard_map[0]
     jax.tree.map(np.testing.assert_array_equal, pmap[1], shard_map[1])
 
@@ -90,13 +101,10 @@ def test_rotations_are_an_argument_not_a_constant():
 
 
 def test_the_step_runs_without_hidden_transfers():
-    run = tiny.run_config(batch_size=1)
-    spread = parallel.Devices(jax.local_devices()[:2], "pmap")
-    update = spread.spread_train_step(functools.partial(step.train_step, run))
-    current = spread.replicate(tiny.random_state(run))
-    batch = spread.split(tiny.make_batch(2, 1))
+    spread, compiled, initial = prepared(8, 1)
+    current = spread.replicate(initial)
+    batch = spread.split(tiny.make_batch(8, 1))
     key = spread.replicate(jax.random.key(0))
-    compiled = update.lower(current, batch, key).compile()
 
     with jax.transfer_guard("disallow"):
         current, _ = compiled(current, batch, key)

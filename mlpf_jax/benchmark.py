@@ -1,6 +1,5 @@
 """The story of one run, from events to a result, top to bottom."""
 
-import dataclasses
 import datetime
 import functools
 import hashlib
@@ -14,9 +13,9 @@ import numpy as np
 
 from mlpf_jax import config as config_lib
 from mlpf_jax import inputs as inputs_lib
-from mlpf_jax import phases
+from mlpf_jax import phases, programs
 from mlpf_jax import progress as progress_lib
-from mlpf_jax.measure import machine, memory, profiling, records, timing
+from mlpf_jax.measure import machine, memory, profiling, timing
 from mlpf_jax.results import result
 from mlpf_jax.training import cost, parallel, state, step
 
@@ -50,28 +49,6 @@ def _has_tf32(platform: str, compute_capability: str) -> bool:
     """Tells NVIDIA's "8.0" and later from older ones and from AMD's "gfx942"."""
     major = compute_capability.partition(".")[0]
     return platform == "gpu" and major.isdigit() and int(major) >= 8
-
-
-@dataclasses.dataclass(frozen=True)
-class _Program:
-    """A compiled step and what compiling it told."""
-
-    call: jax.stages.Compiled
-    times: records.CompileTimes
-    memory: records.StepMemory
-    sha256: str
-
-    def phase(
-        self, first_call_s: float, samples: tuple[records.Sample, ...], flops_per_event: float
-    ) -> result.PhaseResult:
-        return result.PhaseResult(
-            compile_times=self.times,
-            first_call_s=first_call_s,
-            samples=samples,
-            memory=self.memory,
-            program_sha256=self.sha256,
-            flops_per_event=flops_per_event,
-        )
 
 
 def run(
@@ -108,40 +85,54 @@ def run(
     init_s = (timing.clock_ns() - start) / 1e9
     graph = cost.graph_cost(config)
     test_batches = phases.load_all(setup, inputs.test.events, config.data.num_test_events)
-    batch = test_batches[0].on_device
+    examples = phases.one_of_each_length(test_batches)
+    batches = [example.on_device for example in examples]
 
-    infer_step = spread.spread_infer_step(functools.partial(step.infer_step, config))
-    infer_program = _compile("inference", infer_step, (current, batch), progress)
-    _, first_infer_s = phases.time_inference(setup, current, infer_program.call, test_batches[:1])
+    infer_step = programs.compile_step(
+        "inference",
+        spread.spread_infer_step(functools.partial(step.infer_step, config)),
+        batches,
+        (current, ()),
+        progress,
+    )
+    first_infer_s = sum(
+        phases.time_inference(setup, current, infer_step, [example])[1] for example in examples
+    )
     validate = functools.partial(
-        phases.evaluate, setup, infer_step=infer_program.call, batches=test_batches
+        phases.evaluate, setup, infer_step=infer_step, batches=test_batches
     )
 
     training = outcome = None
     if inputs.train is not None:
         step_key = spread.replicate(jax.random.fold_in(key, _STEP))
-        train_step = spread.spread_train_step(functools.partial(step.train_step, config))
-        train_program = _compile("training", train_step, (current, batch, step_key), progress)
-        outcome = phases.train(
-            setup,
-            current,
-            lambda current, batch: train_program.call(current, batch, step_key),
-            validate,
-            inputs.train.events,
-            functools.partial(_order, config, jax.random.fold_in(key, _ORDER)),
-            log,
+        order = functools.partial(_order, config, jax.random.fold_in(key, _ORDER))
+        if config.data.padding == "tight":
+            batches = phases.empty_training_batches(setup, inputs.train.events, order)
+        train_step = programs.compile_step(
+            "training",
+            spread.spread_train_step(functools.partial(step.train_step, config)),
+            batches,
+            (current, (step_key,)),
+            progress,
         )
+        advance = functools.partial(_advance, train_step, step_key)
+        first_train_s = None
+        if config.data.padding == "tight":  # else the first step of the training is the first call
+            first_train_s = phases.call_each(advance, spread.replicate(current), batches)
+        outcome = phases.train(setup, current, advance, validate, inputs.train.events, order, log)
         current = outcome.state
-        training = train_program.phase(outcome.first_call_s, outcome.samples, graph.train_flops)
+        training = train_step.phase(
+            config, first_train_s or outcome.first_call_s, outcome.samples, graph.train_flops
+        )
         if checkpoint is not None:
             _checkpoints().save(checkpoint, current)
 
     inference = quality = None
     if config.mode != "train":
-        samples = phases.infer(setup, current, infer_program.call, test_batches)
+        samples = phases.infer(setup, current, infer_step, test_batches)
         # Trained weights have just been validated on the same events.
         quality = outcome.epochs[-1].validation if outcome else validate(current)
-        inference = infer_program.phase(first_infer_s, samples, graph.infer_flops)
+        inference = infer_step.phase(config, first_infer_s, samples, graph.infer_flops)
 
     if outcome is None and quality is not None:
         log.append(dict(quality.losses))
@@ -170,9 +161,9 @@ def run(
         params_sha256=params_sha256(current),
     )
     if profile is not None:
-        steps = {"inference step": lambda: infer_program.call(current, batch)}
+        steps = {"inference step": lambda: infer_step(current, examples[0].on_device)}
         if training is not None:  # last, for it consumes the state
-            steps["training step"] = lambda: train_program.call(current, batch, step_key)
+            steps["training step"] = lambda: advance(current, batches[-1])
         progress.say(f"profile: {profiling.write_trace(profile, steps)}")
     return finished
 
@@ -190,16 +181,8 @@ def _checkpoints() -> types.ModuleType:
     return checkpoint
 
 
-def _compile(name, function, arguments, progress) -> _Program:
-    progress.say(f"compiling the {name} step")
-    lowered, compiled, times = timing.compile_step(function, *arguments)
-    progress.say(f"compiled in {times.lower_s + times.compile_s:.1f} s")
-    return _Program(
-        call=compiled,
-        times=times,
-        memory=memory.of_step(compiled),
-        sha256=hashlib.sha256(lowered.as_text().encode()).hexdigest(),
-    )
+def _advance(train_step, step_key, current, batch):
+    return train_step(current, batch, step_key)
 
 
 def _order(config: config_lib.RunConfig, key: jax.Array, number: int) -> np.ndarray:

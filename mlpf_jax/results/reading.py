@@ -145,13 +145,14 @@ def read(path: Path) -> Report:
 
 def from_document(document: Mapping[str, Any], source: str) -> Report:
     """Returns the report of a document that fits the schema."""
-    precision = document["run_info"]["precision"]
+    run_info = document["run_info"]
+    variant = run_info["precision"], run_info.get("padding", "full")
     found = document["report"]["wl-stats"]["phases"]
     return Report(
         source=source,
         document=document,
         phases={
-            name: _phase(name, result_lib.score_name(name, precision), fields)
+            name: _phase(name, result_lib.score_name(name, *variant), fields)
             for name, fields in found.items()
         },
     )

@@ -92,6 +92,16 @@ class Report:
         return self.run_info["precision"]
 
     @property
+    def padding(self) -> str:
+        """Of the events; reports from before there was a choice say nothing: full."""
+        return self.run_info.get("padding", "full")
+
+    @property
+    def variant(self) -> str:
+        """What gives a score a name of its own, in words: the precision, and tight padding."""
+        return self.precision if self.padding == "full" else f"{self.precision}, {self.padding}"
+
+    @property
     def data_sha256(self) -> Mapping[str, str | None]:
         """Content digests of the events, `train` and `test`; None where a mode has none."""
         sets = self.stats["data"]

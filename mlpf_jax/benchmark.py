@@ -1,11 +1,10 @@
 """The story of one run, from events to a result, top to bottom."""
 
-import dataclasses
 import datetime
 import functools
 import hashlib
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,14 @@ import numpy as np
 
 from mlpf_jax import config as config_lib
 from mlpf_jax import inputs as inputs_lib
-from mlpf_jax import phases
+from mlpf_jax import phases, programs
 from mlpf_jax import progress as progress_lib
-from mlpf_jax.measure import machine, memory, profiling, records, timing
+from mlpf_jax.measure import machine, memory, profiling, timing
 from mlpf_jax.results import result
 from mlpf_jax.training import cost, parallel, state, step
 
 # What the run's one key is folded with, by purpose.
 _INIT, _ORDER, _STEP = 0, 1, 2
-
-_Step = Callable[[Any, Any], Any]  # state, batch -> what the step returns
 
 
 def pick_devices(config: config_lib.RunConfig) -> tuple[jax.Device, ...]:
@@ -54,28 +51,6 @@ def _has_tf32(platform: str, compute_capability: str) -> bool:
     return platform == "gpu" and major.isdigit() and int(major) >= 8
 
 
-@dataclasses.dataclass(frozen=True)
-class _Program:
-    """A compiled step and what compiling it told."""
-
-    call: jax.stages.Compiled
-    times: records.CompileTimes
-    memory: records.StepMemory
-    sha256: str
-
-    def phase(
-        self, first_call_s: float, samples: tuple[records.Sample, ...], flops_per_event: float
-    ) -> result.PhaseResult:
-        return result.PhaseResult(
-            compile_times=self.times,
-            first_call_s=first_call_s,
-            samples=samples,
-            memory=self.memory,
-            program_sha256=self.sha256,
-            flops_per_event=flops_per_event,
-        )
-
-
 def run(
     config: config_lib.RunConfig,
     devices: Sequence[jax.Device],
@@ -104,33 +79,48 @@ def run(
     current, init_s = _first_state(setup, spread, key, checkpoint)
     graph = cost.graph_cost(config)
     test_batches = phases.load_all(setup, inputs.test.events, config.data.num_test_events)
-    batch = test_batches[0].on_device
+    examples = phases.one_of_each_length(test_batches)
+    batches = [example.on_device for example in examples]
 
-    infer_step = spread.spread_infer_step(functools.partial(step.infer_step, config))
-    infer_program = _compile("inference", infer_step, (current, batch), progress)
-    _, first_infer_s = phases.time_inference(setup, current, infer_program.call, test_batches[:1])
+    infer_step = programs.compile_step(
+        "inference",
+        spread.spread_infer_step(functools.partial(step.infer_step, config)),
+        batches,
+        (current, ()),
+        progress,
+    )
+    first_infer_s = sum(
+        phases.time_inference(setup, current, infer_step, [example])[1] for example in examples
+    )
     validate = functools.partial(
-        phases.evaluate, setup, infer_step=infer_program.call, batches=test_batches
+        phases.evaluate, setup, infer_step=infer_step, batches=test_batches
     )
 
     training = outcome = train_step = None
     if inputs.train is not None:
-        train_program, train_step = _training_step(setup, spread, (current, batch), key)
         order = functools.partial(_order, config, jax.random.fold_in(key, _ORDER))
+        if config.data.padding == "tight":
+            batches = phases.empty_training_batches(setup, inputs.train.events, order)
+        train_programs, train_step = _training_step(setup, spread, current, batches, key)
+        first_calls_s = None
+        if config.data.padding == "tight":  # else the first step of the training is the first call
+            first_calls_s = phases.call_each(train_step, spread.replicate(current), batches)
         outcome = phases.train(
             setup, current, train_step, validate, inputs.train.events, order, log
         )
         current = outcome.state
-        training = train_program.phase(outcome.first_call_s, outcome.samples, graph.train_flops)
+        training = train_programs.phase(
+            config, first_calls_s or outcome.first_call_s, outcome.samples, graph.train_flops
+        )
         if checkpoint is not None:
             _checkpoints().save(checkpoint, current)
 
     inference = quality = None
     if config.mode != "train":
-        samples = phases.infer(setup, current, infer_program.call, test_batches)
+        samples = phases.infer(setup, current, infer_step, test_batches)
         # Trained weights have just been validated on the same events.
         quality = outcome.epochs[-1].validation if outcome else validate(current)
-        inference = infer_program.phase(first_infer_s, samples, graph.infer_flops)
+        inference = infer_step.phase(config, first_infer_s, samples, graph.infer_flops)
 
     if outcome is None and quality is not None:
         log.append(dict(quality.losses))
@@ -159,8 +149,10 @@ def run(
         params_sha256=params_sha256(current),
     )
     if profile is not None:
-        steps = {"inference step": infer_program.call, "training step": train_step}
-        _trace(profile, steps, (current, batch), progress)
+        steps = {"inference step": lambda: infer_step(current, examples[0].on_device)}
+        if train_step is not None:  # last, for it consumes the state
+            steps["training step"] = lambda: train_step(current, batches[-1])
+        progress.say(f"profile: {profiling.write_trace(profile, steps)}")
     return finished
 
 
@@ -178,24 +170,19 @@ def _first_state(
 
 
 def _training_step(
-    setup: phases.Setup, spread: parallel.Devices, arguments: tuple, key: jax.Array
-) -> tuple[_Program, _Step]:
-    """Returns the program of the training step, and the step with its key filled in."""
+    setup: phases.Setup,
+    spread: parallel.Devices,
+    current: state.TrainState,
+    batches: Sequence[Any],
+    key: jax.Array,
+) -> tuple[programs.Programs, phases.TrainStep]:
+    """Returns the programs of the training step, and the step with its key filled in."""
     step_key = spread.replicate(jax.random.fold_in(key, _STEP))
     function = spread.spread_train_step(functools.partial(step.train_step, setup.config))
-    program = _compile("training", function, (*arguments, step_key), setup.progress)
-    return program, lambda current, batch: program.call(current, batch, step_key)
-
-
-def _trace(
-    folder: Path,
-    steps: Mapping[str, _Step | None],
-    arguments: tuple,
-    progress: progress_lib.Progress,
-) -> None:
-    """Traces one call of each step that there is, in order: one that consumes the state is last."""
-    calls = {name: functools.partial(f, *arguments) for name, f in steps.items() if f is not None}
-    progress.say(f"profile: {profiling.write_trace(folder, calls)}")
+    compiled = programs.compile_step(
+        "training", function, batches, (current, (step_key,)), setup.progress
+    )
+    return compiled, lambda current, batch: compiled(current, batch, step_key)
 
 
 def _describe(device: jax.Device) -> result.Device:
@@ -209,18 +196,6 @@ def _checkpoints() -> types.ModuleType:
     from mlpf_jax.training import checkpoint
 
     return checkpoint
-
-
-def _compile(name, function, arguments, progress) -> _Program:
-    progress.say(f"compiling the {name} step")
-    lowered, compiled, times = timing.compile_step(function, *arguments)
-    progress.say(f"compiled in {times.lower_s + times.compile_s:.1f} s")
-    return _Program(
-        call=compiled,
-        times=times,
-        memory=memory.of_step(compiled),
-        sha256=hashlib.sha256(lowered.as_text().encode()).hexdigest(),
-    )
 
 
 def _order(config: config_lib.RunConfig, key: jax.Array, number: int) -> np.ndarray:

@@ -11,6 +11,9 @@ from typing import Literal
 Precision = Literal["float32", "tf32", "bf16"]
 Parallel = Literal["pmap", "shard_map"]
 Mode = Literal["train", "infer", "both"]
+# Which places the network computes: all of an event's `num_elements`, as in 2022, or only the bins
+# in which an element is.
+Padding = Literal["full", "tight"]
 # How messages are passed inside bins: by XLA's own programs, or by a fused kernel that one of
 # Pallas' compilers makes: Triton (GPU), Mosaic (TPU), or none, on any device and slowly, for tests.
 PairKernel = Literal["xla", "triton", "mosaic", "interpret"]
@@ -82,6 +85,7 @@ class DataConfig:
     num_elements: int = 6400  # per event, padding included; longer events are cut
     data_seed: int = 1  # names the simulated events
     shuffle: bool = False  # the reference keeps the order of the files, every epoch
+    padding: Padding = "full"
 
     def __post_init__(self):
         _require_positive(self, "num_train_events", "num_test_events", "num_elements")
@@ -145,7 +149,11 @@ class RunConfig:
             f"--num_elements={self.data.num_elements} makes {num_bins} bins of "
             f"--bin_size={self.model.bin_size}: the hash needs 2 to {self.model.max_num_bins}.",
         )
-
+        _require(
+            self.data.padding == "full" or self.train.events_at_once in (0, self.train.batch_size),
+            f"--padding=tight and --events_at_once={self.train.events_at_once} exclude each other: "
+            "its batches are not cut into events. Choose --events_at_once=0.",
+        )
         _require(
             self.mode == "infer" or sum(self.steps_by_epoch) >= 2,
             "one training step gives no steady-state sample: the first call is none. "

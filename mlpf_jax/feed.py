@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.events import ragged
 from mlpf_jax.measure import records
 
 
@@ -23,6 +24,7 @@ class FedBatch:
     on_device: Any
     num_events: int
     num_elements: int
+    num_rows: int  # of each device, padding included
 
 
 class Feed:
@@ -30,8 +32,8 @@ class Feed:
 
     def __init__(
         self,
-        batches: Iterable[batch_lib.EventBatch],
-        put: Callable[[batch_lib.EventBatch], Any],
+        batches: Iterable[ragged.AnyBatch],
+        put: Callable[[ragged.AnyBatch], Any],
         depth: int,
     ):
         self.times = records.InputTimes()
@@ -83,13 +85,13 @@ class Feed:
         except BaseException as error:  # noqa: BLE001  (raised again where it is waited for)
             self._ready.put(error)
 
-    def _load(self) -> batch_lib.EventBatch | None:
+    def _load(self) -> ragged.AnyBatch | None:
         start = time.perf_counter()
         batch = next(self._batches, None)
         self.times.load_s += time.perf_counter() - start
         return batch
 
-    def _transfer(self, batch: batch_lib.EventBatch) -> FedBatch:
+    def _transfer(self, batch: ragged.AnyBatch) -> FedBatch:
         start = time.perf_counter()
         on_device = jax.block_until_ready(self._put(batch))
         self.times.transfer_s += time.perf_counter() - start
@@ -97,4 +99,5 @@ class Feed:
             on_device,
             num_events=int(np.count_nonzero(batch.weight)),
             num_elements=int(np.count_nonzero(batch.elements[..., 0])),
+            num_rows=batch_lib.rows_per_device(batch),
         )

@@ -7,8 +7,7 @@ import numpy as np
 
 from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
-from mlpf_jax.events import batch as batch_lib
-from mlpf_jax.events import source, store
+from mlpf_jax.events import ragged, source, store
 from mlpf_jax.results import result
 from mlpf_jax.simulation import bank as bank_lib
 
@@ -29,7 +28,7 @@ STANDARD_SHA256: dict[tuple[str, int], str] = {
 class Dataset:
     """Events on disk, and what the result says of those that are fed."""
 
-    events: batch_lib.Events
+    events: ragged.SizedEvents
     description: result.DatasetResult
 
 

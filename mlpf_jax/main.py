@@ -101,6 +101,13 @@ _NUM_TEST_EVENTS = _define_integer_by_platform(
 _NUM_ELEMENTS = flags.DEFINE_integer(
     "num_elements", _DATA.num_elements, "Elements per event, padding included."
 )
+_PADDING = flags.DEFINE_enum(
+    "padding",
+    _DATA.padding,
+    get_args(config_lib.Padding),
+    "Compute all --num_elements places of an event, or only the bins that hold one of its "
+    "elements: the same result, a score of its own name.",
+)
 _DATA_SEED = flags.DEFINE_integer("data_seed", _DATA.data_seed, "Names the simulated events.")
 _SHUFFLE = flags.DEFINE_bool(
     "shuffle", _DATA.shuffle, "Shuffle the training events in every epoch, by --seed."
@@ -209,6 +216,7 @@ def config_from_flags(platform: str) -> config_lib.RunConfig:
             num_elements=_NUM_ELEMENTS.value,
             data_seed=_DATA_SEED.value,
             shuffle=_SHUFFLE.value,
+            padding=cast(config_lib.Padding, _PADDING.value),
         ),
         train=config_lib.TrainConfig(
             batch_size=_batch_size(chosen),
@@ -251,6 +259,10 @@ def _choose(defaults: dict[str, Any]) -> dict[str, Any]:
         chosen["steps_per_epoch"] = given.get("steps_per_epoch", 0)
     if "batch_size" in given:
         chosen.pop("global_batch_size", None)
+    if _PADDING.value == "tight":  # it has no other way
+        if _FIT.value:
+            raise ValueError("--fit asks for --padding=full: tight padding needs no more memory.")
+        chosen["events_at_once"] = given.get("events_at_once", 0)
     return chosen
 
 

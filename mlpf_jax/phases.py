@@ -14,6 +14,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import feed
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.events import ragged
 from mlpf_jax.measure import load, records, timing
 from mlpf_jax.model import metrics
 from mlpf_jax.results import result
@@ -24,6 +25,7 @@ _SHORTEST_SAMPLE_S = {"cpu": 1.0}
 _SHORTEST_SAMPLE_ON_ACCELERATOR_S = 0.2
 _BYTES_AHEAD = 512 * 2**20  # of batches waiting on the devices
 
+TrainStep = Callable[[state.TrainState, Any], tuple[state.TrainState, step.StepSums]]
 Order = Callable[[int], Int[np.ndarray, " events"]]  # pass over the data -> events in order
 
 
@@ -33,7 +35,7 @@ class Setup:
 
     config: config_lib.RunConfig
     platform: str
-    put: Callable[[batch_lib.EventBatch], Any]  # onto the devices
+    put: Callable[[ragged.AnyBatch], Any]  # onto the devices
     progress: progress_lib.Progress
 
     @property
@@ -43,6 +45,19 @@ class Setup:
         return batch_lib.BatchShape(
             config.num_devices, config.train.batch_size, config.data.num_elements
         )
+
+    @property
+    def packing(self) -> ragged.Packing:
+        """Of every batch, where padding is tight."""
+        return ragged.Packing(self.shape, self.config.model.bin_size)
+
+    def make_batch(
+        self, events: batch_lib.Events, indices: Int[np.ndarray, " taken"]
+    ) -> ragged.AnyBatch:
+        """Lays the named events out over the devices, padded as the run has it."""
+        if self.config.data.padding == "tight":
+            return self.packing.make_batch(events, indices)
+        return batch_lib.make_batch(events, indices, self.shape)
 
     @property
     def batches_ahead(self) -> int:
@@ -107,15 +122,49 @@ class TrainOutcome:
 def load_all(setup: Setup, events: batch_lib.Events, num_events: int) -> tuple[feed.FedBatch, ...]:
     """Puts the first events on the devices, in order, to stay there."""
     indices = batch_lib.batch_indices(np.arange(num_events), setup.shape.num_events)
-    batches = (batch_lib.make_batch(events, taken, setup.shape) for taken in indices)
+    batches = (setup.make_batch(events, taken) for taken in indices)
     with feed.Feed(batches, setup.put, depth=2) as source:
         return tuple(source)
+
+
+def one_of_each_length(batches: Sequence[feed.FedBatch]) -> tuple[feed.FedBatch, ...]:
+    """Returns the first of the batches of every length: one where padding is full."""
+    return tuple({batch.num_rows: batch for batch in reversed(batches)}.values())
+
+
+def empty_training_batches(
+    setup: Setup, events: ragged.SizedEvents, order: Order
+) -> tuple[ragged.AnyBatch, ...]:
+    """Returns, where padding is tight, a batch on the devices of every length that training needs.
+
+    The lengths of the events decide it; none is read.
+    """
+    lengths = np.asarray(events.event_lengths)
+    number = sum(setup.config.steps_by_epoch)
+    taken = _training_indices(setup, order, number)
+    capacities = sorted({setup.packing.capacity(lengths[indices]) for indices in taken})
+    return tuple(setup.put(setup.packing.empty(capacity)) for capacity in capacities)
+
+
+def call_each(
+    train_step: TrainStep, given_up: state.TrainState, batches: Sequence[ragged.AnyBatch]
+) -> float:
+    """Calls the step once with each batch, on a state that is of no use after; returns seconds.
+
+    A program's first call is never a sample. With one program, the first step of the training is
+    that call; with several, later steps would be first calls, too.
+    """
+    seconds = 0.0
+    for batch in batches:
+        given_up, _, took = timing.time_steps(train_step, given_up, [batch])
+        seconds += took
+    return seconds
 
 
 def train(
     setup: Setup,
     initial: state.TrainState,
-    train_step: Callable[[state.TrainState, Any], tuple[state.TrainState, step.StepSums]],
+    train_step: TrainStep,
     validate: Callable[[state.TrainState], result.Quality],
     events: batch_lib.Events,
     order: Order,
@@ -220,14 +269,20 @@ class _Trainer:
 
 def _training_batches(
     setup: Setup, events: batch_lib.Events, order: Order, num_batches: int
-) -> Iterator[batch_lib.EventBatch]:
+) -> Iterator[ragged.AnyBatch]:
+    for taken in _training_indices(setup, order, num_batches):
+        yield setup.make_batch(events, taken)
+
+
+def _training_indices(
+    setup: Setup, order: Order, num_batches: int
+) -> Iterator[Int[np.ndarray, " taken"]]:
     """Yields batches pass after pass over the data; an epoch is just a number of them."""
     passes = (
         batch_lib.batch_indices(order(number), setup.shape.num_events)
         for number in itertools.count()
     )
-    for taken in itertools.islice(itertools.chain.from_iterable(passes), num_batches):
-        yield batch_lib.make_batch(events, taken, setup.shape)
+    return itertools.islice(itertools.chain.from_iterable(passes), num_batches)
 
 
 def evaluate(
@@ -292,6 +347,7 @@ def _sample(
         num_steps=len(fed),
         num_events=sum(batch.num_events for batch in fed),
         num_elements=sum(batch.num_elements for batch in fed),
+        step_rows=tuple(batch.num_rows for batch in fed),
         load=meanwhile,
     )
 

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from mlpf_jax import benchmark, inputs, progress
-from mlpf_jax.results import environment, hepscore, result, summary
+from mlpf_jax.results import environment, hepscore, reading, result, summary
 from mlpf_jax.training import state
 from tests import tiny
 
@@ -156,6 +156,48 @@ def test_a_profile_is_written_after_all_and_changes_no_bit(tmp_path, finished):
     planes = jax.profiler.ProfileData.from_file(str(trace)).planes
     names = {event.name for plane in planes for line in plane.lines for event in line.events}
     assert {"inference step", "training step"} <= names
+
+
+def test_tight_padding_compiles_each_length_first_and_trains_the_same(finished, tmp_path):
+    """Of two events per step, one on each device, some fill three bins and some all four."""
+    run = dataclasses.replace(tiny.run_config(batch_size=1, num_epochs=2), num_devices=2)
+    run = dataclasses.replace(run, data=dataclasses.replace(run.data, padding="tight"))
+    needed = {2: 0, 3: 0, 4: 0}
+    lengths = [20, 30, 40, 10, 64, 80, 33, 17]
+    inputs_of = fake_inputs(run)
+    events = tiny.FakeEvents(lengths=lengths)
+    packed = dataclasses.replace(
+        inputs_of, train=dataclasses.replace(inputs_of.train, events=events)
+    )
+
+    tight = benchmark.run(
+        run,
+        tuple(jax.local_devices()[:2]),
+        packed,
+        surroundings(),
+        progress.Progress(quiet=True),
+        profile=tmp_path / "profile",
+    )
+
+    for pair in zip(lengths[::2], lengths[1::2], strict=True):
+        needed[-(-min(max(pair), 64) // 16)] += 2  # epochs
+    needed[2] -= 1  # the first step makes no sample
+    used = {capacity.num_bins: capacity.num_steps for capacity in tight.training.capacities}
+    assert used == needed
+    full_flops = finished.training.flops_per_event
+    share = sum(bins * steps for bins, steps in needed.items()) * 2 / (14 * 4)
+    assert tight.training.flops_per_event == pytest.approx(share * full_flops, rel=0.01)
+    places = 32 * sum(bins * steps for bins, steps in needed.items())
+    elements = sum(sample.num_elements for sample in tight.training.samples)
+    assert tight.training.padding_fraction(run) == pytest.approx(1 - elements / places)
+    document = hepscore.report(tight, "")
+    hepscore.validate(document)
+    assert set(document["report"]["wl-scores"]) == {"training-tight", "inference-tight"}
+    assert document["run_info"]["padding"] == "tight"
+    assert reading.from_document(document, "a").variant == "float32, tight"
+    ours, theirs = (one.epochs[0].validation.losses["total"] for one in (tight, finished))
+    assert ours != theirs  # other events were trained on
+    assert tight.inference.samples[0].num_elements > 0
 
 
 def test_too_few_devices_are_refused_in_one_line():

@@ -21,13 +21,14 @@ from tests import tiny
         ("train", {"learning_rate": 0.0}, "--learning_rate=0.0: must be a positive number"),
         ("train", {"learning_rate": float("nan")}, "--learning_rate=nan"),
         ("train", {"events_at_once": 3}, "--events_at_once=3 does not divide the 2"),
+        ("data", {"padding": "tight"}, "--padding=tight and --events_at_once=1 exclude each other"),
         ("train", {"num_steps": 1}, "gives no steady-state sample"),
         (None, {"num_devices": 0}, "--num_devices=0"),
         (None, {"seed": -1}, "--seed=-1: must be from 0"),
     ],
 )
 def test_impossible_settings_are_refused(section, change, message):
-    run = tiny.run_config()
+    run = tiny.run_config(events_at_once=1)
 
     def change_it():
         if section is None:

@@ -92,11 +92,19 @@ def test_naming_the_work_means_whole_passes():
         (["--global_batch_size=6", "--batch_size=2"], "exclude each other"),
         (["--num_steps=0"], "--num_steps=0: must be at least 1"),
         (["--num_devices=0"], "--num_devices=0: must be at least 1"),
+        (["--padding=tight", "--events_at_once=1", "--batch_size=2"], "--events_at_once=1 exclude"),
+        (["--padding=tight", "--fit"], "--fit asks for --padding=full"),
     ],
 )
 def test_contradictions_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         config_of(*arguments)
+
+
+def test_tight_padding_takes_all_events_at_once_unless_told_otherwise():
+    run = config_of("--padding=tight", "--batch_size=4")
+    assert (run.data.padding, run.train.events_at_once) == ("tight", 0)
+    assert config_of("--batch_size=4").train.events_at_once == 1
 
 
 def test_a_global_batch_is_shared_by_the_devices():

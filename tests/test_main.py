@@ -236,6 +236,28 @@ def test_bf16_is_a_score_of_its_own_name(environ, tmp_path):
     assert set(document["report"]["wl-scores"]) == {"training-bf16", "inference-bf16"}
 
 
+@pytest.mark.slow
+def test_tight_padding_is_a_score_of_its_own_name_and_learns_the_same(environ, tmp_path):
+    """Whole events of about 5,000 elements in 20 bins; on a CPU one after another if not tight."""
+    wide = ("--num_elements=6400", "--bin_size=320", "--num_train_events=8", "--num_epochs=2")
+    documents = {
+        name: smoke(environ, tmp_path / name, *wide, f"--padding={name}")[0]
+        for name in ("full", "tight")
+    }
+
+    full, tight = (documents[name]["report"] for name in ("full", "tight"))
+    assert set(tight["wl-scores"]) == {"training-tight", "inference-tight"}
+    assert set(full["wl-scores"]) == {"training", "inference"}
+    for key in ("train_loss", "val_loss", "inference_loss"):
+        assert tight["wl-stats"][key] == pytest.approx(full["wl-stats"][key], rel=1e-4)
+    for name, phase in tight["wl-stats"]["phases"].items():
+        whole = full["wl-stats"]["phases"][name]
+        assert whole["capacities"] == []
+        assert sum(used["num_steps"] for used in phase["capacities"]) == sum(phase["sample_steps"])
+        assert phase["padding_fraction"] < whole["padding_fraction"]
+        assert phase["flops_per_event"] < whole["flops_per_event"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [
@@ -246,6 +268,11 @@ def test_bf16_is_a_score_of_its_own_name(environ, tmp_path):
         (["--precision=float16"], "precision"),
         (["--precision=tf32"], "--precision=tf32: cpu has no TF32"),
         (["--pair_kernel=pallas"], "--pair_kernel=pallas: there is no compiler for it on cpu"),
+        (["--padding=loose"], "padding"),
+        (
+            ["--padding=tight", "--batch_size=4", "--events_at_once=2"],
+            "--padding=tight and --events_at_once=2 exclude each other",
+        ),
         (["--num_elements=6000"], "--num_elements=6000 is no multiple of --bin_size=640"),
         (["--global_batch_size=3", "--num_devices=2"], "--global_batch_size=3"),
         (["--bank=missing.npz"], "--bank=missing.npz: no such file"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -44,15 +45,28 @@ class FakeEvent:
 
 
 class FakeEvents:
-    """Random events, each a pure function of its number."""
+    """Random events, each a pure function of its number.
 
-    def __init__(self, seed: int = 0):
+    They have 40 to 79 elements, so that some are cut and most are padded, or the lengths given.
+    """
+
+    def __init__(self, seed: int = 0, lengths: Sequence[int] | None = None):
         self._seed = seed
+        self._lengths = lengths
+
+    @property
+    def event_lengths(self) -> np.ndarray:
+        """Of all, or of the first hundred."""
+        if self._lengths is not None:
+            return np.array(self._lengths)
+        return np.array([len(self.event(index).elements) for index in range(100)])
 
     def event(self, index: int) -> FakeEvent:
-        """Returns an event of 40 to 79 elements: some are cut, most are padded."""
+        """Returns one event."""
         rng = np.random.default_rng([self._seed, index])
         size = int(rng.integers(40, 80))
+        if self._lengths is not None:
+            size = self._lengths[index]
         elements = rng.normal(size=(size, batch_lib.NUM_FEATURES)).astype(np.float32)
         elements[:, 0] = rng.integers(1, 3, size)
         targets = rng.normal(size=(size, batch_lib.NUM_TARGETS)).astype(np.float32)

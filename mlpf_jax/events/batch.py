@@ -1,6 +1,7 @@
-"""Ragged events -> batches of fixed shape, in a fixed order. The only place that pads or cuts."""
+"""Ragged events -> batches of fixed shape, in a fixed order, each event padded or cut."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -73,8 +74,7 @@ def make_batch(events: Events, indices: Int[np.ndarray, " taken"], shape: BatchS
 
     Fewer events than a full batch has are filled up with events of weight 0, at the end.
     """
-    if len(indices) > shape.num_events:
-        raise ValueError(f"{len(indices)} events do not fit a batch of {shape.num_events}.")
+    refuse_too_many(indices, shape)
     rows = (shape.num_events, shape.num_elements)
     elements = np.zeros((*rows, NUM_FEATURES), np.float32)
     targets = np.zeros((*rows, NUM_TARGETS), np.float32)
@@ -90,6 +90,17 @@ def make_batch(events: Events, indices: Int[np.ndarray, " taken"], shape: BatchS
         return values.reshape(shape.num_devices, shape.events_per_device, *values.shape[1:])
 
     return EventBatch(over_devices(elements), over_devices(targets), over_devices(weight))
+
+
+def rows_per_device(batch: Any) -> int:
+    """Returns the rows of elements that each device has of a batch, padding included."""
+    return math.prod(batch.elements.shape[1:-1])
+
+
+def refuse_too_many(indices: Int[np.ndarray, " taken"], shape: BatchShape) -> None:
+    """Raises a ValueError if those are more events than a batch takes."""
+    if len(indices) > shape.num_events:
+        raise ValueError(f"{len(indices)} events do not fit a batch of {shape.num_events}.")
 
 
 def batch_indices(

@@ -21,6 +21,7 @@ class Sample:
     num_steps: int
     num_events: int  # real ones: those that fill up a short batch do not count
     num_elements: int  # real ones
+    step_rows: tuple[int, ...] = ()  # of each step, on each device, padding included; or unknown
     load: load_lib.Load | None = None  # what others did meanwhile; None if unknown
 
     @property

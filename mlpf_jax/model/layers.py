@@ -148,9 +148,11 @@ def graph_layer(
     x: Float[Array, "batch elements dim"],
     mask: Bool[Array, "batch elements"],
     config: config_lib.ModelConfig,
+    ragged: lsh.Ragged | None = None,
 ) -> tuple[Float[Array, "batch elements features"], Mapping[str, Array]]:
     """Embeds the elements, bins them by LSH and blends each with what its bin says.
 
+    With `ragged`, the events of a batch are rows of one list, and no bin has two of them.
     Returns the encoding, zero at padding, and by name what lies between. `x` must be finite there.
 
     Source: CombinedGraphLayer in the reference's tfmodel/model.py.
@@ -164,7 +166,7 @@ def graph_layer(
     )
     embedding = feed_forward(add_bias(hidden, layer.embed[0].bias), layer.embed[1:], precision)
     passed, inner = _pass_in_bins(
-        embedding, x if passes_input else values[0], mask, layer.rotations, config
+        embedding, x if passes_input else values[0], mask, layer.rotations, config, ragged
     )
     if passes_input:
         passed = precision_lib.matmul(passed, messages.theta, precision)
@@ -180,12 +182,14 @@ def _pass_in_bins(
     mask: Bool[Array, "batch elements"],
     rotations: Float[Array, "dim half_max_bins"],
     config: config_lib.ModelConfig,
+    ragged: lsh.Ragged | None,
 ) -> tuple[Float[Array, "batch elements width"], dict[str, Array]]:
     """Passes messages inside the bins, each element in its place; also returns what is between."""
     num_events, num_elements = mask.shape
     num_bins = num_elements // config.bin_size
-    hashes = lsh.hash_elements(embedding, mask, rotations, num_bins)
-    order, inverse = lsh.sort_by_hash(lax.stop_gradient(hashes))
+    num_buckets = ragged.num_bins if ragged else num_bins
+    hashes = lsh.hash_elements(embedding, mask, rotations, num_buckets)
+    order, inverse = _sort(lax.stop_gradient(hashes), ragged)
 
     def to_bins(array):
         return array.reshape(num_events, num_bins, config.bin_size, *array.shape[2:])
@@ -198,6 +202,10 @@ def _pass_in_bins(
     passed = _pass_messages(in_bins(embedding), in_bins(values), real, config)
     inner = {"hash": hashes, "bins": to_bins(order)}
     return lsh.permute(passed.reshape(values.shape), inverse, order), inner
+
+
+def _sort(hashes, ragged):
+    return lsh.sort_in_events(hashes, ragged) if ragged else lsh.sort_by_hash(hashes)
 
 
 def _pass_messages(embedding, values, real, config):

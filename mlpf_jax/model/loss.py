@@ -6,7 +6,7 @@ SUM_OVER_BATCH_SIZE: every element counts in the denominator, padding included.
 
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -55,7 +55,32 @@ def split_targets(columns: Float[Array, "*batch elements 7"]) -> Targets:
 def event_losses(
     candidates: pfnet.Candidates, targets: Targets, mask: Bool[Array, "batch elements"]
 ) -> dict[str, Float[Array, " batch"]]:
-    """Returns each output's mean over all places of an event, before its coefficient.
+    """Returns each output's mean over all places of an event, before its coefficient."""
+    return {
+        name: jnp.mean(values, axis=-1)
+        for name, values in _element_losses(candidates, targets, mask)
+    }
+
+
+def summed_losses(
+    candidates: pfnet.Candidates,
+    targets: Targets,
+    mask: Bool[Array, "batch elements"],
+    weight: Float[Array, "batch elements"],
+    num_elements: int,
+) -> dict[str, Float[Array, ""]]:
+    """Returns what `event_losses` are in sum, from elements of whatever events, each weighted.
+
+    `num_elements` is what every event has with its padding, whether that is here or not.
+    """
+    return {
+        name: jnp.sum(weight * values) / num_elements
+        for name, values in _element_losses(candidates, targets, mask)
+    }
+
+
+def _element_losses(candidates, targets, mask) -> Iterator[tuple[str, Float[Array, "..."]]]:
+    """Yields each output's loss, element by element.
 
     The cross entropy is taken from the logits, as keras does inside a tf.function whatever
     `from_logits` says. The regressions count only where the element is real and has a particle.
@@ -67,10 +92,8 @@ def event_losses(
     for name, delta in _HUBER_DELTA.items():
         per_element[name] = huber(getattr(candidates, name) - getattr(targets, name), delta)
     has_particle = mask & (targets.class_id != 0)
-    return {
-        name: jnp.mean(jnp.where(mask if name == "cls" else has_particle, values, 0), axis=-1)
-        for name, values in per_element.items()
-    }
+    for name, values in per_element.items():
+        yield name, jnp.where(mask if name == "cls" else has_particle, values, 0)
 
 
 def huber(error: Float[Array, "*shape"], delta: float) -> Float[Array, "*shape"]:

@@ -3,9 +3,25 @@
 Message passing then costs num_elements * bin_size pairs instead of num_elements squared.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+_LARGEST_KEY = 2**31 - 1
+
+
+class Ragged(NamedTuple):
+    """Which event each row belongs to, where several of different lengths are one long list.
+
+    An event has whole bins of rows; of those that it would have if padded in full, the ones
+    without an element are not there.
+    """
+
+    event: Int[Array, "*batch elements"]  # ascending; `num_events` in rows that belong to none
+    num_events: int
+    num_bins: int  # of an event padded in full: what its elements are hashed to
 
 
 def hash_elements(
@@ -41,6 +57,21 @@ def sort_by_hash(
     order = jnp.sort(hashes.astype(jnp.int32) * num_elements + position, axis=-1) % num_elements
     inverse = jnp.argsort(order, axis=-1).astype(jnp.int32)
     return order, inverse
+
+
+def sort_in_events(
+    hashes: Int[Array, "*batch elements"], ragged: Ragged
+) -> tuple[Int[Array, "*batch elements"], Int[Array, "*batch elements"]]:
+    """Returns (order, inverse) as `sort_by_hash` does, each event sorted within its own rows."""
+    num_hashes = 2 * ragged.num_bins  # of an event: see `hash_elements`
+    by_event = hashes.astype(jnp.int32) + num_hashes * ragged.event
+    num_elements = hashes.shape[-1]
+    if num_hashes * (ragged.num_events + 1) * num_elements <= _LARGEST_KEY:
+        return sort_by_hash(by_event)
+    # Too many for one integer of 32 bits to tell them apart: a sort of two, which is slower.
+    position = jnp.broadcast_to(jnp.arange(num_elements, dtype=jnp.int32), hashes.shape)
+    _, order = jax.lax.sort((by_event, position), num_keys=1, is_stable=True)
+    return order, jnp.argsort(order, axis=-1).astype(jnp.int32)
 
 
 @jax.custom_vjp

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.model import layers
+from mlpf_jax.model import layers, lsh
 
 NUM_ELEMENT_TYPES = 3  # 0 padding, 1 tower, 2 track
 NUM_FEATURES = 12  # columns of an element, the type first
@@ -72,7 +72,10 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch elements encoded"], mask: Bool[Array, "batch elements"]
+        self,
+        x: Float[Array, "batch elements encoded"],
+        mask: Bool[Array, "batch elements"],
+        ragged: lsh.Ragged | None = None,
     ) -> tuple[list[Float[Array, "batch elements dim"]], list[Float[Array, "batch elements dim"]]]:
         num_layers = (self.config.num_id_layers, self.config.num_energy_layers)
         chains: tuple[list[jax.Array], list[jax.Array]] = ([], [])
@@ -86,17 +89,17 @@ class Encoder(nn.Module):
             )(self.config, x.shape[-1] if i == 0 else self.config.hidden_dim, name=f"layer_{i}")()
             with jax.named_scope(f"layer_{i}"):
                 inputs = [chain[-1] if chain else x for chain in growing]
-                encodings, inner = self._apply(weights, inputs, mask)
+                encodings, inner = self._apply(weights, inputs, mask, ragged)
             for chain, encoding in zip(growing, encodings, strict=True):
                 chain.append(encoding)
             self.sow("intermediates", f"layer_{i}_inner", inner)
         return chains
 
-    def _apply(self, weights, inputs, mask):
+    def _apply(self, weights, inputs, mask, ragged):
         """Returns each chain's encoding, and what lies between with the axis of the chains."""
 
         def apply(weights, x):
-            return layers.graph_layer(weights, x, mask, self.config)
+            return layers.graph_layer(weights, x, mask, self.config, ragged)
 
         if self.stacks_chains:
             return jax.vmap(apply)(weights, jnp.stack(inputs))
@@ -220,17 +223,22 @@ def _skip(elements, mask, column):
 
 
 class PFNet(nn.Module):
-    """Reconstructs particle candidates, at most one per detector element."""
+    """Reconstructs particle candidates, at most one per detector element.
+
+    A batch is of events of the same length; with `ragged`, it is one list of all their elements.
+    """
 
     config: config_lib.ModelConfig
     stacks_chains: bool = False
 
     @nn.compact
-    def __call__(self, elements: Float[Array, "batch elements features"]) -> Candidates:
+    def __call__(
+        self, elements: Float[Array, "batch elements features"], ragged: lsh.Ragged | None = None
+    ) -> Candidates:
         mask = real_elements(elements)
         encoded = encode(elements, mask)
         encoder = Encoder(self.config, self.stacks_chains, name="encoder")
-        id_encodings, energy_encodings = encoder(encoded, mask)
+        id_encodings, energy_encodings = encoder(encoded, mask, ragged)
         decoded = jnp.concatenate([encoded, *id_encodings], axis=-1)
         decoded = jnp.where(mask[..., None], decoded, 0)
         self.sow("intermediates", "decoded", decoded)

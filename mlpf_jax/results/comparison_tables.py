@@ -66,7 +66,7 @@ def _runs(rows: Sequence[compare.Row], footnotes: Sequence[str]) -> tables.Table
                 row.label,
                 _marked(row.group.name, general, footnotes),
                 report.machine,
-                report.precision,
+                report.variant,
                 f"{len(report.devices)} x {report.stats['batch_size_per_device']}",
                 _events(report),
                 _steps(report.stats.get("steps_by_epoch", [])),

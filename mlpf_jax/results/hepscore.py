@@ -29,7 +29,7 @@ def report(result: result_lib.RunResult, extra_arguments: str) -> dict[str, Any]
     config = result.config
     scores, statistics = {}, {}
     for phase_name, phase in result.phases.items():
-        name = result_lib.score_name(phase_name, config.model.precision)
+        name = result_lib.score_name(phase_name, config.model.precision, config.data.padding)
         scores[name] = phase.score.median
         statistics[name] = dataclasses.asdict(phase.score)
     return {
@@ -41,6 +41,7 @@ def report(result: result_lib.RunResult, extra_arguments: str) -> dict[str, Any]
             "num_devices": config.num_devices,
             "seed": config.seed,
             "precision": config.model.precision,
+            "padding": config.data.padding,
             "is_emulated": result.is_emulated,
             "config": dataclasses.asdict(config),
         },
@@ -153,7 +154,8 @@ def _phase(phase: result_lib.PhaseResult, result: result_lib.RunResult) -> dict[
             stats.summarize([s.seconds / s.num_steps for s in phase.steady_samples])
         ),
         "elements_per_s": phase.elements_per_s,
-        "padding_fraction": phase.padding_fraction(result.config.data.num_elements),
+        "padding_fraction": phase.padding_fraction(result.config),
+        "capacities": [dataclasses.asdict(capacity) for capacity in phase.capacities],
         "flops_per_event": phase.flops_per_event,
         "flops_per_s": flops_per_s,
         "share_of_peak": share_of_peak(flops_per_s, result),

@@ -153,7 +153,7 @@ def _words(report: reading.Report) -> str:
     num_events = (
         facts.at(stats["data"], "train", "num_events") or stats["data"]["test"]["num_events"]
     )
-    return f"{report.precision}, {num_events} events, batch {stats['batch_size_total']}"
+    return f"{report.variant}, {num_events} events, batch {stats['batch_size_total']}"
 
 
 def _place(folder: Path, file: Path) -> Path:

@@ -92,6 +92,16 @@ class Report:
         return self.run_info["precision"]
 
     @property
+    def padding(self) -> str:
+        """Of the events; reports from before there was a choice say nothing: full."""
+        return self.run_info.get("padding", "full")
+
+    @property
+    def variant(self) -> str:
+        """What gives a score a name of its own, in words: the precision, and tight padding."""
+        return self.precision if self.padding == "full" else f"{self.precision}, {self.padding}"
+
+    @property
     def data_sha256(self) -> Mapping[str, str | None]:
         """Content digests of the events, `train` and `test`; None where a mode has none."""
         sets = self.stats["data"]
@@ -145,13 +155,14 @@ def read(path: Path) -> Report:
 
 def from_document(document: Mapping[str, Any], source: str) -> Report:
     """Returns the report of a document that fits the schema."""
-    precision = document["run_info"]["precision"]
+    run_info = document["run_info"]
+    variant = run_info["precision"], run_info.get("padding", "full")
     found = document["report"]["wl-stats"]["phases"]
     return Report(
         source=source,
         document=document,
         phases={
-            name: _phase(name, result_lib.score_name(name, precision), fields)
+            name: _phase(name, result_lib.score_name(name, *variant), fields)
             for name, fields in found.items()
         },
     )

@@ -37,15 +37,26 @@ class EpochResult:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """A length that a step was compiled for, where padding is tight, and how often it ran."""
+
+    num_bins: int  # on each device
+    num_steps: int  # of those in samples
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PhaseResult:
-    """The timing of one compiled step: training or inference."""
+    """The timing of one step, training or inference: one program, or one for each capacity."""
 
     compile_times: records.CompileTimes
-    first_call_s: float  # the first step of all: it does what an allocator and a driver do once
+    # The first step of all, or the first of each capacity: it does what an allocator and a driver
+    # do once.
+    first_call_s: float
     samples: tuple[records.Sample, ...]  # every one after the first call, in order
     memory: records.StepMemory
     program_sha256: str  # of the StableHLO of the step, for this number of devices
-    flops_per_event: float
+    flops_per_event: float  # of what was computed, padding included
+    capacities: tuple[Capacity, ...] = ()  # none where padding is full
 
     @property
     def num_unsteady(self) -> int:
@@ -78,10 +89,16 @@ class PhaseResult:
         """Real elements per second: the median over the steady samples."""
         return stats.summarize([s.elements_per_s for s in self.steady_samples]).median
 
-    def padding_fraction(self, num_elements: int) -> float:
-        """Returns the share of places in real events that no real element filled."""
-        places = sum(s.num_events for s in self.samples) * num_elements
-        return 1 - sum(s.num_elements for s in self.samples) / places
+    def num_places(self, config: config_lib.RunConfig) -> int:
+        """Returns the places of all samples: those of real events, or if tight, those computed."""
+        if not self.capacities:
+            return sum(s.num_events for s in self.samples) * config.data.num_elements
+        bins = sum(capacity.num_bins * capacity.num_steps for capacity in self.capacities)
+        return bins * config.model.bin_size * config.num_devices
+
+    def padding_fraction(self, config: config_lib.RunConfig) -> float:
+        """Returns the share of these places that no real element filled."""
+        return 1 - sum(s.num_elements for s in self.samples) / self.num_places(config)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,6 +183,7 @@ class RunResult:
         return math.fsum(e.seconds for e in self.timed_epochs) / len(self.timed_epochs)
 
 
-def score_name(phase: str, precision: config_lib.Precision) -> str:
-    """Returns the score's name: plain for float32, else with the precision in it."""
-    return phase if precision == "float32" else f"{phase}-{precision}"
+def score_name(phase: str, precision: str, padding: str) -> str:
+    """Returns the score's name: plain for float32 and full padding, else it says what it is of."""
+    variants = [precision] * (precision != "float32") + [padding] * (padding != "full")
+    return "-".join([phase, *variants])

@@ -36,7 +36,7 @@ def _rows(run: result.RunResult) -> list[tuple[str, str]]:
     config = run.config
     rows = [("devices", _devices(run))]
     for phase_name, phase in run.phases.items():
-        name = result.score_name(phase_name, config.model.precision)
+        name = result.score_name(phase_name, config.model.precision, config.data.padding)
         rows.append((name, f"[bold green]{phase.score.median:.4g} events/s[/]"))
         rows.append(("", _certainty(phase.score)))
         rows.append(("", _course(phase)))
@@ -109,7 +109,7 @@ def _work(phase: result.PhaseResult, run: result.RunResult) -> str:
     flops_per_s = phase.score.median * phase.flops_per_event
     share = hepscore.share_of_peak(flops_per_s, run)
     of_peak = f" ({100 * share['share']:.1f} % of peak)" if share else ""
-    padding = phase.padding_fraction(run.config.data.num_elements)
+    padding = phase.padding_fraction(run.config)
     return (
         f"{phase.elements_per_s:.4g} real elements/s, padding {100 * padding:.0f} %, "
         f"{flops_per_s / 1e12:.3g} TFLOP/s{of_peak}"

@@ -178,7 +178,7 @@ def _repeated_row(group: runs.Group) -> tuple[str, ...]:
     weights = dict.fromkeys(report.stats["params_sha256"][:12] for report in group.reports)
     return (
         _machine(group.first),
-        group.first.precision,
+        group.first.variant,
         _each(accuracies, 4),
         " ".join(f"{distance:+.4f}" for distance in distances),
         _each([report.stats["mean_throughput"] for report in group.reports], 2),

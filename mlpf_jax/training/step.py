@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.events import batch as batch_lib
-from mlpf_jax.model import loss, metrics, pfnet
+from mlpf_jax.events import ragged as ragged_lib
+from mlpf_jax.model import loss, lsh, metrics, pfnet
 from mlpf_jax.training import state as state_lib
 
 AXIS = "data"  # the name of the axis that the devices form
@@ -32,10 +32,12 @@ class StepSums(NamedTuple):
 
 
 def batch_sums(
-    model: pfnet.PFNet, params: PyTree, rotations: PyTree, batch: batch_lib.EventBatch
+    model: pfnet.PFNet, params: PyTree, rotations: PyTree, batch: ragged_lib.AnyBatch
 ) -> tuple[Float[Array, ""], StepSums]:
     """Returns the total loss summed over the events of a device, and the rest of the sums."""
     variables = {"params": params, "rotations": rotations}
+    if isinstance(batch, ragged_lib.RaggedBatch):
+        return _ragged_sums(model, variables, batch)
     candidates = cast(pfnet.Candidates, model.apply(variables, batch.elements))
     mask = pfnet.real_elements(batch.elements)
     targets = loss.split_targets(batch.targets)
@@ -48,10 +50,26 @@ def batch_sums(
     return loss.total(losses), sums
 
 
+def _ragged_sums(model, variables, batch):
+    """The same sums over the same events, without the bins that hold none of their elements."""
+    event, num_events = batch.event[None], batch.weight.shape[0]
+    num_bins = batch.num_elements // model.config.bin_size
+    elements = batch.elements[None]  # to the network, one long event
+    ragged = lsh.Ragged(event, num_events, num_bins)
+    candidates = cast(pfnet.Candidates, model.apply(variables, elements, ragged))
+    mask = pfnet.real_elements(elements)
+    targets = loss.split_targets(batch.targets[None])
+    weight = batch.weight.at[event].get(mode="fill", fill_value=0)
+    losses = loss.summed_losses(candidates, targets, mask, weight, batch.num_elements)
+    counts = metrics.count_classes(candidates.class_logits, targets.class_id, mask)
+    sums = StepSums(losses, jnp.sum(counts, axis=0), jnp.sum(batch.weight))
+    return loss.total(losses), sums
+
+
 def train_step(
     config: config_lib.RunConfig,
     state: state_lib.TrainState,
-    batch: batch_lib.EventBatch,
+    batch: ragged_lib.AnyBatch,
     key: Key[Array, ""],
 ) -> tuple[state_lib.TrainState, StepSums]:
     """Updates the weights by one batch. `batch` is this device's share: no device axis.
@@ -78,7 +96,7 @@ def train_step(
 
 
 def infer_step(
-    config: config_lib.RunConfig, state: state_lib.TrainState, batch: batch_lib.EventBatch
+    config: config_lib.RunConfig, state: state_lib.TrainState, batch: ragged_lib.AnyBatch
 ) -> StepSums:
     """Runs the network on one batch, without any update, and compares with the targets."""
     model = pfnet.PFNet(config.model, config.train.stacks_chains)

@@ -72,3 +72,22 @@ def test_gradient_of_permuting_is_that_of_indexing_without_a_scatter(hashed):
 
     np.testing.assert_array_equal(jax.grad(loss)(embedding), jax.grad(reference)(embedding))
     assert "scatter" not in jax.jit(jax.grad(loss)).lower(embedding).as_text()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.booleans(), st.data())
+def test_sorting_in_events_mixes_no_two_events(bins, is_long, data):
+    """Also where one integer does not tell all rows apart, and two are sorted by."""
+    num_events = 2**27 if is_long else len(bins)
+    event = np.repeat([*range(len(bins)), num_events], np.multiply([*bins, 2], 4)).astype(np.int32)
+    hashes = data.draw(hnp.arrays(np.int32, len(event), elements=st.integers(0, 11)))
+    ragged = lsh.Ragged(jnp.asarray(event), num_events, num_bins=6)
+
+    order, inverse = (np.asarray(x) for x in lsh.sort_in_events(jnp.asarray(hashes), ragged))
+
+    np.testing.assert_array_equal(event[order], event)
+    np.testing.assert_array_equal(order[inverse], np.arange(len(event)))
+    for number in {*event.tolist()}:
+        (rows,) = np.nonzero(event == number)
+        expected = rows[np.argsort(hashes[rows], kind="stable")]
+        np.testing.assert_array_equal(order[rows], expected)

@@ -75,5 +75,5 @@ def test_a_reboot_does_not_make_other_hardware():
 
 def test_padding_is_full_where_nothing_is_said():
     assert facts.padding(documents.report()) == "full"
-    told = documents.report(changes={"run_info/config/data/padding": "to the longest"})
-    assert facts.padding(told) == "to the longest"
+    told = documents.report(changes={"run_info/config/data/padding": "tight"})
+    assert facts.padding(told) == "tight"

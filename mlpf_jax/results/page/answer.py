@@ -137,7 +137,7 @@ def _card(row: compare.Row, colour: int, short_name: str, *, is_baseline: bool) 
     report = row.group.first
     batch = f"{len(report.devices)} \u00d7 {report.stats['batch_size_per_device']}"
     num_runs = len(row.group.reports)
-    setting = [report.precision, f"batch {batch}", *([f"{num_runs} runs"] * (num_runs > 1))]
+    setting = [report.variant, f"batch {batch}", *([f"{num_runs} runs"] * (num_runs > 1))]
     return Card(
         label=row.label,
         colour=colour,

@@ -37,7 +37,8 @@ class Comparison:
     """All contenders that could be measured, and ours against the others."""
 
     cells: Mapping[str, Mapping[str, Cell]]  # phase -> contender -> cell
-    ratios: Mapping[str, Mapping[str, comparison.Ratio]]  # phase -> peer -> ours over its rate
+    # phase -> another contender -> ours over its rate
+    ratios: Mapping[str, Mapping[str, comparison.Ratio]]
     best_peer: Mapping[str, str]  # phase -> the fastest
 
     def best_ratio(self, phase: str) -> comparison.Ratio:
@@ -52,7 +53,7 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
         ValueError: if ours or every peer is missing, or two do not compute the same loss.
     """
     names = [name for name in contender_lib.ENTRIES if any(run["name"] == name for run in runs)]
-    peers = [name for name in names if name != contender_lib.OURS]
+    peers = [name for name in names if name in contender_lib.PEERS]
     if contender_lib.OURS not in names or not peers:
         raise ValueError(f"nothing to compare: measured are {', '.join(names) or 'none'}.")
     _check_losses(runs)
@@ -65,10 +66,11 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
     }
     ratios = {
         phase: {
-            peer: comparison.independent_ratio(
-                of_phase[peer].rates, of_phase[contender_lib.OURS].rates
+            name: comparison.independent_ratio(
+                of_phase[name].rates, of_phase[contender_lib.OURS].rates
             )
-            for peer in peers
+            for name in names
+            if name != contender_lib.OURS
         }
         for phase, of_phase in cells.items()
     }
@@ -131,10 +133,10 @@ def document(result: Comparison) -> dict[str, Any]:
         "contenders": {
             phase: {
                 name: dataclasses.asdict(cell)
-                | ({"ratio_of_ours": _ratio(result.ratios[phase][name])} if name in peers else {})
+                | ({"ratio_of_ours": _ratio(others[name])} if name in others else {})
                 for name, cell in result.cells[phase].items()
             }
-            for phase, peers in result.ratios.items()
+            for phase, others in result.ratios.items()
         },
     }
 

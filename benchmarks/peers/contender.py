@@ -76,8 +76,11 @@ class Entry:
 
 
 OURS = "jax"
+OURS_TIGHT = "jax-tight"  # the same with --padding=tight: less work, so it is compared apart
+OWN = (OURS, OURS_TIGHT)
 ENTRIES: Mapping[str, Entry] = {
     OURS: Entry(None, "benchmarks.peers.ours", compiled=True),
+    OURS_TIGHT: Entry(None, "benchmarks.peers.ours_tight", compiled=True),
     "pytorch-eager": Entry("pytorch", "benchmarks.peers.pytorch.contender", compiled=False),
     "pytorch-compile": Entry("pytorch", "benchmarks.peers.pytorch.contender", compiled=True),
     "tensorflow-function": Entry(
@@ -85,7 +88,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "tensorflow-xla": Entry("tensorflow", "benchmarks.peers.tensorflow.contender", compiled=True),
 }
-PEERS = tuple(name for name in ENTRIES if name != OURS)
+PEERS = tuple(name for name in ENTRIES if name not in OWN)
 
 
 def make(name: str, workload: workload_lib.Workload, num_threads: int) -> Contender:

@@ -81,6 +81,6 @@ def run(
 def _environment(name: str, variables: Mapping[str, str]) -> dict[str, str]:
     """XLA's flags are for ours: the XLA inside of TensorFlow ends at one that it does not know."""
     inherited = dict(os.environ)
-    if name != contender_lib.OURS:
+    if name not in contender_lib.OWN:
         inherited.pop("XLA_FLAGS", None)
     return inherited | dict(variables)

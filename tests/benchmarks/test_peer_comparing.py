@@ -107,7 +107,23 @@ def test_contenders_that_compute_different_losses_are_not_compared():
         comparing.compare(runs, BATCH, NUM_CORES)
 
 
-@pytest.mark.parametrize("names", [["jax"], ["pytorch-eager"], []])
+def test_ours_without_the_empty_bins_is_compared_and_is_no_peer():
+    runs = [
+        run("jax", STEADY),
+        run("jax-tight", [s / 4 for s in STEADY]),
+        run("tensorflow-xla", [s / 2 for s in STEADY]),
+    ]
+
+    result = comparing.compare(runs, BATCH, NUM_CORES)
+
+    assert result.best_peer["training"] == "tensorflow-xla"
+    assert result.ratios["training"]["jax-tight"].value == pytest.approx(0.25, rel=0.01)
+    cells = comparing.document(result)["contenders"]["training"]
+    assert cells["jax-tight"]["ratio_of_ours"]["value"] == pytest.approx(0.25, rel=0.01)
+    assert "ratio_of_ours" not in cells["jax"]
+
+
+@pytest.mark.parametrize("names", [["jax"], ["jax", "jax-tight"], ["pytorch-eager"], []])
 def test_without_ours_or_without_a_peer_there_is_nothing_to_compare(names):
     with pytest.raises(ValueError, match="nothing to compare"):
         comparing.compare([run(name, STEADY) for name in names], BATCH, NUM_CORES)

@@ -86,6 +86,7 @@ def test_xlas_flags_reach_ours_alone(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_only_new_versions_know_this")
 
     assert "XLA_FLAGS" in processes._environment("jax", {})
+    assert "XLA_FLAGS" in processes._environment("jax-tight", {})
     assert "XLA_FLAGS" not in processes._environment("tensorflow-xla", {})
 
 
@@ -93,7 +94,7 @@ def test_xlas_flags_reach_ours_alone(monkeypatch):
     ("argument", "complaint"),
     [
         ("--batch=0", "--batch_size=0: must be at least 1"),
-        ("--contenders=mxnet", "mxnet is no contender: take jax, pytorch-eager"),
+        ("--contenders=mxnet", "mxnet is no contender: take jax, jax-tight, pytorch-eager"),
     ],
 )
 def test_wrong_usage_of_the_comparison_is_one_line_and_exit_status_2(argument, complaint):

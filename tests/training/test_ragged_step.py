@@ -230,4 +230,5 @@ def test_simulated_events_through_the_published_network(tmp_path):
         on_one_device(full),
         on_one_device(tight),
     )
-    assert_same(case, losses=1e-6, gradients=parity.FLOAT32.gradients, outputs=1e-4)
+    float32 = parity.FLOAT32  # as wide a margin for rounding as against the golden data
+    assert_same(case, losses=1e-6, gradients=float32.gradients, outputs=float32.outputs)

@@ -203,7 +203,7 @@ def _record(row: compare.Row) -> tables.Record:
         "machine": report.machine,
         "emulated": report.is_emulated,
         "precision": report.precision,
-        "padding": facts.padding(report),
+        "padding": report.padding,
         "devices": len(report.devices),
         "batch_per_device": report.stats["batch_size_per_device"],
         "batch_total": report.stats["batch_size_total"],

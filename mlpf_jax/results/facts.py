@@ -164,20 +164,13 @@ def _settings(report: reading.Report) -> Iterator[tuple[str, Any]]:
     yield "emulated devices", "yes" if report.is_emulated else "no"
     yield "virtual devices", len(report.devices) if report.is_emulated else 0
     yield "precision", report.precision
-    yield "padding", padding(report)
+    yield "padding", report.padding
     yield "batch per device", report.stats["batch_size_per_device"]
     yield "global batch", report.stats["batch_size_total"]
     yield "steps by epoch", report.stats.get("steps_by_epoch")
     for name, value in _flat("", report.config):
         if name not in _KNOWN_ELSEWHERE and not name.endswith("padding"):
             yield name, value
-
-
-def padding(report: reading.Report) -> str:
-    """Returns how events are padded; reports from before there was a choice say nothing: full."""
-    places = (report.run_info, report.config, at(report.config, "data"), at(report.config, "model"))
-    named = [at(place, "padding") for place in places]
-    return _text(next((name for name in named if name is not None), "full"))
 
 
 def _events(report: reading.Report) -> Iterator[tuple[str, Any]]:

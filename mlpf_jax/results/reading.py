@@ -94,7 +94,8 @@ class Report:
     @property
     def padding(self) -> str:
         """Of the events; reports from before there was a choice say nothing: full."""
-        return self.run_info.get("padding", "full")
+        told = self.run_info.get("padding") or self.config["data"].get("padding")
+        return str(told or "full")
 
     @property
     def variant(self) -> str:

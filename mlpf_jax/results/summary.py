@@ -8,7 +8,7 @@ import rich.panel
 import rich.table
 
 from mlpf_jax.measure import stats
-from mlpf_jax.results import hepscore, result
+from mlpf_jax.results import hepscore, result, tables
 
 _WIDTH = 92
 _WEIGHTS = {
@@ -85,7 +85,7 @@ def _course(phase: result.PhaseResult) -> str:
         "drifting": f"drift {100 * drift.change:+.1f} %",
         "too few samples": "too few samples to see a drift",
     }
-    left_out = _count(phase.num_unsteady, "sample")
+    left_out = tables.count(phase.num_unsteady, "sample")
     warm_up = f"{left_out} of warm-up left out, " if phase.num_unsteady else ""
     others = f", other processes on {mean.other_cores:.2f} cores" if mean else ""
     return f"{warm_up}{told[drift.verdict]}{others}"
@@ -94,15 +94,11 @@ def _course(phase: result.PhaseResult) -> str:
 def _devices(run: result.RunResult) -> str:
     first, num_cores = run.devices[0], run.environment["runtime"]["num_cores"]
     if run.is_emulated:
-        cores = _count(num_cores, "CPU core")
+        cores = tables.count(num_cores, "CPU core")
         return f"{len(run.devices)} virtual devices, emulated on {cores}"
     if first.platform == "cpu":
-        return f"CPU, {_count(num_cores, 'core')}"
+        return f"CPU, {tables.count(num_cores, 'core')}"
     return f"{len(run.devices)} x {first.name}"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _work(phase: result.PhaseResult, run: result.RunResult) -> str:

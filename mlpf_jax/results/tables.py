@@ -61,6 +61,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}" if abs(value) < 10**digits - 0.5 else f"{value:.0f}"
 
 
+def count(number: int, word: str, several: str = "") -> str:
+    """Returns the number with the word, in the plural but for 1."""
+    return f"{number} {word if number == 1 else several or word + 's'}"
+
+
 def interval(low: float, high: float, digits: int = 4) -> str:
     """Returns both ends of an interval of positive numbers, which may be open."""
     if not low or math.isinf(high):

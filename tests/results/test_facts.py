@@ -74,6 +74,6 @@ def test_a_reboot_does_not_make_other_hardware():
 
 
 def test_padding_is_full_where_nothing_is_said():
-    assert facts.padding(documents.report()) == "full"
+    assert documents.report().padding == "full"
     told = documents.report(changes={"run_info/config/data/padding": "tight"})
-    assert facts.padding(told) == "tight"
+    assert told.padding == "tight"

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from mlpf_jax.results import compare, escaping, reading
+from mlpf_jax.results import compare, escaping, reading, tables
 from mlpf_jax.results.page import answer, cells, downloads, inputs, sections, sheet
 
 _FOLDER = Path(__file__).parent
@@ -65,15 +65,11 @@ def _subtitle(reports: Sequence[reading.Report], num_studies: int) -> str:
         days = sorted({str(report.stats["started_at"])[:10] for report in reports})
         versions = sorted({str(report.document["app"]["version"]) for report in reports})
         parts = [
-            _count(len(reports), "run"),
-            _count(len(machines), "machine"),
+            tables.count(len(reports), "run"),
+            tables.count(len(machines), "machine"),
             f"measured {' to '.join(dict.fromkeys([days[0], days[-1]]))}",
             f"mlpf_jax {', '.join(versions)}",
         ]
     if num_studies:
-        parts.append(_count(num_studies, "scaling study", "scaling studies"))
+        parts.append(tables.count(num_studies, "scaling study", "scaling studies"))
     return " \u00b7 ".join(parts)
-
-
-def _count(number: int, word: str, several: str = "") -> str:
-    return f"{number} {word if number == 1 else several or word + 's'}"

@@ -31,7 +31,9 @@ _DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu"], "Where all run.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Events per step.")
 _JSON = flags.DEFINE_string("json", None, "File for the comparison and every sample behind it.")
 _CONTENDERS = flags.DEFINE_list(
-    "contenders", list(contender_lib.ENTRIES), "Which take part; ours always does."
+    "contenders",
+    [contender_lib.OURS, *contender_lib.PEERS],
+    f"Which take part; ours always does. {contender_lib.OURS_TIGHT} is ours without empty bins.",
 )
 _ROUNDS = flags.DEFINE_integer("rounds", 2, "Processes of each contender.", lower_bound=1)
 _SAMPLES = flags.DEFINE_integer("samples", 6, "Of each phase in each process.", lower_bound=3)

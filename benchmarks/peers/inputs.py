@@ -31,10 +31,11 @@ def make(config: config_lib.RunConfig, num_batches: int, data_dir: Path) -> work
         batch_lib.make_batch(events, indices, shape)
         for indices in batch_lib.batch_indices(np.arange(number), size)
     ]
+    created = state.create(config, jax.random.key(config.seed))
     return workload_lib.Workload(
         model=config.model,
         train=config.train,
-        weights=_initial_weights(config),
+        weights=reference_weights(created, config.model),
         elements=np.stack([batch.elements[0] for batch in batches]),
         targets=np.stack([batch.targets[0] for batch in batches]),
     )
@@ -47,12 +48,12 @@ def sha256(workload: workload_lib.Workload) -> str:
     return digest.hexdigest()
 
 
-def _initial_weights(config: config_lib.RunConfig) -> dict[str, np.ndarray]:
-    created = state.create(config, jax.random.key(config.seed))
-    weights = golden.weights_from_params(created.params, config.model)
+def reference_weights(
+    created: state.TrainState, model: config_lib.ModelConfig
+) -> dict[str, np.ndarray]:
+    """Returns the weights under the reference's names, the fixed rotations included."""
+    weights = golden.weights_from_params(created.params, model)
     for layer, values in created.rotations["encoder"].items():
-        for name, rotations in golden.unstack(
-            layer, values[layout.ROTATIONS], config.model
-        ).items():
+        for name, rotations in golden.unstack(layer, values[layout.ROTATIONS], model).items():
             weights[f"{name}/lsh/codebook"] = rotations
     return weights

@@ -32,7 +32,7 @@ class Ours:
         self._config = config_lib.RunConfig(
             model=workload.model,
             data=config_lib.DataConfig(num_elements=num_elements, padding=self.padding),
-            train=self._settings(workload.train),
+            train=workload.train,
         )
         if workload.train.batch_size != num_events:
             raise ValueError(f"{workload.train.batch_size} events a batch, {num_events} are there.")
@@ -83,9 +83,6 @@ class Ours:
         silent = progress.Progress(quiet=True)
         examples = self._batch_of_each_length()
         return programs.compile_step(name, function, examples, (self._state, rest), silent)
-
-    def _settings(self, train: config_lib.TrainConfig) -> config_lib.TrainConfig:
-        return train
 
     def _laid_out(self, elements: np.ndarray, targets: np.ndarray) -> ragged.AnyBatch:
         batch = batch_lib.EventBatch(elements, targets, np.ones(len(elements), np.float32))

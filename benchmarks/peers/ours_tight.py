@@ -38,15 +38,13 @@ class OursTight(ours.Ours):
     padding: config_lib.Padding = "tight"
 
     def __init__(self, workload: workload_lib.Workload):
-        super().__init__(workload)
+        train = dataclasses.replace(workload.train, events_at_once=0)
+        super().__init__(dataclasses.replace(workload, train=train))
         _, size, num_elements, _ = workload.elements.shape
         shape = batch_lib.BatchShape(1, size, num_elements)
         self._packing = ragged.Packing(shape, workload.model.bin_size)
         lengths = np.count_nonzero(workload.elements[..., 0], axis=-1)  # [batches, events]
         self._capacities = sorted({self._packing.capacity(of_batch) for of_batch in lengths})
-
-    def _settings(self, train: config_lib.TrainConfig) -> config_lib.TrainConfig:
-        return dataclasses.replace(train, events_at_once=0)
 
     def _laid_out(self, elements: np.ndarray, targets: np.ndarray) -> ragged.AnyBatch:
         return self._packing.make_batch(_Padded(elements, targets), np.arange(len(elements)))

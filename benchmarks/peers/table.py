@@ -12,10 +12,10 @@ from mlpf_jax.measure import comparison
 
 def show(result: comparing.Comparison, title: str) -> None:
     """Prints one table a phase, and under each what was left out of it."""
-    console = rich.console.Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    console = rich.console.Console(highlight=False, width=None if sys.stdout.isatty() else 130)
     for phase in comparing.PHASES:
         table = rich.table.Table(title=f"{phase}, {title}", title_justify="left")
-        table.add_column("contender")
+        table.add_column("contender", no_wrap=True)
         for heading in ("events/s", "95 % interval", "ours to it", "95 % interval"):
             table.add_column(heading, justify="right")
         for heading in ("samples", "first call s", "peak GB"):
@@ -57,5 +57,5 @@ def title_of(batch: int, num_elements: int, num_cores: int) -> str:
     """Returns what both tables have in common."""
     return (
         f"batch {batch} x {num_elements} elements, float32, {num_cores} CPU cores, "
-        f"{contender_lib.OURS} is ours, {contender_lib.OURS_TIGHT} without the empty bins"
+        f"{contender_lib.OURS} is ours"
     )

@@ -3,27 +3,22 @@
 import numpy as np
 import pytest
 
-from benchmarks.peers import layout, ours, ours_tight
+from benchmarks.peers import inputs, ours, ours_tight
 from benchmarks.peers import workload as workload_lib
 from mlpf_jax.events import batch as batch_lib
-from mlpf_jax.model import golden
 from tests import tiny
 
 
 def workload(lengths=(20, 40, 64, 10)):
     """Two batches of two events: with tight padding, of five bins and of five."""
     created = tiny.random_state(tiny.run_config(batch_size=2))
-    weights = golden.weights_from_params(created.params, tiny.MODEL)
-    for layer, values in created.rotations["encoder"].items():
-        split = golden.unstack(layer, values[layout.ROTATIONS], tiny.MODEL)
-        weights |= {f"{name}/lsh/codebook": array for name, array in split.items()}
     shape = batch_lib.BatchShape(1, 2, tiny.NUM_ELEMENTS)
     events = tiny.FakeEvents(lengths=lengths)
     batches = [batch_lib.make_batch(events, np.array(two), shape) for two in ((0, 1), (2, 3))]
     return workload_lib.Workload(
         model=tiny.MODEL,
         train=tiny.run_config(batch_size=2).train,
-        weights={name: np.asarray(array) for name, array in weights.items()},
+        weights=inputs.reference_weights(created, tiny.MODEL),
         elements=np.stack([batch.elements[0] for batch in batches]),
         targets=np.stack([batch.targets[0] for batch in batches]),
     )

@@ -33,6 +33,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.")
 
 Costs = dict[str, np.ndarray]  # seconds of every run, by measure
 _NAMES = ("training", "inference", "compile")
+_LOWERING = "lowering"  # a part of compile; simulated noise has none
 _NUM_SIMULATED = 4000
 
 
@@ -75,14 +76,15 @@ def simulated(name: str, rng: np.random.Generator) -> Costs:
 
 def recorded(kept: baseline.Baseline) -> Costs:
     """Returns the costs of a baseline's runs, in their order."""
-    return {name: np.array([run.seconds[name] for run in kept.runs]) for name in _NAMES}
+    costs = {name: np.array([run.seconds[name] for run in kept.runs]) for name in _NAMES}
+    return costs | {_LOWERING: np.array([run.lower_s for run in kept.runs])}
 
 
 def trial(
     costs: Costs, like: measures.RunMeasures, slowdown: float, coins: random.Random
 ) -> tuple[judging.Whole, int]:
     """Returns one decision and how many pairs it took."""
-    rules = judging.Rules(limits=regression.Limits())
+    rules = judging.Rules(limits=regression.Limits(), same_compiler=_LOWERING in costs)
     pairs: list[pairing.Pair] = []
     found: tuple[judging.Judgement, ...] = ()
     while len(pairs) < _MAX_PAIRS.value:
@@ -139,6 +141,7 @@ def _sigma() -> float:
 def _any_run() -> measures.RunMeasures:
     return measures.RunMeasures(
         seconds={},
+        lower_s=0.0,
         memory_bytes={"training": 1},
         peak_process_bytes=None,
         accuracy=1.0,
@@ -152,9 +155,9 @@ def _any_run() -> measures.RunMeasures:
 
 
 def _run(costs: Costs, place: int, like: measures.RunMeasures) -> measures.RunMeasures:
-    return dataclasses.replace(
-        like, seconds={name: float(values[place]) for name, values in costs.items()}
-    )
+    seconds = {name: float(costs[name][place]) for name in _NAMES}
+    lower_s = float(costs[_LOWERING][place]) if _LOWERING in costs else 0.0
+    return dataclasses.replace(like, seconds=seconds, lower_s=lower_s)
 
 
 def _slowed(run: measures.RunMeasures, slowdown: float) -> measures.RunMeasures:

@@ -88,6 +88,7 @@ def run(
         batches,
         (current, ()),
         progress,
+        from_cache=not config.measures_compile,
     )
     first_infer_s = sum(
         phases.time_inference(setup, current, infer_step, [example])[1] for example in examples
@@ -180,7 +181,12 @@ def _training_step(
     step_key = spread.replicate(jax.random.fold_in(key, _STEP))
     function = spread.spread_train_step(functools.partial(step.train_step, setup.config))
     compiled = programs.compile_step(
-        "training", function, batches, (current, (step_key,)), setup.progress
+        "training",
+        function,
+        batches,
+        (current, (step_key,)),
+        setup.progress,
+        from_cache=not setup.config.measures_compile,
     )
     return compiled, lambda current, batch: compiled(current, batch, step_key)
 

@@ -133,6 +133,7 @@ class RunConfig:
     num_devices: int = 1
     parallel: Parallel = "pmap"
     num_infer_samples: int = 10  # timed samples of the inference phase
+    measures_compile: bool = True  # False: the steps may come from JAX's compilation cache
     seed: int = 1234  # of weights, rotations and order; never of the events
 
     def __post_init__(self):

@@ -71,4 +71,4 @@ def _attempt(config, devices, batch_size, limit_bytes) -> Attempt:
         return Attempt(batch_size, None, 0.0, fits=False)
     needed = memory.of_step(compiled)
     fits = needed.total_bytes <= limit_bytes
-    return Attempt(batch_size, needed, times.lower_s + times.compile_s, fits)
+    return Attempt(batch_size, needed, times.total_s or 0.0, fits)

@@ -184,6 +184,12 @@ _COMPILATION_CACHE = flags.DEFINE_string(
     "Folder, of this machine alone, that keeps the compiled programs that are not measured: later "
     "runs start seconds earlier. The measured steps are compiled anew in every run.",
 )
+_MEASURE_COMPILE = flags.DEFINE_bool(
+    "measure_compile",
+    True,
+    "If false, the steps too are taken from --compilation_cache, and their compile time is not "
+    "told. A step that was compiled in the same process can run some percent slower.",
+)
 _QUIET = flags.DEFINE_bool("quiet", False, "Print no progress, only the summary.")
 
 _CACHE_SETTING = "jax_compilation_cache_dir"
@@ -231,6 +237,7 @@ def config_from_flags(platform: str) -> config_lib.RunConfig:
         num_devices=_NUM_DEVICES.value,
         parallel=cast(config_lib.Parallel, _PARALLEL.value),
         num_infer_samples=chosen["num_infer_samples"],
+        measures_compile=_MEASURE_COMPILE.value,
         seed=_SEED.value,
     )
 
@@ -291,6 +298,8 @@ def main(argv: Sequence[str]) -> int:
 
         devices = benchmark.pick_devices(config)
         _check_folders()
+        if not (config.measures_compile or _has_cache()):
+            raise ValueError("--nomeasure_compile: name the cache, --compilation_cache=FOLDER.")
     except ValueError as error:
         return cli.complain(str(error), cli.USAGE)
     if platform == "cpu" and len(devices) > 1:

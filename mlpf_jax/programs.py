@@ -67,10 +67,12 @@ def compile_step(
     batches: Sequence[Any],
     arguments: tuple[Any, Sequence[Any]],
     progress: progress_lib.Progress,
+    *,
+    from_cache: bool = False,
 ) -> Programs:
     """Compiles function(state, batch, *rest) for each of the batches; they differ in length.
 
-    `arguments` are the state and the rest.
+    `arguments` are the state and the rest. `from_cache` loads what a cache of JAX has.
     """
     state, rest = arguments
     compiled, times, memories, digest = {}, [], [], hashlib.sha256()
@@ -78,8 +80,11 @@ def compile_step(
         rows = batch_lib.rows_per_device(batch)
         which = f" for {rows} elements per device" if len(batches) > 1 else ""
         progress.say(f"compiling the {name} step{which}")
-        lowered, program, took = timing.compile_step(function, state, batch, *rest)
-        progress.say(f"compiled in {took.lower_s + took.compile_s:.1f} s")
+        lowered, program, took = timing.compile_step(
+            function, state, batch, *rest, from_cache=from_cache
+        )
+        if took.total_s is not None:
+            progress.say(f"compiled in {took.total_s:.1f} s")
         compiled[rows] = program
         times.append(took)
         memories.append(memory.of_step(program))
@@ -87,7 +92,8 @@ def compile_step(
     return Programs(
         by_rows=compiled,
         times=records.CompileTimes(
-            sum(took.lower_s for took in times), sum(took.compile_s for took in times)
+            sum(took.lower_s for took in times),
+            None if from_cache else sum(took.compile_s or 0.0 for took in times),
         ),
         memory=max(memories, key=lambda needed: needed.total_bytes),
         sha256=digest.hexdigest(),

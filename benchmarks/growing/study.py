@@ -109,7 +109,7 @@ def _run(value: int, report: reading.Report) -> Run:
         value=value,
         num_events=report.stats["batch_size_total"],
         rates={name: phase.score.median for name, phase in phases.items()},
-        compile_s={name: phase.lower_s + phase.compile_s for name, phase in phases.items()},
+        compile_s={name: phase.compile_times.total_s or 0.0 for name, phase in phases.items()},
         memory_bytes={name: phase.memory_bytes * num_devices for name, phase in phases.items()},
         peak_process_bytes=report.stats["memory"]["peak_process_bytes"],
         is_emulated=report.is_emulated,

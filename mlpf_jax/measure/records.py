@@ -10,7 +10,12 @@ class CompileTimes:
     """Seconds spent before the first step can run."""
 
     lower_s: float  # Python tracing and lowering to StableHLO
-    compile_s: float  # XLA
+    compile_s: float | None  # XLA; None: not measured, the program came from a cache
+
+    @property
+    def total_s(self) -> float | None:
+        """Both together; None if one is not known."""
+        return None if self.compile_s is None else self.lower_s + self.compile_s
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from mlpf_jax.measure import comparison, regression
 from mlpf_jax.regress import pairing
-from mlpf_jax.results import comparability, measures, reading
+from mlpf_jax.results import baseline, comparability, facts, measures, reading
 
 Kind = Literal["timed", "exact", "quality"]
 Whole = Literal["regression", "no regression", "cannot decide"]
@@ -22,6 +22,7 @@ class Rules:
     limits: regression.Limits
     accuracy_loss: float = 0.005  # absolute, of the validation accuracy
     recorded_noise: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    same_compiler: bool = False  # both sides have it, with the same settings
 
     def limits_of(self, name: str) -> regression.Limits:
         """Returns the limits of a timed measure, with this machine's noise of it."""
@@ -54,7 +55,14 @@ def judge(
 ) -> tuple[Judgement, ...]:
     """Judges every measure that both sides have; `blocked` ones, with the reason, stay open."""
     first = pairs[0]
-    timed = [_timed(name, pairs, rules) for name in first.a.seconds if name in first.b.seconds]
+    same_programs = rules.same_compiler and have_same_programs(pairs, rules.limits)
+    timed = [
+        _compile_of_same(pairs, rules)
+        if name == "compile" and same_programs
+        else _timed(name, _seconds(name, pairs), rules.limits_of(name))
+        for name in first.a.seconds
+        if name in first.b.seconds
+    ]
     assert len(timed) <= regression.MOST_TIMED_MEASURES
     names = [name for name in first.a.memory_bytes if name in first.b.memory_bytes]
     exact = [_memory(name, pairs, rules.limits) for name in names]
@@ -96,11 +104,47 @@ def _measures_of(scope: comparability.Scope) -> tuple[str, ...]:
     return ("accuracy",) if scope == "epochs" else (scope, f"memory {scope}")
 
 
-def _timed(name: str, pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
-    values_a = tuple(pair.a.seconds[name] for pair in pairs)
-    values_b = tuple(pair.b.seconds[name] for pair in pairs)
+def have_same_compiler(a: reading.Report, b: reading.Report) -> bool:
+    """Whether the compilers of two reports are the same, and so are their surroundings."""
+    changed = {difference.category for difference in facts.differences(a, b)}
+    return not changed & {"hardware", "compiler", "system"}
+
+
+def have_same_programs(pairs: Sequence[pairing.Pair], limits: regression.Limits) -> bool:
+    """Whether both sides give the compiler the same programs, and it treats them alike.
+
+    What the code asks of the compiler besides is in no report. So it is not believed where every
+    run of B compiled longer than every run of A, by the threshold and by more than runs differ.
+    """
+    if any(run.programs != pairs[0].a.programs for pair in pairs for run in (pair.a, pair.b)):
+        return False
+    a = [pair.a.xla_s for pair in pairs if pair.a.xla_s is not None]
+    b = [pair.b.xla_s for pair in pairs if pair.b.xla_s is not None]
+    if not a or not b:
+        return False
+    apart = max(limits.threshold * max(a), max(a) - min(a), max(b) - min(b))
+    return min(b) - max(a) <= apart
+
+
+def _compile_of_same(pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
+    runs = [run for pair in pairs for run in (pair.a, pair.b)]
+    values = measures.compile_of_same_programs(runs)
+    limits = rules.limits_of(baseline.SAME_PROGRAMS)
+    judgement = _timed("compile", (values[::2], values[1::2]), limits)
+    note = "the same programs: only lowering can differ"
+    return dataclasses.replace(judgement, reason="; ".join(filter(None, [judgement.reason, note])))
+
+
+def _seconds(name: str, pairs: Sequence[pairing.Pair]) -> tuple[list[float], list[float]]:
+    return [pair.a.seconds[name] for pair in pairs], [pair.b.seconds[name] for pair in pairs]
+
+
+def _timed(
+    name: str, values: tuple[Sequence[float], Sequence[float]], limits: regression.Limits
+) -> Judgement:
+    values_a, values_b = map(tuple, values)
     slowdowns = regression.slowdowns(values_a, values_b)
-    decision = regression.decide(slowdowns, rules.limits_of(name))
+    decision = regression.decide(slowdowns, limits)
     return Judgement(
         name=name,
         kind="timed",

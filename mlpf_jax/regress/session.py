@@ -83,16 +83,20 @@ class _Judge:
 
     def __call__(self, pairs: Sequence[pairing.Pair]) -> bool:
         if not self.judgements:
-            self._look_at_machine()
+            self._look_at_machine(pairs)
         self.judgements = judging.judge(pairs, self.rules, self._blocked)
         return judging.is_enough(self.judgements)
 
-    def _look_at_machine(self) -> None:
+    def _look_at_machine(self, pairs: Sequence[pairing.Pair]) -> None:
         first_a, first_b = self._sides[0].first, self._sides[1].first
         self._blocked, findings = judging.blocked_measures(first_a, first_b)
         differences = facts.explanation(facts.differences(first_a, first_b))
         self.notes += [f"From A to B: {differences}.", *findings]
         request = self._request
+        same_compiler = judging.have_same_compiler(first_a, first_b)
+        self.rules = dataclasses.replace(self.rules, same_compiler=same_compiler)
+        if same_compiler and judging.have_same_programs(pairs, self.rules.limits):
+            self._spare_compiling(len(pairs))
         if request.files is not None:
             return
         found = baseline.newest(request.baseline_folder, first_b.machine_class, request.settings)
@@ -100,6 +104,18 @@ class _Judge:
             noise = found.noises
             self.rules = dataclasses.replace(self.rules, recorded_noise=noise)
             self.notes.append(_noise_note(found.name, noise))
+
+    def _spare_compiling(self, num_pairs: int) -> None:
+        """Both sides or neither: a step from a cache does not run as one that was just compiled."""
+        live = [side for side in self._sides if isinstance(side, sources.Processes)]
+        if len(live) < len(self._sides) or not all(side.can_reuse_steps for side in live):
+            return
+        for side in live:
+            side.measures_compile = False
+        self.notes.append(
+            f"XLA compiled the same programs on both sides in {num_pairs} pairs; the runs after "
+            "them took the steps from a cache."
+        )
 
 
 def compare(request: Request, tell: Tell) -> documents.Outcome:
@@ -181,17 +197,18 @@ def _sides(request: Request, tell: Tell) -> Iterator[tuple[sources.Source, sourc
 def _live(
     request: Request, sides: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
 ) -> list[sources.Processes]:
-    """Lays out the sides. Each keeps what it compiles unmeasured, if all of them can: alike."""
+    """Lays out the sides. Each uses what caches all of them have: alike."""
     programs = {side: _program(request, side, folder, stack, tell) for side in sides}
-    caches = all(
-        program.can_cache(folder / f"help-{side}.txt", request.run_timeout_s)
+    known = [
+        program.known_flags(folder / f"help-{side}.txt", request.run_timeout_s)
         for side, program in programs.items()
-    )
+    ]
+    shared = frozenset.intersection(*known)
     runs = {side: folder / f"runs-{side}" for side in sides}
     for path in runs.values():
         path.mkdir()
     return [
-        sources.Processes(program, runs[side], request.run_timeout_s, caches=caches)
+        sources.Processes(program, runs[side], request.run_timeout_s, shared)
         for side, program in programs.items()
     ]
 

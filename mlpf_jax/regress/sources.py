@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from mlpf_jax.regress import checkouts, slowed
 from mlpf_jax.results import baseline, hepscore, measures, reading
 
 SLOWED = Path(slowed.__file__)
-_CACHE_FLAG, _CACHE_VARIABLE = "--compilation_cache", "JAX_COMPILATION_CACHE_DIR"
+_CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +41,15 @@ class Program:
         kept = {name: value for name, value in given.items() if name != _CACHE_VARIABLE}
         return kept | {"PYTHONPATH": str(self.folder)}
 
-    def can_cache(self, log: Path, timeout_s: float) -> bool:
-        """Tells whether it keeps compiled programs without measuring that: an older one cannot."""
+    def known_flags(self, log: Path, timeout_s: float) -> frozenset[str]:
+        """Returns the flags that its help tells of: an older one has fewer."""
         command = [str(self.python), "-P", "-m", "mlpf_jax.main", "--help"]
         with contextlib.suppress(processes.RunFailedError):  # help ends with status 1
             processes.run(
                 command, folder=self.folder, environ=self.environ(), log=log, timeout_s=timeout_s
             )
-        return f"{_CACHE_FLAG}:" in log.read_text(encoding="utf-8", errors="replace")
+        told = log.read_text(encoding="utf-8", errors="replace")
+        return frozenset(re.findall(r"^ *-?-(?:\[no\])?(\w+):", told, re.MULTILINE))
 
 
 def check_can_be_slowed(checkout: checkouts.Checkout, flag: str) -> None:
@@ -66,17 +68,26 @@ def check_can_be_slowed(checkout: checkouts.Checkout, flag: str) -> None:
 class Processes:
     """Every run is a fresh process. Its files lie in a folder that the caller removes.
 
-    With `caches` the runs after the first take from there what they compile without measuring it.
+    Of the caches it uses those whose flags are in `known`: the runs after the first take from there
+    what they compile without measuring it, and while `measures_compile` is false the steps as well.
     """
 
     most_runs: int | None = None  # no limit
 
-    def __init__(self, program: Program, folder: Path, timeout_s: float, *, caches: bool = False):
+    def __init__(
+        self,
+        program: Program,
+        folder: Path,
+        timeout_s: float,
+        known: frozenset[str] = frozenset(),
+    ):
         self.reports: list[reading.Report] = []
+        self.measures_compile = True
         self._program = program
         self._folder = folder
         self._timeout_s = timeout_s
-        self._caches = caches
+        self._caches = "compilation_cache" in known
+        self.can_reuse_steps = self._caches and "measure_compile" in known
 
     @property
     def label(self) -> str:
@@ -99,7 +110,9 @@ class Processes:
         results.mkdir(parents=True)
         own = ["--quiet", f"--results_dir={results}", f"--data_dir={self._folder / 'events'}"]
         if self._caches:
-            own.append(f"{_CACHE_FLAG}={self._folder / 'programs'}")
+            own.append(f"--compilation_cache={self._folder / 'programs'}")
+        if not self.measures_compile:
+            own.append("--nomeasure_compile")
         try:
             processes.run(
                 [*self._program.command, *own],

@@ -19,6 +19,7 @@ from mlpf_jax.measure import regression
 from mlpf_jax.results import hepscore, measures, reading
 
 DEFAULT_FOLDER = Path("benchmarks") / "baselines"
+SAME_PROGRAMS = "compile, same programs"  # the noise of `compile` where only lowering can differ
 _FORMAT = "mlpf_jax baseline 1"
 _SCHEMA = Path(__file__).with_name("regression_schema.json")
 _MOST_BYTES = 64 * 2**20
@@ -54,6 +55,7 @@ class Baseline:
         if len(self.runs) < _FEWEST_RUNS_OF_NOISE:
             return {}
         costs = {name: [run.seconds[name] for run in self.runs] for name in self.runs[0].seconds}
+        costs[SAME_PROGRAMS] = measures.compile_of_same_programs(self.runs)
         return {
             name: regression.spread(regression.slowdowns(values[:-1], values[1:]))
             for name, values in costs.items()

@@ -37,13 +37,12 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What follows if facts of these names differ."""
+    """What follows if facts of these names differ, and both are known."""
 
     names: str  # a regular expression for the whole name
     severity: Severity
     scopes: tuple[Scope, ...]
     reason: str
-    only_if_known: bool = True  # on both sides; a setting that came later is no difference
 
 
 RULES = (
@@ -59,6 +58,7 @@ RULES = (
         "virtual devices on a CPU tell nothing of devices",
     ),
     Rule("batch per device", "marked", PHASES, "another batch per device"),
+    Rule("steps from a cache", "marked", PHASES, "a step compiled in its process may run slower"),
     Rule("global batch", "marked", ("epochs",), "another batch in total, so another training"),
     Rule("steps by epoch", "marked", ("epochs",), "another number of steps"),
     Rule(

@@ -28,7 +28,7 @@ class PhaseColumn:
     ratio: comparison.Ratio | None  # to the baseline; None: it is the baseline, or was refused
     ratio_basis: Basis | None
     verdict: comparison.Verdict | None
-    compile_s: float  # lowering and XLA
+    compile_s: float | None  # lowering and XLA; None: not measured
     first_call_s: float
     memory_bytes: int  # per device, as the compiler planned; the largest
     flops_per_s: float
@@ -122,7 +122,7 @@ def _phase(
         ratio=ratio,
         ratio_basis=ratio_basis,
         verdict=comparison.verdict(ratio) if ratio else None,
-        compile_s=float(np.median([phase.lower_s + phase.compile_s for phase in phases])),
+        compile_s=_median([phase.compile_times.total_s for phase in phases]),
         first_call_s=float(np.median([phase.first_call_s for phase in phases])),
         memory_bytes=max(phase.memory_bytes for phase in phases),
         flops_per_s=float(np.median([phase.flops_per_s for phase in phases])),

@@ -24,6 +24,7 @@ _KNOWN_ELSEWHERE = {
     "train.num_epochs",
     "train.steps_per_epoch",
     "train.num_steps",  # all three: "steps by epoch"
+    "measures_compile",  # told as "steps from a cache"
     "num_infer_samples",  # how long was measured, not what
     "data.num_train_events",
     "data.num_test_events",  # events
@@ -165,6 +166,7 @@ def _settings(report: reading.Report) -> Iterator[tuple[str, Any]]:
     yield "virtual devices", len(report.devices) if report.is_emulated else 0
     yield "precision", report.precision
     yield "padding", report.padding
+    yield "steps from a cache", "no" if report.config.get("measures_compile", True) else "yes"
     yield "batch per device", report.stats["batch_size_per_device"]
     yield "global batch", report.stats["batch_size_total"]
     yield "steps by epoch", report.stats.get("steps_by_epoch")

@@ -23,8 +23,7 @@ class Phase:
     score_name: str
     samples: tuple[records.Sample, ...]
     num_unsteady: int  # by the rule of the version that wrote the report
-    lower_s: float
-    compile_s: float
+    compile_times: records.CompileTimes
     first_call_s: float
     memory_bytes: int  # of one device, as the compiler planned
     flops_per_event: float
@@ -115,6 +114,13 @@ class Report:
         return values[-1] if values else None
 
     @property
+    def compile_s(self) -> float | None:
+        """Of all steps, lowering included; None if one of them came from a cache."""
+        seconds = [phase.compile_times.total_s for phase in self.phases.values()]
+        known = [s for s in seconds if s is not None]
+        return sum(known) if len(known) == len(seconds) else None
+
+    @property
     def hardware(self) -> str:
         """What ran it, in words: devices, or the CPU and its cores."""
         first = self.devices[0]
@@ -197,8 +203,7 @@ def _phase(name: str, score_name: str, fields: Mapping[str, Any]) -> Phase:
         score_name=score_name,
         samples=_samples(fields),
         num_unsteady=fields["num_unsteady_samples"],
-        lower_s=fields["lower_s"],
-        compile_s=fields["compile_s"],
+        compile_times=records.CompileTimes(fields["lower_s"], fields["compile_s"]),
         first_call_s=fields["first_call_s"],
         memory_bytes=fields["memory_per_device"]["total_bytes"],
         flops_per_event=fields["flops_per_event"],

@@ -18,7 +18,8 @@ _INTEGER = {"type": "integer", "minimum": 0, "maximum": 1e18}
 _COUNTS = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 1e15}}
 _PHASE = {
     "properties": {
-        **dict.fromkeys(("lower_s", "compile_s", "first_call_s", "flops_per_event"), _NUMBER),
+        **dict.fromkeys(("lower_s", "first_call_s", "flops_per_event"), _NUMBER),
+        "compile_s": _MAYBE,
         "flops_per_s": _NUMBER,
         "num_unsteady_samples": _INTEGER,
         "sample_s": {"type": "array", "items": _NUMBER | {"minimum": 1e-12}},

@@ -113,9 +113,10 @@ def _work(phase: result.PhaseResult, run: result.RunResult) -> str:
 
 
 def _compile(phase: result.PhaseResult) -> str:
-    times = phase.compile_times
+    compile_s = phase.compile_times.total_s
+    told = "not measured" if compile_s is None else f"{compile_s:.1f} s"
     return (
-        f"compile {times.lower_s + times.compile_s:.1f} s, first call {phase.first_call_s:.3g} s, "
+        f"compile {told}, first call {phase.first_call_s:.3g} s, "
         f"memory {phase.memory.total_bytes / 2**30:.2f} GiB per device"
     )
 

@@ -113,6 +113,17 @@ def test_what_is_timed_is_neither_read_from_a_cache_nor_kept_in_it(cache):
     assert compile_unmeasured() == (2, 1)
 
 
+def test_a_step_from_the_cache_is_not_timed(cache):
+    steps = [jax.jit(lambda x: jnp.sin(x) * 3) for _ in range(2)]
+
+    found = [timing.compile_step(step, jnp.ones(3), from_cache=True) for step in steps]
+
+    assert len(list(cache.glob("jit__lambda*-cache"))) == 1
+    assert [times.compile_s for _, _, times in found] == [None, None]
+    assert all(times.lower_s > 0 and times.total_s is None for _, _, times in found)
+    assert [float(step(jnp.zeros(3))[0]) for _, step, _ in found] == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("step_s", "shortest", "expected"), [(0.03, 0.2, 7), (0.2, 0.2, 1), (5.0, 1.0, 1)]
 )

@@ -78,9 +78,51 @@ def test_both_sides_keep_what_they_compile_unmeasured_or_neither(repository, bas
         for side in (outcome.a, outcome.b)
     ]
 
-    assert [len(one) for one in used] == [1, 1]
-    assert (used[0] != used[1]) == base_knows
-    assert ({None} in used) != base_knows
+    assert used == [{base_knows}, {base_knows}]
+
+
+_KNOWS_BOTH = {"flags": "  --compilation_cache: ...\n  --[no]measure_compile: ..."}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "num_measured"),
+    [
+        ({}, {}, 2),
+        ({}, {"program": "1"}, 6),
+        ({"flags": "  --compilation_cache: ..."}, {}, 6),
+    ],
+)
+def test_the_same_programs_are_compiled_in_the_first_pairs_only(
+    repository, before, after, num_measured
+):
+    repository(_KNOWS_BOTH | before, _KNOWS_BOTH | after)
+
+    outcome = session.compare(request(base="HEAD~1"), lambda _: None)
+
+    assert outcome.verdict == "no regression"
+    for side in (outcome.a, outcome.b):
+        measured = [report.compile_s is not None for report in side.reports]
+        assert measured == [True] * num_measured + [False] * (6 - num_measured)
+
+
+@pytest.mark.parametrize("program", ["0", "1"])
+def test_a_longer_compilation_is_caught_with_another_program_and_with_the_same(repository, program):
+    repository(_KNOWS_BOTH, _KNOWS_BOTH | {"compile": 8.0, "program": program})
+
+    found = compare(base="HEAD~1")
+
+    assert verdicts(found)["compile"] == "regression"
+
+
+def test_noise_of_the_compiler_decides_nothing_where_the_programs_are_the_same(repository):
+    repository({"noise": 0.04})
+
+    found = compare(base="HEAD")
+
+    compiled = next(one for one in found["measures"] if one["name"] == "compile")
+    assert compiled["noise"] < 1e-6
+    assert compiled["verdict"] == "no regression"
+    assert "only lowering" in compiled["reason"]
 
 
 def test_no_side_is_told_of_a_cache_by_a_variable(tmp_path):

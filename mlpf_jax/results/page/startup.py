@@ -13,13 +13,17 @@ _PARTS = ("lowering", "XLA", "first call", "one steady step")
 
 
 def plots(rows: Sequence[compare.Row]) -> list[sheet.Plot]:
-    """Returns a figure for each phase that a row has."""
-    names = [name for name in comparability.PHASES if any(name in row.phases for row in rows)]
+    """Returns a figure for each phase whose compilation a row has measured."""
+    names = [name for name in comparability.PHASES if any(_has(row, name) for row in rows)]
     return [_bars(name, rows) for name in names]
 
 
+def _has(row: compare.Row, name: str) -> bool:
+    return name in row.phases and row.phases[name].compile_s is not None
+
+
 def _bars(name: str, rows: Sequence[compare.Row]) -> sheet.Plot:
-    there = [(number, row) for number, row in enumerate(rows) if name in row.phases]
+    there = [(number, row) for number, row in enumerate(rows) if _has(row, name)]
     seconds = [_seconds(row, name) for _, row in there]
 
     def paint(picture: figure.Figure) -> None:
@@ -53,10 +57,11 @@ def _bars(name: str, rows: Sequence[compare.Row]) -> sheet.Plot:
 def _seconds(row: compare.Row, name: str) -> tuple[float, float, float, float]:
     """Returns the medians over the runs, in the order of the parts."""
     phases = [report.phases[name] for report in row.group.reports]
+    compiled = [phase.compile_times for phase in phases]
     steady = [float(np.median(steps.step_s(phase)[phase.num_unsteady :])) for phase in phases]
     return (
-        float(np.median([phase.lower_s for phase in phases])),
-        float(np.median([phase.compile_s for phase in phases])),
+        float(np.median([times.lower_s for times in compiled])),
+        float(np.median([times.compile_s for times in compiled if times.compile_s is not None])),
         float(np.median([phase.first_call_s for phase in phases])),
         float(np.median(steady)),
     )

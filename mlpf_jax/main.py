@@ -298,8 +298,6 @@ def main(argv: Sequence[str]) -> int:
 
         devices = benchmark.pick_devices(config)
         _check_folders()
-        if not (config.measures_compile or _has_cache()):
-            raise ValueError("--nomeasure_compile: name the cache, --compilation_cache=FOLDER.")
     except ValueError as error:
         return cli.complain(str(error), cli.USAGE)
     if platform == "cpu" and len(devices) > 1:
@@ -331,6 +329,8 @@ def _start_jax() -> str:
 
 def _check_folders() -> None:
     """Makes the folders to write to now: a run of hours must not fail at its last line."""
+    if not (_MEASURE_COMPILE.value or _has_cache()):
+        raise ValueError("--nomeasure_compile: name the cache too, --compilation_cache=FOLDER.")
     for holder in (_RESULTS_DIR, _COMPILATION_CACHE, _PROFILE):
         if holder.value is not None:
             _make_folder(holder.name, Path(holder.value))

@@ -279,6 +279,7 @@ def test_tight_padding_is_a_score_of_its_own_name_and_learns_the_same(environ, t
         (["--mode=infer", "--checkpoint=missing"], "--checkpoint=missing: there is none"),
         (["--results_dir=pyproject.toml/x"], "--results_dir=pyproject.toml/x"),
         (["--compilation_cache=README.md"], "--compilation_cache=README.md"),
+        (["--nomeasure_compile"], "--nomeasure_compile: name the cache"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_status_2(environ, arguments, culprit):

@@ -39,7 +39,7 @@ _ALLOWANCE = flags.DEFINE_float(
 )
 _ACCURACY = flags.DEFINE_float("accuracy_loss", 0.005, "How far the accuracy may fall.")
 _INJECT = flags.DEFINE_float("inject", None, "Share of extra work that B does in timed windows.")
-_BUDGET = flags.DEFINE_float("budget_s", 530, "Seconds after which no more runs are begun.")
+_BUDGET = flags.DEFINE_float("budget_s", 570, "Seconds after which no more runs are begun.")
 _MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Pairs of runs at most.")
 _TIMEOUT = flags.DEFINE_float("run_timeout_s", 300, "Seconds after which a run is killed.")
 _OUT = flags.DEFINE_string("out", "build/regression", "Folder of the decision and its exports.")
@@ -70,8 +70,8 @@ def _request(files: Sequence[str]) -> session.Request:
     return session.Request(
         base=_BASE.value,
         head=_HEAD.value,
-        base_python=Path(_BASE_PYTHON.value) if _BASE_PYTHON.value else None,
-        head_python=Path(_HEAD_PYTHON.value) if _HEAD_PYTHON.value else None,
+        base_python=_python(_BASE_PYTHON.value),
+        head_python=_python(_HEAD_PYTHON.value),
         baseline_name=_BASELINE.value,
         files=(Path(files[0]), Path(files[1])) if files else None,
         preset=Path(_PRESET.value),
@@ -84,6 +84,11 @@ def _request(files: Sequence[str]) -> session.Request:
         max_pairs=_MAX_PAIRS.value,
         run_timeout_s=_TIMEOUT.value,
     )
+
+
+def _python(path: str | None) -> Path | None:
+    """Returns the path from the root, for runs start elsewhere; links are kept, environments are."""
+    return Path(path).absolute() if path else None
 
 
 def _report(outcome: documents.Outcome) -> int:

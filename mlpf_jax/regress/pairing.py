@@ -53,21 +53,22 @@ def gather(
 ) -> Gathered:
     """Returns pairs of runs: as many as are enough, as there are, or as there is time for.
 
-    No block of four runs but the first is begun that would probably not end in time.
+    No block of four runs but the first is begun that would not end in time, were it as long as the
+    last one: the first ones are longer, for they make events and compile.
 
     Raises:
         RunFailedError: if a run fails.
     """
     most_pairs = min(budget.most_pairs, *(s.most_runs or budget.most_pairs for s in (a, b)))
     pairs: list[Pair] = []
-    longest_s = 0.0
+    block_s = 0.0
     while len(pairs) < most_pairs:
-        if pairs and clock() + longest_s > budget.end_s:
+        if pairs and clock() + block_s > budget.end_s:
             return Gathered(tuple(pairs), "out of time")
         started = clock()
         for order in _block(coins)[: most_pairs - len(pairs)]:
             pairs.append(_take(a, b, order, f"pair {len(pairs) + 1}", tell))
-        longest_s = max(longest_s, clock() - started)
+        block_s = clock() - started
         if is_enough(pairs):
             return Gathered(tuple(pairs), "decided")
     return Gathered(tuple(pairs), "out of pairs")

@@ -1,5 +1,6 @@
 """Baselines keep what they were given, and are not lost by mistake."""
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -75,6 +76,17 @@ def test_the_newest_of_a_class_and_preset_is_found(tmp_path):
     assert found.name == "old"
     assert baseline.newest(tmp_path, "amd-epyc-2-cores", ("--seed=2",)) is None
     assert baseline.newest(tmp_path, "other", SETTINGS) is None
+
+
+def test_the_same_programs_are_compiled_in_the_same_time_whatever_the_clock_said():
+    lowering, whole = [1.0, 1.2, 1.1], [5.0, 6.2, None]
+    run = measures.from_report(REPORT)
+    found = [
+        dataclasses.replace(run, lower_s=s, seconds={"compile": all_s} if all_s else {})
+        for s, all_s in zip(lowering, whole, strict=True)
+    ]
+
+    assert measures.compile_of_same_programs(found) == pytest.approx([5.5, 5.7, 5.6])
 
 
 @pytest.mark.parametrize("name", ["", "../x", "Spring", "a/b", ".x"])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mlpf_jax.results import compare, runs
+from mlpf_jax.results import compare, history, runs
 from tests.results import documents
 
 SLOWER = tuple(rate / 1.2 for rate in documents.RATES)
@@ -20,6 +20,23 @@ def group(name, *rates, changes=None):
 
 def second(a, b, **options):
     return compare.compare([a, b], **options).rows[1].phases["training"]
+
+
+def test_a_step_from_a_cache_is_marked_and_has_no_compile_time():
+    phases = "report/wl-stats/phases"
+    changes = {f"{phases}/{name}/compile_s": None for name in ("training", "inference")}
+    changes["run_info/config/measures_compile"] = False
+    groups = [
+        runs.Group(name="a", reports=(documents.report("a.json"),)),
+        runs.Group(name="b", reports=(documents.report("b.json", changes=changes),)),
+    ]
+
+    _, row = compare.compare(groups).rows
+
+    assert row.phases["training"].compile_s is None
+    (finding,) = [found for found in row.against if "compiled in its process" in found.text]
+    assert finding.severity == "marked"
+    assert history.METRICS["compile_s"].of(row.group.first) is None
 
 
 def test_the_baseline_has_no_ratio_and_the_others_have_theirs_to_it():

@@ -186,6 +186,18 @@ def test_the_parts_that_were_asked_for_are_there(page):
     assert "The batch does not change it." in "".join(found.text)
 
 
+@pytest.mark.parametrize("other_has_it", [False, True])
+def test_a_compilation_that_was_not_measured_is_left_out(other_has_it):
+    phases = "report/wl-stats/phases"
+    from_cache = {f"{phases}/{name}/compile_s": None for name in ("training", "inference")}
+    groups = [group("a.json", changes=from_cache), group("b.json", changes={})][: 1 + other_has_it]
+
+    text = report_page(*groups)
+
+    assert text.count("compilation</dt>") == other_has_it
+    assert ("Before the steady state of training" in text) == other_has_it
+
+
 def test_a_page_of_a_study_alone_has_no_rows(page):
     file = studies.ScalingFile(source="study.json", document=STUDY)
 

@@ -1,5 +1,6 @@
 """The story of one run, from events to a result, top to bottom."""
 
+import dataclasses
 import datetime
 import functools
 import hashlib
@@ -12,9 +13,11 @@ import jax
 import numpy as np
 
 from mlpf_jax import config as config_lib
+from mlpf_jax import feed, phases, programs
 from mlpf_jax import inputs as inputs_lib
-from mlpf_jax import phases, programs
 from mlpf_jax import progress as progress_lib
+from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.events import ragged
 from mlpf_jax.measure import machine, memory, profiling, timing
 from mlpf_jax.results import result
 from mlpf_jax.training import cost, parallel, state, step
@@ -78,50 +81,24 @@ def run(
 
     current, init_s = _first_state(setup, spread, key, checkpoint)
     graph = cost.graph_cost(config)
-    test_batches = phases.load_all(setup, inputs.test.events, config.data.num_test_events)
-    examples = phases.one_of_each_length(test_batches)
-    batches = [example.on_device for example in examples]
-
-    infer_step = programs.compile_step(
-        "inference",
-        spread.spread_infer_step(functools.partial(step.infer_step, config)),
-        batches,
-        (current, ()),
-        progress,
-        from_cache=not config.measures_compile,
-    )
-    first_infer_s = sum(
-        phases.time_inference(setup, current, infer_step, [example])[1] for example in examples
-    )
-    validate = functools.partial(
-        phases.evaluate, setup, infer_step=infer_step, batches=test_batches
-    )
-
-    training = outcome = train_step = None
+    test = _prepare_test(setup, spread, inputs.test.events, current)
+    trained = training = outcome = None
     if inputs.train is not None:
-        order = functools.partial(_order, config, jax.random.fold_in(key, _ORDER))
-        if config.data.padding == "tight":
-            batches = phases.empty_training_batches(setup, inputs.train.events, order)
-        train_programs, train_step = _training_step(setup, spread, current, batches, key)
-        first_calls_s = None
-        if config.data.padding == "tight":  # else the first step of the training is the first call
-            first_calls_s = phases.call_each(train_step, spread.replicate(current), batches)
-        outcome = phases.train(
-            setup, current, train_step, validate, inputs.train.events, order, log
-        )
+        trained = _train(setup, spread, current, inputs.train.events, test, key, log)
+        outcome = trained.outcome
         current = outcome.state
-        training = train_programs.phase(
-            config, first_calls_s or outcome.first_call_s, outcome.samples, graph.train_flops
+        training = trained.programs.phase(
+            config, trained.first_call_s, outcome.samples, graph.train_flops
         )
         if checkpoint is not None:
             _checkpoints().save(checkpoint, current)
 
     inference = quality = None
     if config.mode != "train":
-        samples = phases.infer(setup, current, infer_step, test_batches)
+        samples = phases.infer(setup, current, test.step, test.batches)
         # Trained weights have just been validated on the same events.
-        quality = outcome.epochs[-1].validation if outcome else validate(current)
-        inference = infer_step.phase(config, first_infer_s, samples, graph.infer_flops)
+        quality = outcome.epochs[-1].validation if outcome else test.quality(setup, current)
+        inference = test.step.phase(config, test.first_call_s, samples, graph.infer_flops)
 
     if outcome is None and quality is not None:
         log.append(dict(quality.losses))
@@ -150,9 +127,10 @@ def run(
         params_sha256=params_sha256(current),
     )
     if profile is not None:
-        steps = {"inference step": lambda: infer_step(current, examples[0].on_device)}
-        if train_step is not None:  # last, for it consumes the state
-            steps["training step"] = lambda: train_step(current, batches[-1])
+        steps = {"inference step": lambda: test.step(current, test.examples[0].on_device)}
+        if trained is not None:  # last, for it consumes the state
+            again, batch = trained.step, trained.batch
+            steps["training step"] = lambda: again(current, batch)
         progress.say(f"profile: {profiling.write_trace(profile, steps)}")
     return finished
 
@@ -170,25 +148,89 @@ def _first_state(
     return current, (timing.clock_ns() - start) / 1e9
 
 
-def _training_step(
+@dataclasses.dataclass(frozen=True)
+class _Test:
+    """The test events on the devices, and the step that infers on them, called once."""
+
+    batches: Sequence[feed.FedBatch]
+    examples: Sequence[feed.FedBatch]  # one batch of each length
+    step: programs.Programs
+    first_call_s: float
+
+    def quality(self, setup: phases.Setup, current: state.TrainState) -> result.Quality:
+        """Of these weights on all of the events."""
+        return phases.evaluate(setup, current, self.step, self.batches)
+
+
+def _prepare_test(
     setup: phases.Setup,
     spread: parallel.Devices,
+    events: batch_lib.Events,
     current: state.TrainState,
-    batches: Sequence[Any],
-    key: jax.Array,
-) -> tuple[programs.Programs, phases.TrainStep]:
-    """Returns the programs of the training step, and the step with its key filled in."""
-    step_key = spread.replicate(jax.random.fold_in(key, _STEP))
-    function = spread.spread_train_step(functools.partial(step.train_step, setup.config))
+) -> _Test:
+    batches = phases.load_all(setup, events, setup.config.data.num_test_events)
+    examples = phases.one_of_each_length(batches)
     compiled = programs.compile_step(
-        "training",
-        function,
-        batches,
-        (current, (step_key,)),
+        "inference",
+        spread.spread_infer_step(functools.partial(step.infer_step, setup.config)),
+        [example.on_device for example in examples],
+        (current, ()),
         setup.progress,
         from_cache=not setup.config.measures_compile,
     )
-    return compiled, lambda current, batch: compiled(current, batch, step_key)
+    first_call_s = sum(
+        phases.time_inference(setup, current, compiled, [example])[1] for example in examples
+    )
+    return _Test(batches, examples, compiled, first_call_s)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """What training told, and its step, to be called again."""
+
+    outcome: phases.TrainOutcome
+    programs: programs.Programs
+    step: phases.TrainStep
+    batch: Any  # on the devices
+    first_call_s: float
+
+
+def _train(
+    setup: phases.Setup,
+    spread: parallel.Devices,
+    current: state.TrainState,
+    events: ragged.SizedEvents,
+    test: _Test,
+    key: jax.Array,
+    log: phases.LossLog,
+) -> _Trained:
+    """Compiles the step and trains, in the order that the key gives; `current` is consumed."""
+    config = setup.config
+    order = functools.partial(_order, config, jax.random.fold_in(key, _ORDER))
+    step_key = spread.replicate(jax.random.fold_in(key, _STEP))
+    empty: Sequence[Any] = ()
+    if config.data.padding == "tight":  # else all batches are as long as the test's
+        empty = phases.empty_training_batches(setup, events, order)
+    batches = empty or [example.on_device for example in test.examples]
+    compiled = programs.compile_step(
+        "training",
+        spread.spread_train_step(functools.partial(step.train_step, config)),
+        batches,
+        (current, (step_key,)),
+        setup.progress,
+        from_cache=not config.measures_compile,
+    )
+
+    def train_step(current, batch):
+        return compiled(current, batch, step_key)
+
+    first_calls_s = (
+        phases.call_each(train_step, spread.replicate(current), empty) if empty else None
+    )
+    validate = functools.partial(test.quality, setup)
+    outcome = phases.train(setup, current, train_step, validate, events, order, log)
+    first_call_s = first_calls_s or outcome.first_call_s
+    return _Trained(outcome, compiled, train_step, batches[-1], first_call_s)
 
 
 def _describe(device: jax.Device) -> result.Device:

@@ -87,7 +87,7 @@ def _request(files: Sequence[str]) -> session.Request:
 
 
 def _python(path: str | None) -> Path | None:
-    """Returns the path from the root, for runs start elsewhere; links are kept, environments are."""
+    """Returns the path from the root: runs start elsewhere. A link is what an environment is."""
     return Path(path).absolute() if path else None
 
 

@@ -5,6 +5,7 @@ Pure: no process, no file, no clock.
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ PHASES = ("training", "inference")
 _FEWEST_UNDISTURBED = (
     3  # of a contender; with fewer the disturbed ones are taken too, and it says so
 )
+_LEVEL = 0.05  # of the test behind an interval
 _MOST_DIFFERENT_LOSS = 1e-3  # relative, of the same events and weights
 
 
@@ -25,6 +27,7 @@ class Cell:
     events_per_s: float  # median
     interval: tuple[float, float]
     rates: tuple[float, ...]  # of the samples that count, in order
+    round_rates: tuple[float, ...]  # of every process that has such samples, their median
     num_disturbed: int  # others used the CPU meanwhile: not averaged in
     num_warm_up: int  # before the steady state, by the benchmark's rule: neither
     is_disturbed: bool  # too few others were left, so they had to be averaged in
@@ -66,9 +69,7 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
     }
     ratios = {
         phase: {
-            name: comparison.independent_ratio(
-                of_phase[name].rates, of_phase[contender_lib.OURS].rates
-            )
+            name: _ours_to(of_phase[name], of_phase[contender_lib.OURS])
             for name in names
             if name != contender_lib.OURS
         }
@@ -78,29 +79,40 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
     return Comparison(cells=cells, ratios=ratios, best_peer=best)
 
 
+def _ours_to(other: Cell, ours: Cell) -> comparison.Ratio:
+    """Takes a process as the unit where there are enough for a test, as `tools.compare` does."""
+    sides = other.round_rates, ours.round_rates
+    if comparison.smallest_independent_p_value(*map(len, sides)) <= _LEVEL:
+        return comparison.independent_ratio(*sides, correlated=False)
+    return comparison.independent_ratio(other.rates, ours.rates)
+
+
 def _cell(phases: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Cell:
-    steady, calm, num_samples = [], [], 0
-    for phase in phases:
-        samples = phase["samples"]
-        num_samples += len(samples)
-        start = stats.steady_start([one["seconds"] / one["num_steps"] for one in samples])
-        steady += samples[start:]
-        calm += [one for one in samples[start:] if not disturbances(one, num_cores)]
-    is_disturbed = len(calm) < _FEWEST_UNDISTURBED
-    rates = [
-        batch * one["num_steps"] / one["seconds"] for one in (steady if is_disturbed else calm)
+    steady = [_steady(phase["samples"]) for phase in phases]
+    calm = [[one for one in of_round if not disturbances(one, num_cores)] for of_round in steady]
+    num_steady, num_calm = (sum(map(len, kept)) for kept in (steady, calm))
+    is_disturbed = num_calm < _FEWEST_UNDISTURBED
+    rounds = [
+        [batch * one["num_steps"] / one["seconds"] for one in of_round]
+        for of_round in (steady if is_disturbed else calm)
     ]
+    rates = [rate for of_round in rounds for rate in of_round]
     summary = stats.summarize(rates)
     return Cell(
         events_per_s=summary.median,
         interval=(summary.interval_low, summary.interval_high),
         rates=tuple(rates),
-        num_disturbed=len(steady) - len(calm),
-        num_warm_up=num_samples - len(steady),
+        round_rates=tuple(statistics.median(of_round) for of_round in rounds if of_round),
+        num_disturbed=num_steady - num_calm,
+        num_warm_up=sum(len(phase["samples"]) for phase in phases) - num_steady,
         is_disturbed=is_disturbed,
         first_call_s=tuple(phase["first_call_s"] for phase in phases),
         peak_bytes=max(phase["peak_bytes"] for phase in phases),
     )
+
+
+def _steady(samples: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    return samples[stats.steady_start([one["seconds"] / one["num_steps"] for one in samples]) :]
 
 
 def disturbances(sample: Mapping[str, Any], num_cores: int) -> list[str]:

@@ -52,6 +52,22 @@ def test_the_ratio_is_of_rates_and_above_one_when_ours_is_faster():
     assert result.best_ratio("inference").value == pytest.approx(1.0, rel=0.02)
 
 
+def test_of_four_rounds_each_process_counts_once():
+    ours, theirs = [4.0, 4.1, 4.05, 4.08], [5.0, 5.1, 4.9, 5.05]
+    runs = [
+        run(name, [seconds * s / 4 for s in STEADY])
+        for name, of_rounds in (("jax", ours), ("pytorch-eager", theirs))
+        for seconds in of_rounds
+    ]
+
+    result = comparing.compare(runs, BATCH, NUM_CORES)
+
+    ratio = result.best_ratio("training")
+    assert ratio.low == pytest.approx(min(theirs) / max(ours), rel=1e-3)
+    assert ratio.high == pytest.approx(max(theirs) / min(ours), rel=1e-3)
+    assert result.cells["training"]["jax"].round_rates == pytest.approx([4 / s for s in ours])
+
+
 def test_the_best_peer_is_the_fastest_of_each_phase():
     runs = [
         run("jax", STEADY),

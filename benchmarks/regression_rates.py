@@ -33,7 +33,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.")
 
 Costs = dict[str, np.ndarray]  # seconds of every run, by measure
 _NAMES = ("training", "inference", "compile")
-_LOWERING = "lowering"  # a part of compile; simulated noise has none
+_LOWERING, _YARDSTICK = "lowering", "yardstick"  # simulated noise has none
 _NUM_SIMULATED = 4000
 
 
@@ -77,7 +77,10 @@ def simulated(name: str, rng: np.random.Generator) -> Costs:
 def recorded(kept: baseline.Baseline) -> Costs:
     """Returns the costs of a baseline's runs, in their order."""
     costs = {name: np.array([run.seconds[name] for run in kept.runs]) for name in _NAMES}
-    return costs | {_LOWERING: np.array([run.lower_s for run in kept.runs])}
+    costs[_LOWERING] = np.array([run.lower_s for run in kept.runs])
+    if all(run.yardstick_s for run in kept.runs):
+        costs[_YARDSTICK] = np.array([run.yardstick_s for run in kept.runs])
+    return costs
 
 
 def trial(
@@ -157,7 +160,8 @@ def _any_run() -> measures.RunMeasures:
 def _run(costs: Costs, place: int, like: measures.RunMeasures) -> measures.RunMeasures:
     seconds = {name: float(costs[name][place]) for name in _NAMES}
     lower_s = float(costs[_LOWERING][place]) if _LOWERING in costs else 0.0
-    return dataclasses.replace(like, seconds=seconds, lower_s=lower_s)
+    yardstick_s = float(costs[_YARDSTICK][place]) if _YARDSTICK in costs else None
+    return dataclasses.replace(like, seconds=seconds, lower_s=lower_s, yardstick_s=yardstick_s)
 
 
 def _slowed(run: measures.RunMeasures, slowdown: float) -> measures.RunMeasures:

@@ -64,7 +64,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "started_at": outcome.started_at,
         "finished_at": now(),
         "sides": {"A": _side(outcome.a), "B": _side(outcome.b)},
-        "measures": [_measure(one, outcome.rules) for one in outcome.judgements],
+        "measures": [_measure(one) for one in outcome.judgements],
         "notes": list(outcome.notes),
         "runs": [
             {"side": side, "pair": number, **dataclasses.asdict(run)}
@@ -151,7 +151,7 @@ def _side(source: sources.Source) -> dict[str, Any]:
     return {"label": source.label, "environment": dict(source.first.environment)}
 
 
-def _measure(judgement: judging.Judgement, rules: judging.Rules) -> dict[str, Any]:
+def _measure(judgement: judging.Judgement) -> dict[str, Any]:
     decision, ratio = judgement.decision, judgement.ratio
     return {
         "name": judgement.name,
@@ -166,7 +166,7 @@ def _measure(judgement: judging.Judgement, rules: judging.Rules) -> dict[str, An
         "num_first_pairs": decision.num_first,
         "num_confirming_pairs": decision.num_confirming,
         "noise": judgement.noise,
-        "recorded_noise": rules.recorded_noise.get(judgement.name, 0.0),
+        "recorded_noise": judgement.recorded_noise,
     }
 
 

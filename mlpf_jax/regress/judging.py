@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
+
 from mlpf_jax.measure import comparison, regression
 from mlpf_jax.regress import pairing
 from mlpf_jax.results import baseline, comparability, facts, measures, reading
@@ -12,6 +14,7 @@ from mlpf_jax.results import baseline, comparability, facts, measures, reading
 Kind = Literal["timed", "exact", "quality"]
 Whole = Literal["regression", "no regression", "cannot decide"]
 _FEWEST_PAIRS_OF_EXACT = 2  # a second run of each side confirms what has no noise
+_YARDSTICK_LEVEL = 0.02  # of the test that B does not slow the yardstick down
 _UNITS = {"training": "s/event", "inference": "s/event", "compile": "s"}
 
 
@@ -41,13 +44,13 @@ class Judgement:
     decision: regression.Decision
     ratio: comparison.Ratio | None  # B's cost over A's
     reason: str
+    slowdowns: tuple[float, ...] = ()  # of the pairs, as judged; none if nothing was timed
+    recorded_noise: float = 0.0  # of A against A, that they had to stand out of
 
     @property
     def noise(self) -> float | None:
         """The standard deviation of the pairs' slowdowns; None if nothing was timed."""
-        if self.kind != "timed":
-            return None
-        return regression.spread(regression.slowdowns(self.values_a, self.values_b))
+        return regression.spread(self.slowdowns) if self.slowdowns else None
 
 
 def judge(
@@ -55,14 +58,7 @@ def judge(
 ) -> tuple[Judgement, ...]:
     """Judges every measure that both sides have; `blocked` ones, with the reason, stay open."""
     first = pairs[0]
-    same_programs = rules.same_compiler and have_same_programs(pairs, rules.limits)
-    timed = [
-        _compile_of_same(pairs, rules)
-        if name == "compile" and same_programs
-        else _timed(name, _seconds(name, pairs), rules.limits_of(name))
-        for name in first.a.seconds
-        if name in first.b.seconds
-    ]
+    timed = [_timed(name, pairs, rules) for name in first.a.seconds if name in first.b.seconds]
     assert len(timed) <= regression.MOST_TIMED_MEASURES
     names = [name for name in first.a.memory_bytes if name in first.b.memory_bytes]
     exact = [_memory(name, pairs, rules.limits) for name in names]
@@ -126,35 +122,52 @@ def have_same_programs(pairs: Sequence[pairing.Pair], limits: regression.Limits)
     return min(b) - max(a) <= apart
 
 
-def _compile_of_same(pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
-    runs = [run for pair in pairs for run in (pair.a, pair.b)]
-    values = measures.compile_of_same_programs(runs)
-    limits = rules.limits_of(baseline.SAME_PROGRAMS)
-    judgement = _timed("compile", (values[::2], values[1::2]), limits)
-    note = "the same programs: only lowering can differ"
-    return dataclasses.replace(judgement, reason="; ".join(filter(None, [judgement.reason, note])))
+def machine_slowdowns(pairs: Sequence[pairing.Pair]) -> list[float] | None:
+    """Returns how much slower the machine itself was in the run of B, for every pair.
+
+    None if a run has no yardstick, or if it took longer beside B by more than chance: then B slows
+    down whatever runs in its process, and that must not be divided out.
+    """
+    found = [(pair.a.yardstick_s, pair.b.yardstick_s) for pair in pairs]
+    known = [(a, b) for a, b in found if a is not None and b is not None]
+    if len(known) < len(pairs):
+        return None
+    slowdowns = np.array(regression.slowdowns(*zip(*known, strict=True)))
+    is_slower = regression.p_value(slowdowns) < _YARDSTICK_LEVEL
+    return None if is_slower else slowdowns.tolist()
 
 
-def _seconds(name: str, pairs: Sequence[pairing.Pair]) -> tuple[list[float], list[float]]:
-    return [pair.a.seconds[name] for pair in pairs], [pair.b.seconds[name] for pair in pairs]
-
-
-def _timed(
-    name: str, values: tuple[Sequence[float], Sequence[float]], limits: regression.Limits
-) -> Judgement:
-    values_a, values_b = map(tuple, values)
+def _timed(name: str, pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
+    """Judges a cost of time: with the same compiler, less what is not the sides' own noise."""
+    noise_of, note = name, ""
+    if name == "compile" and rules.same_compiler and have_same_programs(pairs, rules.limits):
+        values = measures.compile_of_same_programs([run for p in pairs for run in (p.a, p.b)])
+        values_a, values_b = values[::2], values[1::2]
+        noise_of, note = baseline.SAME_PROGRAMS, "the same programs: only lowering can differ"
+    else:
+        values_a, values_b = ([run.seconds[name] for run in side] for side in _sides(pairs))
     slowdowns = regression.slowdowns(values_a, values_b)
+    if name in measures.STEPS and rules.same_compiler and (of_machine := machine_slowdowns(pairs)):
+        slowdowns = [own - other for own, other in zip(slowdowns, of_machine, strict=True)]
+        noise_of, note = baseline.by_yardstick(name), "by the yardstick"
+    limits = rules.limits_of(noise_of)
     decision = regression.decide(slowdowns, limits)
     return Judgement(
         name=name,
         kind="timed",
         unit=_UNITS[name],
-        values_a=values_a,
-        values_b=values_b,
+        values_a=tuple(values_a),
+        values_b=tuple(values_b),
         decision=decision,
         ratio=regression.ratio(slowdowns),
-        reason=_reason(decision),
+        reason="; ".join(filter(None, [_reason(decision), note])),
+        slowdowns=tuple(slowdowns),
+        recorded_noise=limits.noise,
     )
+
+
+def _sides(pairs: Sequence[pairing.Pair]) -> tuple[list[measures.RunMeasures], ...]:
+    return [pair.a for pair in pairs], [pair.b for pair in pairs]
 
 
 def _reason(decision: regression.Decision) -> str:

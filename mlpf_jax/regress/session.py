@@ -172,7 +172,7 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
                     path = baseline.path_of(request.baseline_folder, run.machine_class, name)
                     baseline.check_free(path, force=force)
                 tell(f"run {len(source.reports)} of {num_runs}: {pairing.costs(run)}")
-        made = baseline.make(name, request.settings, source.reports)
+        made = baseline.make(name, request.settings, source.first, source.runs)
     return baseline.write(made, request.baseline_folder, force=force)
 
 
@@ -207,8 +207,9 @@ def _live(
     runs = {side: folder / f"runs-{side}" for side in sides}
     for path in runs.values():
         path.mkdir()
+    drives = all(program.can_be_driven for program in programs.values())
     return [
-        sources.Processes(program, runs[side], request.run_timeout_s, shared)
+        sources.Processes(program, runs[side], request.run_timeout_s, shared, drives=drives)
         for side, program in programs.items()
     ]
 
@@ -234,7 +235,7 @@ def _program(
         folder / f"environment-{side}.txt",
         installations.current(),
     )
-    share = None if request.inject is None else 0.0 if is_base else request.inject
+    share = 0.0 if is_base else request.inject or 0.0
     return sources.Program(checkout.label, checkout.folder, python, request.settings, share)
 
 

@@ -2,16 +2,18 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlpf_jax import processes
-from mlpf_jax.regress import checkouts, slowed
+from mlpf_jax.regress import checkouts, driver
 from mlpf_jax.results import baseline, hepscore, measures, reading
 
-SLOWED = Path(slowed.__file__)
+_DRIVER = Path(driver.__file__)
 _CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 
 
@@ -23,15 +25,22 @@ class Program:
     folder: Path  # whose package is imported
     python: Path
     arguments: tuple[str, ...]
-    share: float | None = None  # of extra work; None: nothing is patched at all
+    share: float = 0.0  # of extra work
 
     @property
-    def command(self) -> list[str]:
-        """The command without the folders of a run. -P: no module is found by luck."""
+    def can_be_driven(self) -> bool:
+        """Whether the benchmark has what the driver patches: an older one may not."""
+        return driver.missing(self.folder / "mlpf_jax") is None
+
+    def command(self, yardstick: Path | None) -> list[str]:
+        """Returns the command without the folders of a run. -P: no module is found by luck.
+
+        The driver writes `yardstick`; without, the benchmark is run as it is.
+        """
         start = [str(self.python), "-P"]
-        if self.share is None:
+        if yardstick is None:
             return [*start, "-m", "mlpf_jax.main", *self.arguments]
-        return [*start, str(SLOWED), str(self.share), *self.arguments]
+        return [*start, str(_DRIVER), str(self.share), str(yardstick), *self.arguments]
 
     def environ(self, given: Mapping[str, str] = os.environ) -> dict[str, str]:
         """Returns the variables it runs with: its own folder before an installed package.
@@ -58,7 +67,7 @@ def check_can_be_slowed(checkout: checkouts.Checkout, flag: str) -> None:
     Raises:
         ValueError: one line that says what it lacks, and the way out.
     """
-    if lacking := slowed.missing(checkout.folder / "mlpf_jax"):
+    if lacking := driver.missing(checkout.folder / "mlpf_jax"):
         raise ValueError(
             f"{checkout.label} has no mlpf_jax.{lacking}, which --inject slows down: leave "
             f"--inject out, or name a commit that has it, {flag}=."
@@ -70,6 +79,7 @@ class Processes:
 
     Of the caches it uses those whose flags are in `known`: the runs after the first take from there
     what they compile without measuring it, and while `measures_compile` is false the steps as well.
+    It `drives` the benchmark, if both sides can be: with a yardstick.
     """
 
     most_runs: int | None = None  # no limit
@@ -80,9 +90,13 @@ class Processes:
         folder: Path,
         timeout_s: float,
         known: frozenset[str] = frozenset(),
+        *,
+        drives: bool = False,
     ):
         self.reports: list[reading.Report] = []
+        self.runs: list[measures.RunMeasures] = []
         self.measures_compile = True
+        self._drives = drives
         self._program = program
         self._folder = folder
         self._timeout_s = timeout_s
@@ -108,6 +122,7 @@ class Processes:
         """
         results = self._folder / f"run-{len(self.reports)}"
         results.mkdir(parents=True)
+        yardstick = results / "yardstick.json" if self._drives else None
         own = ["--quiet", f"--results_dir={results}", f"--data_dir={self._folder / 'events'}"]
         if self._caches:
             own.append(f"--compilation_cache={self._folder / 'programs'}")
@@ -115,7 +130,7 @@ class Processes:
             own.append("--nomeasure_compile")
         try:
             processes.run(
-                [*self._program.command, *own],
+                [*self._program.command(yardstick), *own],
                 folder=self._program.folder,
                 environ=self._program.environ(),
                 log=results / "log.txt",
@@ -128,7 +143,12 @@ class Processes:
             raise processes.RunFailedError(f"{self.label}: no valid report: {error}") from None
         if _checksum(self.reports[-1]) != _checksum(self.first):
             raise processes.RunFailedError(f"{self.label}: its files changed between two runs")
-        return measures.from_report(self.reports[-1])
+        run = measures.from_report(self.reports[-1])
+        if yardstick is not None:
+            seconds = statistics.median(json.loads(yardstick.read_text()))
+            run = dataclasses.replace(run, yardstick_s=seconds)
+        self.runs.append(run)
+        return run
 
 
 def _checksum(report: reading.Report) -> str:

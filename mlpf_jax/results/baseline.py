@@ -54,30 +54,46 @@ class Baseline:
         """
         if len(self.runs) < _FEWEST_RUNS_OF_NOISE:
             return {}
-        costs = {name: [run.seconds[name] for run in self.runs] for name in self.runs[0].seconds}
+        names = self.runs[0].seconds.keys()
+        costs = {name: [run.seconds[name] for run in self.runs] for name in names}
         costs[SAME_PROGRAMS] = measures.compile_of_same_programs(self.runs)
+        yardsticks = [run.yardstick_s for run in self.runs if run.yardstick_s is not None]
+        if len(yardsticks) == len(self.runs):
+            for name in sorted(names & measures.STEPS):
+                pairs = zip(costs[name], yardsticks, strict=True)
+                costs[by_yardstick(name)] = [cost / yardstick for cost, yardstick in pairs]
         return {
             name: regression.spread(regression.slowdowns(values[:-1], values[1:]))
             for name, values in costs.items()
         }
 
 
-def make(name: str, preset: Sequence[str], reports: Sequence[reading.Report]) -> Baseline:
-    """Returns the baseline of reports of the same run, at least one, in order of time.
+def by_yardstick(name: str) -> str:
+    """Returns what the noise of a cost is called where the yardstick has been taken out of it."""
+    return f"{name}, by the yardstick"
+
+
+def make(
+    name: str,
+    preset: Sequence[str],
+    first: reading.Report,
+    runs: Sequence[measures.RunMeasures],
+) -> Baseline:
+    """Returns the baseline of runs of the same, at least one, in order of time.
 
     Raises:
-        ValueError: for a name that is none for a file, no report, or several classes of machine.
+        ValueError: for a name that is none for a file, no run, or several classes of machine.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
         raise ValueError(f"{name!r} is no name of a baseline: small letters, digits, . _ - only.")
-    if len({report.machine_class for report in reports}) != 1:
+    if len({run.machine_class for run in runs}) != 1:
         raise ValueError("a baseline is made of runs on one class of machine, at least one.")
     return Baseline(
         name=name,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         preset=tuple(preset),
-        report=reports[0].document,
-        runs=tuple(measures.from_report(report) for report in reports),
+        report=first.document,
+        runs=tuple(runs),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlpf_jax.results import reading
 
+STEPS = frozenset({"training", "inference"})
 _PROGRAM = "program."
 
 
@@ -25,6 +26,7 @@ class RunMeasures:
     machine_class: str
     started_at: str  # ISO 8601, UTC
     finished_at: str
+    yardstick_s: float | None = None  # a fixed work beside the samples; None: it was not done
     doubts: tuple[str, ...]  # why the run itself says that it should not be trusted
 
     @property

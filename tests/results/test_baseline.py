@@ -20,7 +20,8 @@ def make(name="spring", costs=(1.0, 1.1, 1.0, 1.1, 1.0)):
         document = json.loads(json.dumps(REPORT.document))
         document["report"]["wl-stats"]["phases"]["training"]["sample_s"] = [cost] * 29
         reports.append(reading.from_document(document, "x"))
-    return baseline.make(name, SETTINGS, reports)
+    runs = [measures.from_report(report) for report in reports]
+    return baseline.make(name, SETTINGS, reports[0], runs)
 
 
 def test_what_was_written_is_read_back(tmp_path):

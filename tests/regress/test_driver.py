@@ -10,10 +10,10 @@ import pytest
 
 import mlpf_jax
 from mlpf_jax.measure import timing
-from mlpf_jax.regress import slowed
+from mlpf_jax.regress import driver
 
 
-class Work(slowed.ExtraWork):
+class Work(driver.Work):
     """Notes how long it should have worked."""
 
     def __init__(self):
@@ -23,6 +23,9 @@ class Work(slowed.ExtraWork):
     def do(self, seconds):
         self.seconds.append(seconds)
 
+    def seconds_per_product(self):
+        return 0.25
+
 
 def count(state, batch):
     return state + batch, state
@@ -30,7 +33,7 @@ def count(state, batch):
 
 def test_the_work_comes_once_per_window_after_its_last_step():
     work = Work()
-    slow = slowed.slow_down(timing.time_steps, 0.5, work)
+    slow = driver.drive(timing.time_steps, 0.5, work, [])
     num_done = []
 
     def advance(state, batch):
@@ -53,7 +56,7 @@ def test_the_window_itself_becomes_longer_by_the_work():
         def do(self, seconds):
             now[0] += 7 if seconds else 0
 
-    _, _, seconds = slowed.slow_down(timing.time_steps, 0.1, Spending())(
+    _, _, seconds = driver.drive(timing.time_steps, 0.1, Spending(), [])(
         count, 1, [1, 2], lambda: now[0]
     )
 
@@ -63,7 +66,7 @@ def test_the_window_itself_becomes_longer_by_the_work():
 def test_the_number_of_products_follows_from_their_rate():
     now, done = [0.0], []
 
-    class Counting(slowed.ExtraWork):
+    class Counting(driver.Work):
         def _work(self, number):
             done.append(number)
             now[0] += 0.01 * number
@@ -76,7 +79,7 @@ def test_the_number_of_products_follows_from_their_rate():
 
 
 def test_the_products_really_run():
-    work = slowed.ExtraWork()
+    work = driver.Work()
     work.do(0.0)
     assert work._rate is not None
     assert work._rate > 0
@@ -103,18 +106,18 @@ PREPARE, TIME_STEPS = "def prepare(): ...", "def time_steps(): ..."
     ],
 )
 def test_what_a_benchmark_lacks_is_told_from_its_files(tmp_path, runtime, timing, lacking):
-    assert slowed.missing(lay_out(tmp_path / "mlpf_jax", runtime, timing)) == lacking
+    assert driver.missing(lay_out(tmp_path / "mlpf_jax", runtime, timing)) == lacking
 
 
-def test_our_own_benchmark_can_be_slowed():
-    assert slowed.missing(pathlib.Path(mlpf_jax.__path__[0])) is None
+def test_our_own_benchmark_can_be_driven():
+    assert driver.missing(pathlib.Path(mlpf_jax.__path__[0])) is None
 
 
 def test_an_older_benchmark_is_refused_in_one_line(tmp_path):
     lay_out(tmp_path / "mlpf_jax", PREPARE)
 
     done = subprocess.run(
-        [sys.executable, "-P", slowed.__file__, "0.15"],
+        [sys.executable, "-P", driver.__file__, "0.15", "x"],
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -123,16 +126,31 @@ def test_an_older_benchmark_is_refused_in_one_line(tmp_path):
 
     assert done.returncode == 1
     assert done.stderr == (
-        "error: work cannot be injected into this benchmark: it has no measure.timing.time_steps\n"
+        "error: this benchmark cannot be driven: it has no measure.timing.time_steps\n"
     )
 
 
-def test_the_benchmark_is_run_with_its_own_arguments(monkeypatch):
+def test_the_yardstick_comes_after_the_clock_has_stopped():
+    now, yardstick = [0], []
+
+    class Late(Work):
+        def seconds_per_product(self):
+            now[0] += 10**9
+            return 0.25
+
+    driven = driver.drive(timing.time_steps, 0.0, Late(), yardstick)
+    state, _, seconds = driven(count, 1, [1, 2], lambda: now[0])
+
+    assert (state, seconds, yardstick) == (4, 0.0, [0.25])
+
+
+def test_the_benchmark_is_run_with_its_own_arguments(monkeypatch, tmp_path):
     ran = []
     monkeypatch.setattr(runpy, "run_module", lambda *words, **_: ran.append((words, sys.argv)))
-    monkeypatch.setattr(sys, "argv", ["slowed.py"])
+    monkeypatch.setattr(sys, "argv", ["driver.py"])
     from mlpf_jax import runtime
 
     monkeypatch.setattr(runtime, "prepare", runtime.prepare)
-    slowed.main(["0.15", "--seed=1"])
+    driver.main(["0.15", str(tmp_path / "yardstick.json"), "--seed=1"])
+    assert (tmp_path / "yardstick.json").read_text() == "[]"
     assert ran == [(("mlpf_jax.main",), ["mlpf_jax.main", "--seed=1"])]

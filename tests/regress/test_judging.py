@@ -1,0 +1,101 @@
+"""What is the machine's is taken out of a cost, and nothing that is the side's own."""
+
+import random
+
+import pytest
+
+from mlpf_jax.measure import regression
+from mlpf_jax.regress import judging, pairing
+from mlpf_jax.results import measures
+
+RULES = judging.Rules(limits=regression.Limits(), same_compiler=True)
+
+
+def run(training, yardstick_s=1.0, xla_s=4.0, lower_s=1.0, program="0"):
+    return measures.RunMeasures(
+        seconds={"training": training} | ({"compile": lower_s + xla_s} if xla_s else {}),
+        lower_s=lower_s,
+        memory_bytes={},
+        peak_process_bytes=None,
+        accuracy=None,
+        loss=None,
+        digests={"losses": "", "weights": "", "program.training": program},
+        machine_class="x",
+        started_at="",
+        finished_at="",
+        yardstick_s=yardstick_s,
+        doubts=(),
+    )
+
+
+def on_a_restless_machine(num_pairs, *, slower=1.0, yardstick_slower=1.0):
+    """Runs whose times vary by 15 % with the machine, and by 1 % by themselves."""
+    rng = random.Random(3)
+
+    def one(factor, of_yardstick):
+        speed = rng.uniform(0.85, 1.15)
+        return run(factor * speed * rng.uniform(0.99, 1.01), of_yardstick * speed)
+
+    return [pairing.Pair(one(1.0, 1.0), one(slower, yardstick_slower)) for _ in range(num_pairs)]
+
+
+def training(pairs, rules=RULES):
+    return next(one for one in judging.judge(pairs, rules, {}) if one.name == "training")
+
+
+def test_what_the_machine_did_is_divided_out():
+    calm = training(on_a_restless_machine(6))
+    restless = training(on_a_restless_machine(6), judging.Rules(limits=regression.Limits()))
+
+    assert calm.decision.verdict == "no regression"
+    assert calm.noise < 0.02
+    assert "yardstick" in calm.reason
+    assert restless.noise > 0.05
+    assert restless.decision.verdict == "undecided"
+
+
+def test_what_only_the_steps_take_longer_is_not():
+    found = training(on_a_restless_machine(10, slower=1.08))
+
+    assert found.decision.verdict == "regression"
+    assert found.ratio.value == pytest.approx(1.08, abs=0.01)
+
+
+def test_a_side_that_slows_down_the_yardstick_too_gets_away_with_nothing():
+    found = training(on_a_restless_machine(10, slower=1.5, yardstick_slower=1.5))
+
+    assert found.decision.verdict == "regression"
+    assert "yardstick" not in found.reason
+    assert found.ratio.value > 1.3
+
+
+def test_one_run_without_a_yardstick_leaves_all_as_they_were_timed():
+    pairs = on_a_restless_machine(6)
+    pairs[2] = pairing.Pair(pairs[2].a, run(1.0, None))
+
+    assert judging.machine_slowdowns(pairs) is None
+    assert "yardstick" not in training(pairs).reason
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ([4.0, 4.4], [4.3, 4.1], True),
+        ([4.0, 4.4], [4.5, 4.6], True),  # by less than the runs of A differ
+        ([4.0, 4.1], [4.6, 4.7], False),
+        ([4.6, 4.7], [4.0, 4.1], True),  # B's is the faster one
+        ([4.0, None], [4.19, None], True),
+        ([4.0, None], [4.3, None], False),
+        ([None], [4.0], False),
+    ],
+)
+def test_programs_are_the_same_unless_b_compiles_clearly_longer(a, b, expected):
+    pairs = [pairing.Pair(run(1.0, xla_s=x), run(1.0, xla_s=y)) for x, y in zip(a, b, strict=True)]
+
+    assert judging.have_same_programs(pairs, regression.Limits()) == expected
+
+
+def test_another_program_is_another():
+    pairs = [pairing.Pair(run(1.0), run(1.0, program="1"))]
+
+    assert not judging.have_same_programs(pairs, regression.Limits())

@@ -16,7 +16,6 @@ PHASES = ("training", "inference")
 _FEWEST_UNDISTURBED = (
     3  # of a contender; with fewer the disturbed ones are taken too, and it says so
 )
-_LEVEL = 0.05  # of the test behind an interval
 _MOST_DIFFERENT_LOSS = 1e-3  # relative, of the same events and weights
 
 
@@ -82,7 +81,7 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
 def _ours_to(other: Cell, ours: Cell) -> comparison.Ratio:
     """Takes a process as the unit where there are enough for a test, as `tools.compare` does."""
     sides = other.round_rates, ours.round_rates
-    if comparison.smallest_independent_p_value(*map(len, sides)) <= _LEVEL:
+    if comparison.are_enough_processes(*map(len, sides)):
         return comparison.independent_ratio(*sides, correlated=False)
     return comparison.independent_ratio(other.rates, ours.rates)
 

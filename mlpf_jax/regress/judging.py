@@ -58,7 +58,13 @@ def judge(
 ) -> tuple[Judgement, ...]:
     """Judges every measure that both sides have; `blocked` ones, with the reason, stay open."""
     first = pairs[0]
-    timed = [_timed(name, pairs, rules) for name in first.a.seconds if name in first.b.seconds]
+    same_programs = rules.same_compiler and have_same_programs(pairs, rules.limits)
+    runs = [run for side in _sides(pairs) for run in side]
+    timed = [
+        _timed(name, pairs, rules, same_programs=same_programs)
+        for name in first.a.seconds
+        if (name == "compile" and same_programs) or all(name in run.seconds for run in runs)
+    ]
     assert len(timed) <= regression.MOST_TIMED_MEASURES
     names = [name for name in first.a.memory_bytes if name in first.b.memory_bytes]
     exact = [_memory(name, pairs, rules.limits) for name in names]
@@ -137,10 +143,12 @@ def machine_slowdowns(pairs: Sequence[pairing.Pair]) -> list[float] | None:
     return None if is_slower else slowdowns.tolist()
 
 
-def _timed(name: str, pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
+def _timed(
+    name: str, pairs: Sequence[pairing.Pair], rules: Rules, *, same_programs: bool
+) -> Judgement:
     """Judges a cost of time: with the same compiler, less what is not the sides' own noise."""
     noise_of, note = name, ""
-    if name == "compile" and rules.same_compiler and have_same_programs(pairs, rules.limits):
+    if name == "compile" and same_programs:
         values = measures.compile_of_same_programs([run for p in pairs for run in (p.a, p.b)])
         values_a, values_b = values[::2], values[1::2]
         noise_of, note = baseline.SAME_PROGRAMS, "the same programs: only lowering can differ"

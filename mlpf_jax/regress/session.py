@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlpf_jax.measure import comparison, regression
 from mlpf_jax.regress import checkouts, documents, installations, judging, pairing, sources
-from mlpf_jax.results import baseline, facts
+from mlpf_jax.results import baseline, facts, tables
 
 Tell = Callable[[str], None]
 # Between days a machine changes by more than between runs, and no run of today can show by how
@@ -113,8 +113,8 @@ class _Judge:
         for side in live:
             side.measures_compile = False
         self.notes.append(
-            f"XLA compiled the same programs on both sides in {num_pairs} pairs; the runs after "
-            "them took the steps from a cache."
+            "XLA compiled the same programs on both sides in the first "
+            f"{tables.count(num_pairs, 'pair')}; later runs took the steps from a cache."
         )
 
 

@@ -137,16 +137,16 @@ class Processes:
                 timeout_s=self._timeout_s,
             )
             self.reports.append(reading.read(results / hepscore.FILE_NAME))
+            run = measures.from_report(self.reports[-1])
+            if yardstick is not None:
+                seconds = statistics.median(json.loads(yardstick.read_text()))
+                run = dataclasses.replace(run, yardstick_s=seconds)
         except processes.RunFailedError as error:
             raise processes.RunFailedError(f"{self.label}: {error}", error.last_lines) from None
         except (OSError, ValueError, KeyError) as error:
             raise processes.RunFailedError(f"{self.label}: no valid report: {error}") from None
         if _checksum(self.reports[-1]) != _checksum(self.first):
             raise processes.RunFailedError(f"{self.label}: its files changed between two runs")
-        run = measures.from_report(self.reports[-1])
-        if yardstick is not None:
-            seconds = statistics.median(json.loads(yardstick.read_text()))
-            run = dataclasses.replace(run, yardstick_s=seconds)
         self.runs.append(run)
         return run
 

@@ -15,7 +15,6 @@ from mlpf_jax.measure import comparison, stats
 from mlpf_jax.results import comparability, facts, runs
 
 RUN_NOISE = 0.03  # of one process's median, relative; two to four per cent on shared machines
-_LEVEL = 0.05  # of the test behind the interval
 Basis = Literal["runs", "samples"]
 
 
@@ -136,8 +135,7 @@ def _phase(
 
 def _basis(a: runs.Group, b: runs.Group) -> Basis:
     """Runs are the unit as soon as a test of them can reject that the sides are equal."""
-    smallest = comparison.smallest_independent_p_value(len(a.reports), len(b.reports))
-    return "runs" if smallest <= _LEVEL else "samples"
+    return "runs" if comparison.are_enough_processes(len(a.reports), len(b.reports)) else "samples"
 
 
 def _values(name: str, group: runs.Group, basis: Basis) -> list[float]:

@@ -99,3 +99,12 @@ def test_another_program_is_another():
     pairs = [pairing.Pair(run(1.0), run(1.0, program="1"))]
 
     assert not judging.have_same_programs(pairs, regression.Limits())
+
+
+def test_a_cost_that_one_run_has_not_told_is_not_judged():
+    pairs = [pairing.Pair(run(1.0), run(1.0, program="1")) for _ in range(6)]
+    pairs[3] = pairing.Pair(run(1.0, xla_s=None), run(1.0, program="1"))
+
+    names = [one.name for one in judging.judge(pairs, RULES, {})]
+
+    assert names == ["training"]

@@ -3,13 +3,16 @@
     python -m benchmarks.regression_rates benchmarks/baselines/*/NAME.json
     python -m benchmarks.regression_rates --noise=outliers --sigma=0.02
 
-A trial takes the costs of runs that differ in nothing, four at a time, one after the other as they
-were recorded; a coin makes them A B B A or B A A B. B's training is slowed down by multiplying its
-cost. The gate then decides as it does in earnest. Noise is what a baseline recorded, or simulated.
+A trial takes runs that differ in nothing, four at a time, one after the other as they were
+recorded; a coin makes them A B B A or B A A B. The first four compiled and the others did not, if
+the baseline has such: so it is where both sides are the same programs. B's training is slowed down
+by multiplying its cost. The gate then decides as it does in earnest. Noise is what a baseline
+recorded, or simulated.
 Prints a Markdown table: how often a regression was found, and nothing was decided, in percent.
 """
 
 import dataclasses
+import functools
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,10 +34,34 @@ _MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Pairs of runs at most.", low
 _SIGMA = flags.DEFINE_float("sigma", 0.02, "Of simulated noise: standard deviation of a slowdown.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.")
 
-Costs = dict[str, np.ndarray]  # seconds of every run, by measure
 _NAMES = ("training", "inference", "compile")
-_LOWERING, _YARDSTICK = "lowering", "yardstick"  # simulated noise has none
 _NUM_SIMULATED = 4000
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Runs that differ in nothing, in order of time."""
+
+    title: str
+    runs: Sequence[measures.RunMeasures]
+    same_compiler: bool  # as it is in earnest; simulated runs have nothing but their costs
+
+    def block(self, coins: random.Random, *, compiles: bool) -> Sequence[measures.RunMeasures]:
+        """Returns neighbouring runs of that kind; of the other, if there are none."""
+        starts = self._starts[compiles] or self._starts[not compiles]
+        start = coins.choice(starts)
+        return self.runs[start : start + pairing.RUNS_PER_BLOCK]
+
+    @functools.cached_property
+    def _starts(self) -> dict[bool, list[int]]:
+        """Where blocks can start, by whether their runs compile."""
+        size = pairing.RUNS_PER_BLOCK
+        found: dict[bool, list[int]] = {True: [], False: []}
+        for start in range(len(self.runs) - size + 1):
+            kinds = {run.measures_compile for run in self.runs[start : start + size]}
+            if len(kinds) == 1:
+                found[kinds.pop()].append(start)
+        return found
 
 
 def normal(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -69,30 +96,40 @@ NOISES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 _NOISE = flags.DEFINE_enum("noise", "normal", list(NOISES), "Simulated, if no baseline is given.")
 
 
-def simulated(name: str, rng: np.random.Generator) -> Costs:
-    """Returns costs of runs whose pairs' slowdowns have about the standard deviation --sigma."""
-    return {measure: np.exp(_sigma() * NOISES[name](rng, _NUM_SIMULATED)) for measure in _NAMES}
+def simulated(name: str, rng: np.random.Generator) -> Noise:
+    """Returns runs whose pairs' slowdowns have about the standard deviation --sigma."""
+    costs = [np.exp(_sigma() * NOISES[name](rng, _NUM_SIMULATED)) for _ in _NAMES]
+    title = f"{name} noise of {100 * _SIGMA.value:g} % in each of three measures"
+    runs = [_simulated_run(dict(zip(_NAMES, run, strict=True))) for run in zip(*costs, strict=True)]
+    return Noise(title, runs, same_compiler=False)
 
 
-def recorded(kept: baseline.Baseline) -> Costs:
-    """Returns the costs of a baseline's runs, in their order."""
-    costs = {name: np.array([run.seconds[name] for run in kept.runs]) for name in _NAMES}
-    costs[_LOWERING] = np.array([run.lower_s for run in kept.runs])
-    if all(run.yardstick_s for run in kept.runs):
-        costs[_YARDSTICK] = np.array([run.yardstick_s for run in kept.runs])
-    return costs
+def recorded(kept: baseline.Baseline) -> Noise:
+    """Returns a baseline's runs.
+
+    Raises:
+        ValueError: if there are too few.
+    """
+    noises = ", ".join(f"{name} {100 * noise:.1f} %" for name, noise in kept.noises.items())
+    compiling = sum(run.measures_compile for run in kept.runs)
+    title = (
+        f"{len(kept.runs)} runs recorded on {kept.machine_class}, {compiling} of them compiling "
+        f"(noise of pairs: {noises})"
+    )
+    if len(kept.runs) < pairing.RUNS_PER_BLOCK:
+        raise ValueError(
+            f"baseline {kept.name}: {pairing.RUNS_PER_BLOCK} runs at least are needed."
+        )
+    return Noise(title, kept.runs, same_compiler=True)
 
 
-def trial(
-    costs: Costs, like: measures.RunMeasures, slowdown: float, coins: random.Random
-) -> tuple[judging.Whole, int]:
+def trial(noise: Noise, slowdown: float, coins: random.Random) -> tuple[judging.Whole, int]:
     """Returns one decision and how many pairs it took."""
-    rules = judging.Rules(limits=regression.Limits(), same_compiler=_LOWERING in costs)
+    rules = judging.Rules(limits=regression.Limits(), same_compiler=noise.same_compiler)
     pairs: list[pairing.Pair] = []
     found: tuple[judging.Judgement, ...] = ()
     while len(pairs) < _MAX_PAIRS.value:
-        start = coins.randrange(len(costs["training"]) - pairing.RUNS_PER_BLOCK + 1)
-        runs = [_run(costs, start + i, like) for i in range(pairing.RUNS_PER_BLOCK)]
+        runs = noise.block(coins, compiles=not pairs)
         orders = [runs[:2], runs[3:1:-1]]  # A B, and of B A the A first
         if coins.random() < 0.5:
             orders = [order[::-1] for order in orders]
@@ -103,10 +140,10 @@ def trial(
     return judging.whole(found), len(pairs)
 
 
-def row(costs: Costs, like: measures.RunMeasures, slowdown: float) -> str:
+def row(noise: Noise, slowdown: float) -> str:
     """Returns a line of the table."""
     coins = random.Random(_SEED.value)
-    trials = [trial(costs, like, slowdown, coins) for _ in range(_TRIALS.value)]
+    trials = [trial(noise, slowdown, coins) for _ in range(_TRIALS.value)]
     counts = Counter(verdict for verdict, _ in trials)
     found, open_ = (100 * counts[v] / len(trials) for v in ("regression", "cannot decide"))
     num_pairs = np.mean([number for _, number in trials])
@@ -117,23 +154,17 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 2:
         return cli.complain("name one baseline, or none for simulated noise.", cli.USAGE)
     try:
-        kept = baseline.read(Path(argv[1])) if len(argv) == 2 else None
+        if len(argv) == 2:
+            noise = recorded(baseline.read(Path(argv[1])))
+        else:
+            noise = simulated(_NOISE.value, np.random.default_rng(_SEED.value))
     except (OSError, ValueError) as error:
         return cli.complain(str(error), cli.USAGE)
-    costs = recorded(kept) if kept else simulated(_NOISE.value, np.random.default_rng(_SEED.value))
-    like = kept.runs[0] if kept else _any_run()
-    print(f"{_title(kept)}; {_TRIALS.value} trials, at most {_MAX_PAIRS.value} pairs\n")
+    print(f"{noise.title}; {_TRIALS.value} trials, at most {_MAX_PAIRS.value} pairs\n")
     print("| slowdown | regression, % | cannot decide, % | pairs, mean |\n|---:|---:|---:|---:|")
     for slowdown in _SLOWDOWNS.value:
-        print(row(costs, like, slowdown), flush=True)
+        print(row(noise, slowdown), flush=True)
     return 0
-
-
-def _title(kept: baseline.Baseline | None) -> str:
-    if kept is None:
-        return f"{_NOISE.value} noise of {100 * _SIGMA.value:g} % in each of three measures"
-    noises = ", ".join(f"{name} {100 * noise:.1f} %" for name, noise in kept.noises.items())
-    return f"{len(kept.runs)} runs recorded on {kept.machine_class} (noise of pairs: {noises})"
 
 
 def _sigma() -> float:
@@ -141,9 +172,9 @@ def _sigma() -> float:
     return _SIGMA.value / np.sqrt(2)
 
 
-def _any_run() -> measures.RunMeasures:
+def _simulated_run(seconds: dict[str, float]) -> measures.RunMeasures:
     return measures.RunMeasures(
-        seconds={},
+        seconds=seconds,
         lower_s=0.0,
         memory_bytes={"training": 1},
         peak_process_bytes=None,
@@ -155,13 +186,6 @@ def _any_run() -> measures.RunMeasures:
         finished_at="",
         doubts=(),
     )
-
-
-def _run(costs: Costs, place: int, like: measures.RunMeasures) -> measures.RunMeasures:
-    seconds = {name: float(costs[name][place]) for name in _NAMES}
-    lower_s = float(costs[_LOWERING][place]) if _LOWERING in costs else 0.0
-    yardstick_s = float(costs[_YARDSTICK][place]) if _YARDSTICK in costs else None
-    return dataclasses.replace(like, seconds=seconds, lower_s=lower_s, yardstick_s=yardstick_s)
 
 
 def _slowed(run: measures.RunMeasures, slowdown: float) -> measures.RunMeasures:

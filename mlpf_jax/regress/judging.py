@@ -59,13 +59,13 @@ def judge(
     """Judges every measure that both sides have; `blocked` ones, with the reason, stay open."""
     first = pairs[0]
     same_programs = rules.same_compiler and have_same_programs(pairs, rules.limits)
-    runs = [run for side in _sides(pairs) for run in side]
+    told = {name: _telling(name, pairs, same_programs=same_programs) for name in _UNITS}
+    assert len(told) <= regression.MOST_TIMED_MEASURES
     timed = [
-        _timed(name, pairs, rules, same_programs=same_programs)
-        for name in first.a.seconds
-        if (name == "compile" and same_programs) or all(name in run.seconds for run in runs)
+        _timed(name, telling, rules, same_programs=same_programs)
+        for name, telling in told.items()
+        if telling
     ]
-    assert len(timed) <= regression.MOST_TIMED_MEASURES
     names = [name for name in first.a.memory_bytes if name in first.b.memory_bytes]
     exact = [_memory(name, pairs, rules.limits) for name in names]
     quality = [] if _lacks_quality(first) else [_accuracy(pairs, rules)]
@@ -141,6 +141,15 @@ def machine_slowdowns(pairs: Sequence[pairing.Pair]) -> list[float] | None:
     slowdowns = np.array(regression.slowdowns(*zip(*known, strict=True)))
     is_slower = regression.p_value(slowdowns) < _YARDSTICK_LEVEL
     return None if is_slower else slowdowns.tolist()
+
+
+def _telling(
+    name: str, pairs: Sequence[pairing.Pair], *, same_programs: bool
+) -> Sequence[pairing.Pair]:
+    """Returns the pairs that tell a cost. One compilation of the same programs tells all of them."""
+    if name == "compile" and same_programs:
+        return pairs
+    return [pair for pair in pairs if name in pair.a.seconds and name in pair.b.seconds]
 
 
 def _timed(

@@ -86,6 +86,7 @@ def _block(coins: random.Random) -> tuple[str, str]:
 def _take(
     a: sources.Source, b: sources.Source, order: str, name: str, tell: Callable[[str], None]
 ) -> Pair:
+    sources.make_alike(a, b)
     taken = {}
     for side in order:
         source = a if side == "A" else b

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlpf_jax import processes
@@ -123,9 +123,10 @@ class Processes:
         results = self._folder / f"run-{len(self.reports)}"
         results.mkdir(parents=True)
         yardstick = results / "yardstick.json" if self._drives else None
-        own = ["--quiet", f"--results_dir={results}", f"--data_dir={self._folder / 'events'}"]
+        own = ["--quiet", f"--results_dir={self._named(results)}"]
+        own.append(f"--data_dir={self._named(self._folder / 'events')}")
         if self._caches:
-            own.append(f"--compilation_cache={self._folder / 'programs'}")
+            own.append(f"--compilation_cache={self._named(self._folder / 'programs')}")
         if not self.measures_compile:
             own.append("--nomeasure_compile")
         try:
@@ -150,6 +151,10 @@ class Processes:
         self.runs.append(run)
         return run
 
+    def _named(self, path: Path) -> str:
+        """Names a file from where the run is: its report, which may be kept, holds its flags."""
+        return os.path.relpath(path.resolve(), self._program.folder.resolve())
+
 
 def _checksum(report: reading.Report) -> str:
     """Of the package's files, as the run found them."""
@@ -163,14 +168,30 @@ class Stored:
         self.label = label
         self.first = first
         self.most_runs: int | None = len(runs)
-        self._left: Iterator[measures.RunMeasures] = iter(runs)
+        self._runs = runs
+        self._num_taken = 0
+
+    @property
+    def next_measures_compile(self) -> bool:
+        """Whether the run that comes next compiled its steps, and did not find them in a cache."""
+        return self._runs[self._num_taken].measures_compile
 
     def take(self) -> measures.RunMeasures:
         """Returns the next run; the caller knows how many there are."""
-        return next(self._left)
+        self._num_taken += 1
+        return self._runs[self._num_taken - 1]
 
 
 Source = Processes | Stored
+
+
+def make_alike(a: Source, b: Source) -> None:
+    """Lets fresh runs of B compile if and only if the stored run of A did that they are held to.
+
+    A step from a cache does not run as one that was just compiled.
+    """
+    if isinstance(a, Stored) and isinstance(b, Processes):
+        b.measures_compile = a.next_measures_compile or not b.can_reuse_steps
 
 
 def of_baseline(stored: baseline.Baseline) -> Stored:

@@ -6,6 +6,7 @@ that is asked for.
 
 import dataclasses
 import datetime
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -55,17 +56,24 @@ class Baseline:
         if len(self.runs) < _FEWEST_RUNS_OF_NOISE:
             return {}
         names = self.runs[0].seconds.keys()
-        costs = {name: [run.seconds[name] for run in self.runs] for name in names}
+        costs = {name: [run.seconds.get(name) for run in self.runs] for name in names}
         costs[SAME_PROGRAMS] = measures.compile_of_same_programs(self.runs)
-        yardsticks = [run.yardstick_s for run in self.runs if run.yardstick_s is not None]
-        if len(yardsticks) == len(self.runs):
+        if all(run.yardstick_s for run in self.runs):
             for name in sorted(names & measures.STEPS):
-                pairs = zip(costs[name], yardsticks, strict=True)
-                costs[by_yardstick(name)] = [cost / yardstick for cost, yardstick in pairs]
-        return {
-            name: regression.spread(regression.slowdowns(values[:-1], values[1:]))
-            for name, values in costs.items()
-        }
+                costs[by_yardstick(name)] = [
+                    run.seconds[name] / (run.yardstick_s or 1.0) for run in self.runs
+                ]
+        slowdowns = {name: self._slowdowns(values) for name, values in costs.items()}
+        return {name: regression.spread(found) for name, found in slowdowns.items() if found}
+
+    def _slowdowns(self, costs: Sequence[float | None]) -> list[float]:
+        """Of neighbouring runs, both compiling or both not; those without the cost are left out."""
+        neighbours = [
+            (a, b)
+            for (run, a), (other, b) in itertools.pairwise(zip(self.runs, costs, strict=True))
+            if a and b and run.measures_compile == other.measures_compile
+        ]
+        return regression.slowdowns([a for a, _ in neighbours], [b for _, b in neighbours])
 
 
 def by_yardstick(name: str) -> str:

@@ -35,6 +35,11 @@ class RunMeasures:
         return {name: value for name, value in self.digests.items() if name.startswith(_PROGRAM)}
 
     @property
+    def measures_compile(self) -> bool:
+        """Whether the steps were compiled in the run, and not taken from a cache."""
+        return "compile" in self.seconds
+
+    @property
     def xla_s(self) -> float | None:
         """The compiler's part of `compile`; None if it was not measured."""
         whole_s = self.seconds.get("compile")

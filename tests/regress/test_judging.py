@@ -101,10 +101,11 @@ def test_another_program_is_another():
     assert not judging.have_same_programs(pairs, regression.Limits())
 
 
-def test_a_cost_that_one_run_has_not_told_is_not_judged():
+def test_a_cost_is_judged_by_the_pairs_that_tell_it():
     pairs = [pairing.Pair(run(1.0), run(1.0, program="1")) for _ in range(6)]
     pairs[3] = pairing.Pair(run(1.0, xla_s=None), run(1.0, program="1"))
+    pairs[5] = pairing.Pair(run(1.0, xla_s=None), run(1.0, xla_s=None, program="1"))
 
-    names = [one.name for one in judging.judge(pairs, RULES, {})]
+    found = {one.name: len(one.values_a) for one in judging.judge(pairs, RULES, {})}
 
-    assert names == ["training"]
+    assert found == {"training": 6, "compile": 4}

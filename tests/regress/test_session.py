@@ -215,6 +215,30 @@ def test_a_baseline_is_kept_used_and_not_replaced_silently(repository, tmp_path)
     assert any(one["recorded_noise"] > 0 for one in found["measures"])
 
 
+@pytest.mark.parametrize("after", [{}, {"program": "1"}])
+def test_every_other_block_of_a_baseline_compiles_and_so_do_the_runs_held_to_it(
+    repository, tmp_path, after
+):
+    folder = repository(_KNOWS_BOTH)
+    store = tmp_path / "store"
+
+    path = session.record(
+        request(baseline_folder=store, max_pairs=7), "x", lambda _: None, force=False
+    )
+    fake_benchmark.set_costs(folder, **_KNOWS_BOTH, **after)
+    found = compare(baseline_name="x", baseline_folder=store)
+
+    kept = baseline.read(path)
+    compiles = [run.measures_compile for run in kept.runs]
+    assert compiles == [True] * 4 + [False] * 4 + [True] * 4 + [False] * 2
+    assert {"training", "compile", baseline.SAME_PROGRAMS} <= kept.noises.keys()
+    assert str(tmp_path) not in path.read_text()
+    for side in "AB":
+        runs = [run for run in found["runs"] if run["side"] == side]
+        assert ["compile" in run["seconds"] for run in runs] == compiles[: len(runs)]
+    assert verdicts(found)["training"] == "no regression"
+
+
 def test_runs_of_another_preset_are_no_baseline(repository, tmp_path):
     folder = repository({})
     store = tmp_path / "store"

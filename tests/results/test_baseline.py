@@ -68,6 +68,22 @@ def test_the_noise_is_that_of_neighbouring_runs():
     assert make(costs=[1.0] * 3).noises == {}
 
 
+def test_a_run_that_compiled_is_no_neighbour_of_one_that_did_not():
+    made = make(costs=[1.0, 1.1, 1.0, 1.1, 5.0, 5.0, 5.0])
+    runs = [
+        dataclasses.replace(
+            run, seconds={"training": run.seconds["training"]} if i >= 4 else run.seconds
+        )
+        for i, run in enumerate(made.runs)
+    ]
+    steps = math.log(1.1) * 1.4826
+
+    noises = dataclasses.replace(made, runs=tuple(runs)).noises
+
+    assert noises["training"] == pytest.approx(steps)
+    assert noises["compile"] == 0
+
+
 def test_the_newest_of_a_class_and_preset_is_found(tmp_path):
     baseline.write(make("old"), tmp_path)
 

@@ -39,7 +39,7 @@ _ALLOWANCE = flags.DEFINE_float(
 )
 _ACCURACY = flags.DEFINE_float("accuracy_loss", 0.005, "How far the accuracy may fall.")
 _INJECT = flags.DEFINE_float("inject", None, "Share of extra work that B does in timed windows.")
-_BUDGET = flags.DEFINE_float("budget_s", 570, "Seconds after which no more runs are begun.")
+_BUDGET = flags.DEFINE_float("budget_s", 585, "Seconds after which no more runs are begun.")
 _MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Pairs of runs at most.")
 _TIMEOUT = flags.DEFINE_float("run_timeout_s", 300, "Seconds after which a run is killed.")
 _OUT = flags.DEFINE_string("out", "build/regression", "Folder of the decision and its exports.")

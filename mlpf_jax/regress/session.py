@@ -35,7 +35,7 @@ class Request:
     allowance: float | None = None  # None: none, but for baselines
     accuracy_loss: float = 0.005
     inject: float | None = None  # None: both sides run as they are
-    budget_s: float = 570.0
+    budget_s: float = 585.0
     max_pairs: int = 20
     run_timeout_s: float = 300.0
 

@@ -40,14 +40,18 @@ def create(config: config_lib.RunConfig, key: Key[Array, ""]) -> TrainState:
         "rotations": jax.random.fold_in(key, _ROTATIONS),
     }
     model = pfnet.PFNet(config.model)
-    variables = jax.jit(lambda rngs: model.lazy_init(rngs, smallest))(rngs)
-    params = variables["params"]
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state=optimizer(config.train).init(params),
-        rotations=variables["rotations"],
-    )
+
+    def draw(rngs: dict[str, Key[Array, ""]]) -> TrainState:
+        variables = model.lazy_init(rngs, smallest)
+        params = variables["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=optimizer(config.train).init(params),
+            rotations=variables["rotations"],
+        )
+
+    return jax.jit(draw)(rngs)  # one program: hundreds of small arrays of zeros take a second
 
 
 def optimizer(config: config_lib.TrainConfig) -> optax.GradientTransformation:

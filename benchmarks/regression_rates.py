@@ -44,7 +44,7 @@ class Noise:
 
     title: str
     runs: Sequence[measures.RunMeasures]
-    same_compiler: bool  # as it is in earnest; simulated runs have nothing but their costs
+    rules: judging.Rules  # as they are in earnest
 
     def block(self, coins: random.Random, *, compiles: bool) -> Sequence[measures.RunMeasures]:
         """Returns neighbouring runs of that kind; of the other, if there are none."""
@@ -101,7 +101,8 @@ def simulated(name: str, rng: np.random.Generator) -> Noise:
     costs = [np.exp(_sigma() * NOISES[name](rng, _NUM_SIMULATED)) for _ in _NAMES]
     title = f"{name} noise of {100 * _SIGMA.value:g} % in each of three measures"
     runs = [_simulated_run(dict(zip(_NAMES, run, strict=True))) for run in zip(*costs, strict=True)]
-    return Noise(title, runs, same_compiler=False)
+    # Simulated runs have nothing but their costs.
+    return Noise(title, runs, judging.Rules(limits=regression.Limits()))
 
 
 def recorded(kept: baseline.Baseline) -> Noise:
@@ -120,12 +121,14 @@ def recorded(kept: baseline.Baseline) -> Noise:
         raise ValueError(
             f"baseline {kept.name}: {pairing.RUNS_PER_BLOCK} runs at least are needed."
         )
-    return Noise(title, kept.runs, same_compiler=True)
+    rules = judging.Rules(
+        limits=regression.Limits(), recorded_noise=kept.noises, same_compiler=True
+    )
+    return Noise(title, kept.runs, rules)
 
 
 def trial(noise: Noise, slowdown: float, coins: random.Random) -> tuple[judging.Whole, int]:
     """Returns one decision and how many pairs it took."""
-    rules = judging.Rules(limits=regression.Limits(), same_compiler=noise.same_compiler)
     pairs: list[pairing.Pair] = []
     found: tuple[judging.Judgement, ...] = ()
     while len(pairs) < _MAX_PAIRS.value:
@@ -134,7 +137,7 @@ def trial(noise: Noise, slowdown: float, coins: random.Random) -> tuple[judging.
         if coins.random() < 0.5:
             orders = [order[::-1] for order in orders]
         pairs += [pairing.Pair(a, _slowed(b, slowdown)) for a, b in orders]
-        found = judging.judge(pairs, rules, {})
+        found = judging.judge(pairs, noise.rules, {})
         if judging.is_enough(found):
             break
     return judging.whole(found), len(pairs)

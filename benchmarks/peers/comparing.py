@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.peers import contender as contender_lib
+from benchmarks.peers import driver
 from mlpf_jax.measure import comparison, load, stats, trust
 
-PHASES = ("training", "inference")
 _FEWEST_UNDISTURBED = (
     3  # of a contender; with fewer the disturbed ones are taken too, and it says so
 )
@@ -64,7 +64,7 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
             name: _cell([run[phase] for run in runs if run["name"] == name], batch, num_cores)
             for name in names
         }
-        for phase in PHASES
+        for phase in driver.PHASES
     }
     ratios = {
         phase: {
@@ -74,7 +74,9 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
         }
         for phase, of_phase in cells.items()
     }
-    best = {phase: max(peers, key=lambda p: cells[phase][p].events_per_s) for phase in PHASES}
+    best = {
+        phase: max(peers, key=lambda p: cells[phase][p].events_per_s) for phase in driver.PHASES
+    }
     return Comparison(cells=cells, ratios=ratios, best_peer=best)
 
 
@@ -124,7 +126,7 @@ def _check_losses(runs: Sequence[Mapping[str, Any]]) -> None:
     """All were given the same weights and events, so their first losses must agree."""
     ours = next(run for run in runs if run["name"] == contender_lib.OURS)
     for run in runs:
-        for phase in PHASES:
+        for phase in driver.PHASES:
             expected = ours[phase]["first_losses"]["total"]
             found = run[phase]["first_losses"]["total"]
             if not math.isclose(found, expected, rel_tol=_MOST_DIFFERENT_LOSS):
@@ -136,7 +138,7 @@ def _check_losses(runs: Sequence[Mapping[str, Any]]) -> None:
 
 def document(result: Comparison) -> dict[str, Any]:
     """Returns the comparison as JSON takes it; what an interval leaves open is null."""
-    best = {phase: result.best_ratio(phase) for phase in PHASES}
+    best = {phase: result.best_ratio(phase) for phase in driver.PHASES}
     return {
         "ratio_to_best_peer": {phase: ratio.value for phase, ratio in best.items()},
         "ratio_to_best_peer_interval": {phase: _interval(ratio) for phase, ratio in best.items()},

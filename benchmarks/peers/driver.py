@@ -23,6 +23,7 @@ from benchmarks.peers import workload as workload_lib
 from mlpf_jax import runtime
 from mlpf_jax.measure import load
 
+PHASES = ("training", "inference")
 Clock = Callable[[], int]  # nanoseconds
 
 

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import contender as contender_lib
 from benchmarks.peers import driver, processes
+
+_CLEARLY = 1.1  # of rates: more than processes of one contender differ
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class Outcome:
 def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     """Runs every contender once a round, every second round in the opposite order.
 
+    A peer that is out of the race is not run again: a slow one takes the time of three quick ones.
     `folder` holds the workload and takes the compilers' caches: empty in the first round, as a
     user's are. A contender that fails is left out from then on.
     """
@@ -39,20 +43,39 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     failures: dict[str, str] = {}
     variables = processes.surroundings(folder / "cache", plan.num_threads)
     for number in range(plan.num_rounds):
+        out = out_of_race(runs)
         for name in plan.names if number % 2 == 0 else reversed(plan.names):
-            if name in failures:
+            if name in failures or name in out:
                 continue
             say(f"round {number + 1}/{plan.num_rounds}: {name}")
             arguments = [json.dumps(dataclasses.asdict(_job(plan, name, folder)))]
             try:
-                out = processes.run(
+                said = processes.run(
                     name, "benchmarks.peers.driver", arguments, variables, plan.timeout_s
                 )
-                runs.append({"round": number + 1} | json.loads(out.splitlines()[-1]))
+                runs.append({"round": number + 1} | json.loads(said.splitlines()[-1]))
             except RuntimeError as error:
                 failures[name] = str(error)
                 say(str(error))
     return Outcome(tuple(runs), failures)
+
+
+def out_of_race(runs: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Returns the peers that cannot be the fastest one any more, neither in training nor inference.
+
+    Of such a one every sample so far was clearly slower than all samples of some process of a peer.
+    """
+    peers = [run for run in runs if run["name"] in contender_lib.PEERS]
+    racing: set[str] = set()
+    for phase in driver.PHASES:
+        rates = [(run["name"], _rates(run[phase])) for run in peers]
+        bar = max((min(of_run) for _, of_run in rates), default=0.0)
+        racing |= {name for name, of_run in rates if max(of_run) * _CLEARLY >= bar}
+    return frozenset(run["name"] for run in peers) - racing
+
+
+def _rates(phase: Mapping[str, Any]) -> list[float]:
+    return [sample["num_steps"] / sample["seconds"] for sample in phase["samples"]]
 
 
 def _job(plan: Plan, name: str, folder: Path) -> driver.Job:

@@ -146,7 +146,7 @@ def machine_slowdowns(pairs: Sequence[pairing.Pair]) -> list[float] | None:
 def _telling(
     name: str, pairs: Sequence[pairing.Pair], *, same_programs: bool
 ) -> Sequence[pairing.Pair]:
-    """Returns the pairs that tell a cost. One compilation of the same programs tells all of them."""
+    """Returns the pairs that tell a cost. One compilation of the same programs tells all."""
     if name == "compile" and same_programs:
         return pairs
     return [pair for pair in pairs if name in pair.a.seconds and name in pair.b.seconds]

@@ -56,7 +56,9 @@ class Baseline:
         if len(self.runs) < _FEWEST_RUNS_OF_NOISE:
             return {}
         names = self.runs[0].seconds.keys()
-        costs = {name: [run.seconds.get(name) for run in self.runs] for name in names}
+        costs: dict[str, Sequence[float | None]] = {
+            name: [run.seconds.get(name) for run in self.runs] for name in names
+        }
         costs[SAME_PROGRAMS] = measures.compile_of_same_programs(self.runs)
         if all(run.yardstick_s for run in self.runs):
             for name in sorted(names & measures.STEPS):

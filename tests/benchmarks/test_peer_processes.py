@@ -23,6 +23,15 @@ def plan(names=("jax", "pytorch-eager"), num_rounds=2):
     )
 
 
+def said(name, training=(1.0, 1.0), inference=(1.0, 1.0)):
+    """What a process says that took so many seconds for steps of both phases."""
+    phases = {"training": training, "inference": inference}
+    return {"name": name} | {
+        phase: {"samples": [{"num_steps": 1, "seconds": one} for one in seconds]}
+        for phase, seconds in phases.items()
+    }
+
+
 @pytest.fixture
 def order(monkeypatch):
     """The names in the order in which they ran; nothing is started."""
@@ -33,7 +42,7 @@ def order(monkeypatch):
         job = json.loads(arguments[0])
         if name == "tensorflow-xla":
             raise RuntimeError("tensorflow-xla failed with status -9:")
-        return f"chatter\n{json.dumps({'name': name, 'num_threads': job['num_threads']})}\n"
+        return f"chatter\n{json.dumps(said(name) | {'num_threads': job['num_threads']})}\n"
 
     monkeypatch.setattr(processes, "run", run)
     return ran
@@ -52,6 +61,25 @@ def test_a_contender_that_fails_is_left_out_from_then_on(order, tmp_path):
 
     assert order == ["jax", "tensorflow-xla", "jax"]
     assert list(outcome.failures) == ["tensorflow-xla"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_out"),
+    [
+        ({"training": (1.3, 1.4), "inference": (1.3, 1.3)}, True),
+        ({"training": (1.3, 1.4), "inference": (1.3, 1.0)}, False),  # one sample was as quick
+        ({"training": (1.3, 1.4), "inference": (0.5, 0.5)}, False),  # the best one in inference
+        ({"training": (1.15, 1.1), "inference": (1.2, 1.2)}, False),  # not clearly slower
+    ],
+)
+def test_a_peer_that_cannot_be_the_fastest_is_out_of_the_race(seconds, is_out):
+    runs = [
+        said("jax", training=(0.1, 0.1)),
+        said("pytorch-eager", training=(1.0, 1.1), inference=(1.0, 1.1)),
+        said("tensorflow-xla", **seconds),
+    ]
+
+    assert rounds.out_of_race(runs) == ({"tensorflow-xla"} if is_out else set())
 
 
 def test_ours_always_takes_part_and_an_unknown_name_is_refused(monkeypatch):

@@ -61,7 +61,11 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
     _check_losses(runs)
     cells = {
         phase: {
-            name: _cell([run[phase] for run in runs if run["name"] == name], batch, num_cores)
+            name: _cell(
+                [run[phase] for run in runs if run["name"] == name and phase in run],
+                batch,
+                num_cores,
+            )
             for name in names
         }
         for phase in driver.PHASES
@@ -126,7 +130,7 @@ def _check_losses(runs: Sequence[Mapping[str, Any]]) -> None:
     """All were given the same weights and events, so their first losses must agree."""
     ours = next(run for run in runs if run["name"] == contender_lib.OURS)
     for run in runs:
-        for phase in driver.PHASES:
+        for phase in (phase for phase in driver.PHASES if phase in run):
             expected = ours[phase]["first_losses"]["total"]
             found = run[phase]["first_losses"]["total"]
             if not math.isclose(found, expected, rel_tol=_MOST_DIFFERENT_LOSS):

@@ -9,8 +9,6 @@ from typing import Any
 from benchmarks.peers import contender as contender_lib
 from benchmarks.peers import driver, processes
 
-_CLEARLY = 1.1  # of rates: more than processes of one contender differ
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -35,7 +33,7 @@ class Outcome:
 def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     """Runs every contender once a round, every second round in the opposite order.
 
-    A peer that is out of the race is not run again: a slow one takes the time of three quick ones.
+    A peer runs no phase again that it is out of the race in: a slow one takes the time of three.
     `folder` holds the workload and takes the compilers' caches: empty in the first round, as a
     user's are. A contender that fails is left out from then on.
     """
@@ -45,10 +43,11 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     for number in range(plan.num_rounds):
         out = out_of_race(runs)
         for name in plan.names if number % 2 == 0 else reversed(plan.names):
-            if name in failures or name in out:
+            phases = [phase for phase in driver.PHASES if (name, phase) not in out]
+            if name in failures or not phases:
                 continue
-            say(f"round {number + 1}/{plan.num_rounds}: {name}")
-            arguments = [json.dumps(dataclasses.asdict(_job(plan, name, folder)))]
+            say(f"round {number + 1}/{plan.num_rounds}: {name}, {' and '.join(phases)}")
+            arguments = [json.dumps(dataclasses.asdict(_job(plan, name, folder, phases)))]
             try:
                 said = processes.run(
                     name, "benchmarks.peers.driver", arguments, variables, plan.timeout_s
@@ -60,31 +59,33 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     return Outcome(tuple(runs), failures)
 
 
-def out_of_race(runs: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    """Returns the peers that cannot be the fastest one any more, neither in training nor inference.
+def out_of_race(runs: Sequence[Mapping[str, Any]]) -> frozenset[tuple[str, str]]:
+    """Returns the peers and phases in which they cannot be the fastest peer any more.
 
-    Of such a one every sample so far was clearly slower than all samples of some process of a peer.
+    There every sample of it so far was slower than all samples of one process of another peer.
     """
-    peers = [run for run in runs if run["name"] in contender_lib.PEERS]
-    racing: set[str] = set()
+    out: set[tuple[str, str]] = set()
     for phase in driver.PHASES:
+        peers = [run for run in runs if run["name"] in contender_lib.PEERS and phase in run]
         rates = [(run["name"], _rates(run[phase])) for run in peers]
         bar = max((min(of_run) for _, of_run in rates), default=0.0)
-        racing |= {name for name, of_run in rates if max(of_run) * _CLEARLY >= bar}
-    return frozenset(run["name"] for run in peers) - racing
+        racing = {name for name, of_run in rates if max(of_run) >= bar}
+        out |= {(name, phase) for name, _ in rates if name not in racing}
+    return frozenset(out)
 
 
 def _rates(phase: Mapping[str, Any]) -> list[float]:
     return [sample["num_steps"] / sample["seconds"] for sample in phase["samples"]]
 
 
-def _job(plan: Plan, name: str, folder: Path) -> driver.Job:
+def _job(plan: Plan, name: str, folder: Path, phases: Sequence[str]) -> driver.Job:
     return driver.Job(
         name=name,
         folder=str(folder),
         num_threads=plan.num_threads,
         num_samples=plan.num_samples,
         shortest_sample_s=plan.shortest_sample_s,
+        phases=phases,
     )
 
 

@@ -33,7 +33,7 @@ def show(result: comparing.Comparison, title: str) -> None:
     console.print(
         "samples: averaged + disturbed by other programs and left out + warm-up; * none but\n"
         "disturbed ones were left. first call: of every round, compiling included, caches empty "
-        "at first. A peer that can no longer be the fastest one is not run again."
+        "at first. A peer runs no phase again that it cannot be the fastest in."
     )
 
 

@@ -64,22 +64,40 @@ def test_a_contender_that_fails_is_left_out_from_then_on(order, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "is_out"),
+    ("training", "inference", "out"),
     [
-        ({"training": (1.3, 1.4), "inference": (1.3, 1.3)}, True),
-        ({"training": (1.3, 1.4), "inference": (1.3, 1.0)}, False),  # one sample was as quick
-        ({"training": (1.3, 1.4), "inference": (0.5, 0.5)}, False),  # the best one in inference
-        ({"training": (1.15, 1.1), "inference": (1.2, 1.2)}, False),  # not clearly slower
+        ((1.3, 1.4), (1.3, 1.3), {"training", "inference"}),
+        ((1.3, 1.4), (1.3, 1.0), {"training"}),  # one sample of inference was as quick
+        ((1.1, 1.2), (1.0, 1.0), set()),
     ],
 )
-def test_a_peer_that_cannot_be_the_fastest_is_out_of_the_race(seconds, is_out):
+def test_a_peer_is_out_of_the_race_where_it_cannot_be_the_fastest(training, inference, out):
     runs = [
         said("jax", training=(0.1, 0.1)),
         said("pytorch-eager", training=(1.0, 1.1), inference=(1.0, 1.1)),
-        said("tensorflow-xla", **seconds),
+        said("tensorflow-xla", training, inference),
     ]
 
-    assert rounds.out_of_race(runs) == ({"tensorflow-xla"} if is_out else set())
+    assert rounds.out_of_race(runs) == {("tensorflow-xla", phase) for phase in out}
+
+
+def test_a_phase_that_is_out_of_the_race_is_not_run_again(monkeypatch, tmp_path):
+    asked = []
+
+    def run(name, module, arguments, variables, timeout_s):
+        asked.append((name, json.loads(arguments[0])["phases"]))
+        return json.dumps(said(name, *[(2.0, 2.0)] * (name == "pytorch-eager")))
+
+    monkeypatch.setattr(processes, "run", run)
+    rounds.run(plan(("jax", "pytorch-eager", "pytorch-compile")), tmp_path, lambda line: None)
+
+    both = ["inference", "training"]
+    assert asked[:3] == [(name, both) for name in ("jax", "pytorch-eager", "pytorch-compile")]
+    assert asked[3:] == [
+        ("pytorch-compile", both),
+        ("pytorch-eager", ["inference"]),
+        ("jax", both),
+    ]
 
 
 def test_ours_always_takes_part_and_an_unknown_name_is_refused(monkeypatch):

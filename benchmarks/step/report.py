@@ -42,6 +42,12 @@ class Report:
     roofs: roofs.Roofs
     rows: tuple[Row, ...]
     wholes: tuple[whole.Whole, ...]
+    on_one_core: tuple[whole.Whole, ...] = ()  # of another process
+
+
+def shows_products() -> bool:
+    """Whether a trace on all cores holds the products of matrices: XLA's on a CPU does not."""
+    return jax.default_backend() != "cpu"
 
 
 def measure(
@@ -50,6 +56,7 @@ def measure(
     *,
     num_samples: int,
     with_parts: bool,
+    with_traces: bool,
     tell: Callable[[str], None],
 ) -> Report:
     """Measures roofs, parts and whole steps of a batch that has the device axis in front."""
@@ -67,8 +74,9 @@ def measure(
         ("inference", workload.inference_step),
         ("training", workload.training_step),
     ):
-        tell(f"measuring and tracing a whole step of {name}")
-        wholes.append(whole.measure(name, make(config, initial, batch), num_samples))
+        tell(f"measuring {'and tracing ' if with_traces else ''}a whole step of {name}")
+        step = make(config, initial, batch)
+        wholes.append(whole.measure(name, step, num_samples, traces_it=with_traces))
     kind = jax.local_devices()[0].device_kind
     return Report(kind, found, tuple(rows), tuple(wholes))
 
@@ -111,6 +119,8 @@ def text(found: Report) -> str:
         lines += [*_table_of_parts(found), ""]
     for one in found.wholes:
         lines += [*_table_of_whole(one), ""]
+    for one in found.on_one_core:
+        lines += ["On one core:", "", *_table_of_whole(one), ""]
     return "\n".join(lines)
 
 
@@ -135,20 +145,27 @@ def _table_of_parts(found: Report) -> Iterator[str]:
 def _table_of_whole(one: whole.Whole) -> Iterator[str]:
     """Shares are of the time covered: operations that overlap divide it among them."""
     summary = one.samples.summary
-    yield (
+    step = (
         f"{one.name}: {1e3 * one.step_s:.4g} ms a step (spread {1e3 * summary.spread:.2g} ms, "
-        f"{summary.count} samples), {1e3 * one.traced_s:.4g} ms traced; its operations cover "
-        f"{1e3 * one.covered_s:.4g} ms, {100 * one.coverage:.3g} % of that, and run side by side: "
-        f"their own lengths sum to {1e3 * one.sum_s:.4g} ms"
+        f"{summary.count} samples)"
+    )
+    found = one.breakdown
+    if found is None:
+        yield step
+        return
+    yield (
+        f"{step}, {1e3 * found.traced_s:.4g} ms traced; its operations cover "
+        f"{1e3 * found.covered_s:.4g} ms, {100 * found.coverage:.3g} % of that; "
+        f"their own lengths sum to {1e3 * found.sum_s:.4g} ms"
     )
     yield ""
     yield f"| part of {one.name} | forward, ms | backward or update, ms | share |"
     yield "|---|---:|---:|---:|"
-    for row in one.parts:
+    for row in found.parts:
         yield (
             f"| {row.part} | {1e3 * row.forward_s:.3g} | {1e3 * row.backward_s:.3g} | "
-            f"{100 * row.seconds / one.covered_s:.3g} % |"
+            f"{100 * row.seconds / found.covered_s:.3g} % |"
         )
-    yield f"| all | {1e3 * sum(r.forward_s for r in one.parts):.4g} | " + (
-        f"{1e3 * sum(r.backward_s for r in one.parts):.4g} | 100 % |"
+    yield f"| all | {1e3 * sum(r.forward_s for r in found.parts):.4g} | " + (
+        f"{1e3 * sum(r.backward_s for r in found.parts):.4g} | 100 % |"
     )

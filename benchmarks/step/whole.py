@@ -2,8 +2,9 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.step import attribution, sampling, traces, workload
 from mlpf_jax.measure import profiling, timing
@@ -26,12 +27,9 @@ class PartTime:
 
 
 @dataclasses.dataclass(frozen=True)
-class Whole:
-    """One step and its trace. Operations may overlap, so `sum_s` may exceed `covered_s`."""
+class Breakdown:
+    """A step's trace. Operations may overlap, so `sum_s` may exceed `covered_s`."""
 
-    name: str
-    samples: sampling.Samples  # untraced
-    step_s: float  # median of them
     traced_s: float  # of a traced step, by the clock
     sum_s: float  # of all operations of a traced step, by their own length
     covered_s: float  # of a traced step, at least one operation ran: the parts add up to it
@@ -44,7 +42,33 @@ class Whole:
         return self.covered_s / self.traced_s
 
 
-def measure(name: str, step: workload.Step, num_samples: int) -> Whole:
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """One step, and where its time goes if that was asked for."""
+
+    name: str
+    samples: sampling.Samples  # untraced
+    step_s: float  # median of them
+    breakdown: Breakdown | None
+
+
+def from_document(found: Mapping[str, Any]) -> Whole:
+    """Returns the whole that `dataclasses.asdict` and JSON made `found` of, with its breakdown."""
+    told = found["breakdown"]
+    breakdown = Breakdown(
+        **told
+        | {
+            "parts": tuple(PartTime(**part) for part in told["parts"]),
+            "operations": tuple(map(tuple, told["operations"])),
+        }
+    )
+    samples = sampling.Samples(
+        tuple(found["samples"]["seconds"]), found["samples"]["calls_per_sample"]
+    )
+    return Whole(found["name"], samples, found["step_s"], breakdown)
+
+
+def measure(name: str, step: workload.Step, num_samples: int, *, traces_it: bool) -> Whole:
     """Samples a step, then traces a few more of them.
 
     Raises:
@@ -53,7 +77,11 @@ def measure(name: str, step: workload.Step, num_samples: int) -> Whole:
     current, samples = sampling.sample_steps(
         step.advance, step.initial, step.batch, num_samples=num_samples
     )
+    breakdown = _breakdown(name, step, current) if traces_it else None
+    return Whole(name, samples, samples.summary.median, breakdown)
 
+
+def _breakdown(name: str, step: workload.Step, current: Any) -> Breakdown:
     traced_s = 0.0
 
     def advance():
@@ -67,10 +95,7 @@ def measure(name: str, step: workload.Step, num_samples: int) -> Whole:
         actions = {f"{name} {number}": advance for number in range(_TRACED_STEPS)}
         trace = traces.read(profiling.write_trace(Path(folder), actions), places)
     longest = sorted(trace.seconds.items(), key=lambda item: -item[1])[:20]
-    return Whole(
-        name=name,
-        samples=samples,
-        step_s=samples.summary.median,
+    return Breakdown(
         traced_s=traced_s / _TRACED_STEPS,
         sum_s=trace.sum_s / _TRACED_STEPS,
         covered_s=trace.covered_s / _TRACED_STEPS,

@@ -28,6 +28,7 @@ def run(tmp_path, module, *arguments):
     [
         ("parts", ["--num_elements=100"], "--num_elements=100"),
         ("parts", ["batch=4"], "stray argument: batch=4"),
+        ("parts", ["--cores=4096"], "--cores=4096: this process may use"),
         ("timing_checks", ["--samples=2"], "samples"),
         ("growth", ["--axis=batch", "--values=1,2"], "--values"),
         ("growth", ["--axis=weight"], "axis"),
@@ -58,11 +59,12 @@ def test_the_trace_names_what_a_step_does(tmp_path):
     assert done.returncode == 0, done.stderr
     document = json.loads(out.read_text())
     assert "versions" in document["environment"]
-    names = []
-    for whole in document["wholes"]:
-        names.append(whole["name"])
-        # How much of the step they cover is judged on a quiet machine, not beside other tests.
-        assert whole["covered_s"] > 0
-        other = [part for part in whole["parts"] if part["part"] == "other"]
-        assert sum(part["forward_s"] for part in other) < 0.05 * whole["covered_s"]
-    assert names == ["inference", "training"]
+    on_one_core = document["on_one_core"] or document["wholes"]  # this one may be the only
+    for whole in on_one_core:
+        # How much of the step they cover is judged at full size on a quiet machine.
+        found = whole["breakdown"]
+        assert found["covered_s"] > 0
+        other = [part for part in found["parts"] if part["part"] == "other"]
+        assert sum(part["forward_s"] for part in other) < 0.05 * found["covered_s"]
+    assert [whole["name"] for whole in document["wholes"]] == ["inference", "training"]
+    assert [whole["name"] for whole in on_one_core] == ["inference", "training"]

@@ -125,7 +125,8 @@ def test_the_roofs_of_this_machine_are_measured():
 def test_the_table_of_a_step_says_how_much_of_it_the_operations_explain():
     samples = sampling.Samples((1.0, 1.0, 1.0), 1)
     parts = (whole.PartTime("heads", 0.3, 0.4), whole.PartTime("other", 0.2, 0.05))
-    one = whole.Whole("training", samples, 1.0, 1.05, 1.2, 0.95, parts, ())
+    breakdown = whole.Breakdown(1.05, 1.2, 0.95, parts, ())
+    one = whole.Whole("training", samples, 1.0, breakdown)
     found = report.Report("cpu", roofs.Roofs(1e11, 1e10, 8, 2**20), (), (one,))
 
     text = report.text(found)

@@ -35,8 +35,8 @@ _CONTENDERS = flags.DEFINE_list(
     [contender_lib.OURS, *contender_lib.PEERS],
     f"Which take part; ours always does. {contender_lib.OURS_TIGHT} is ours without empty bins.",
 )
-_ROUNDS = flags.DEFINE_integer("rounds", 4, "Processes of each contender.", lower_bound=1)
-_SAMPLES = flags.DEFINE_integer("samples", 2, "Of each phase in each process.", lower_bound=2)
+_ROUNDS = flags.DEFINE_integer("rounds", 2, "Processes of each contender.", lower_bound=1)
+_SAMPLES = flags.DEFINE_integer("samples", 3, "Of each phase in each process.", lower_bound=3)
 _NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Per event, padding included.")
 _EVENTS_AT_ONCE = flags.DEFINE_integer("events_at_once", 1, "Of ours, as in flags/default.cfg.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of events; default: the cache.")

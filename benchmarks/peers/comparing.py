@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.peers import contender as contender_lib
-from benchmarks.peers import driver
 from mlpf_jax.measure import comparison, load, stats, trust
 
+PHASES = ("training", "inference")
 _FEWEST_UNDISTURBED = (
     3  # of a contender; with fewer the disturbed ones are taken too, and it says so
 )
@@ -61,14 +61,10 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
     _check_losses(runs)
     cells = {
         phase: {
-            name: _cell(
-                [run[phase] for run in runs if run["name"] == name and phase in run],
-                batch,
-                num_cores,
-            )
+            name: _cell([run[phase] for run in runs if run["name"] == name], batch, num_cores)
             for name in names
         }
-        for phase in driver.PHASES
+        for phase in PHASES
     }
     ratios = {
         phase: {
@@ -78,9 +74,7 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
         }
         for phase, of_phase in cells.items()
     }
-    best = {
-        phase: max(peers, key=lambda p: cells[phase][p].events_per_s) for phase in driver.PHASES
-    }
+    best = {phase: max(peers, key=lambda p: cells[phase][p].events_per_s) for phase in PHASES}
     return Comparison(cells=cells, ratios=ratios, best_peer=best)
 
 
@@ -130,7 +124,7 @@ def _check_losses(runs: Sequence[Mapping[str, Any]]) -> None:
     """All were given the same weights and events, so their first losses must agree."""
     ours = next(run for run in runs if run["name"] == contender_lib.OURS)
     for run in runs:
-        for phase in (phase for phase in driver.PHASES if phase in run):
+        for phase in PHASES:
             expected = ours[phase]["first_losses"]["total"]
             found = run[phase]["first_losses"]["total"]
             if not math.isclose(found, expected, rel_tol=_MOST_DIFFERENT_LOSS):
@@ -142,7 +136,7 @@ def _check_losses(runs: Sequence[Mapping[str, Any]]) -> None:
 
 def document(result: Comparison) -> dict[str, Any]:
     """Returns the comparison as JSON takes it; what an interval leaves open is null."""
-    best = {phase: result.best_ratio(phase) for phase in driver.PHASES}
+    best = {phase: result.best_ratio(phase) for phase in PHASES}
     return {
         "ratio_to_best_peer": {phase: ratio.value for phase, ratio in best.items()},
         "ratio_to_best_peer_interval": {phase: _interval(ratio) for phase, ratio in best.items()},

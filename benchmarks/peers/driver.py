@@ -1,9 +1,9 @@
-"""One contender in one process: its phases timed, said in one line of JSON.
+"""One contender in one process: both phases timed, said in one line of JSON.
 
     python -m benchmarks.peers.driver '{"name": "pytorch-eager", "folder": "...", ...}'
 
 The argument has the fields of `Job`. The same for every contender, and light: it runs in all
-environments.
+environments. Inference comes first, so that the peak of memory after each phase is its own.
 """
 
 import dataclasses
@@ -23,7 +23,6 @@ from benchmarks.peers import workload as workload_lib
 from mlpf_jax import runtime
 from mlpf_jax.measure import load
 
-PHASES = ("inference", "training")  # in this order, so that each peak of memory is its own
 Clock = Callable[[], int]  # nanoseconds
 
 
@@ -36,7 +35,6 @@ class Job:
     num_threads: int
     num_samples: int  # of each phase
     shortest_sample_s: float
-    phases: Sequence[str] = PHASES
 
 
 def time_phase(
@@ -96,7 +94,7 @@ def _sample(
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Builds the contender and times the phases that are asked for."""
+    """Builds the contender and times both phases."""
     # The same allocator for all; XLA's flags are ours alone, another XLA may not know them.
     settings = runtime.prepare(1, os.environ if job.name in contender_lib.OWN else {})
     start = time.perf_counter_ns()
@@ -105,19 +103,16 @@ def run(job: Job) -> dict[str, Any]:
     pairs = zip(workload.elements, workload.targets, strict=True)
     batches = [contender.put(elements, targets) for elements, targets in pairs]
     build_s = (time.perf_counter_ns() - start) / 1e9
-    steps = {"inference": contender.infer, "training": contender.train}
-    timed = {
-        phase: time_phase(steps[phase], contender, batches, job)
-        for phase in PHASES
-        if phase in job.phases
-    }
+    inference = time_phase(contender.infer, contender, batches, job)
+    training = time_phase(contender.train, contender, batches, job)
     return {
         "name": job.name,
         "versions": contender.versions(),
         "allocator": settings.allocator,
         "num_threads": job.num_threads,
         "build_s": build_s,
-        **timed,
+        "inference": inference,
+        "training": training,
     }
 
 

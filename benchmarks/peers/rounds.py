@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import contender as contender_lib
 from benchmarks.peers import driver, processes
 
 
@@ -33,7 +32,6 @@ class Outcome:
 def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     """Runs every contender once a round, every second round in the opposite order.
 
-    A peer runs no phase again that it is out of the race in: a slow one takes the time of three.
     `folder` holds the workload and takes the compilers' caches: empty in the first round, as a
     user's are. A contender that fails is left out from then on.
     """
@@ -41,51 +39,29 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     failures: dict[str, str] = {}
     variables = processes.surroundings(folder / "cache", plan.num_threads)
     for number in range(plan.num_rounds):
-        out = out_of_race(runs)
         for name in plan.names if number % 2 == 0 else reversed(plan.names):
-            phases = [phase for phase in driver.PHASES if (name, phase) not in out]
-            if name in failures or not phases:
+            if name in failures:
                 continue
-            say(f"round {number + 1}/{plan.num_rounds}: {name}, {' and '.join(phases)}")
-            arguments = [json.dumps(dataclasses.asdict(_job(plan, name, folder, phases)))]
+            say(f"round {number + 1}/{plan.num_rounds}: {name}")
+            arguments = [json.dumps(dataclasses.asdict(_job(plan, name, folder)))]
             try:
-                said = processes.run(
+                out = processes.run(
                     name, "benchmarks.peers.driver", arguments, variables, plan.timeout_s
                 )
-                runs.append({"round": number + 1} | json.loads(said.splitlines()[-1]))
+                runs.append({"round": number + 1} | json.loads(out.splitlines()[-1]))
             except RuntimeError as error:
                 failures[name] = str(error)
                 say(str(error))
     return Outcome(tuple(runs), failures)
 
 
-def out_of_race(runs: Sequence[Mapping[str, Any]]) -> frozenset[tuple[str, str]]:
-    """Returns the peers and phases in which they cannot be the fastest peer any more.
-
-    There every sample of it so far was slower than all samples of one process of another peer.
-    """
-    out: set[tuple[str, str]] = set()
-    for phase in driver.PHASES:
-        peers = [run for run in runs if run["name"] in contender_lib.PEERS and phase in run]
-        rates = [(run["name"], _rates(run[phase])) for run in peers]
-        bar = max((min(of_run) for _, of_run in rates), default=0.0)
-        racing = {name for name, of_run in rates if max(of_run) >= bar}
-        out |= {(name, phase) for name, _ in rates if name not in racing}
-    return frozenset(out)
-
-
-def _rates(phase: Mapping[str, Any]) -> list[float]:
-    return [sample["num_steps"] / sample["seconds"] for sample in phase["samples"]]
-
-
-def _job(plan: Plan, name: str, folder: Path, phases: Sequence[str]) -> driver.Job:
+def _job(plan: Plan, name: str, folder: Path) -> driver.Job:
     return driver.Job(
         name=name,
         folder=str(folder),
         num_threads=plan.num_threads,
         num_samples=plan.num_samples,
         shortest_sample_s=plan.shortest_sample_s,
-        phases=phases,
     )
 
 

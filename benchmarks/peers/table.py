@@ -5,7 +5,7 @@ import sys
 import rich.console
 import rich.table
 
-from benchmarks.peers import comparing, driver
+from benchmarks.peers import comparing
 from benchmarks.peers import contender as contender_lib
 from mlpf_jax.measure import comparison
 
@@ -13,17 +13,15 @@ from mlpf_jax.measure import comparison
 def show(result: comparing.Comparison, title: str) -> None:
     """Prints one table a phase, and under each what was left out of it."""
     console = rich.console.Console(highlight=False, width=None if sys.stdout.isatty() else 130)
-    for phase in driver.PHASES:
+    for phase in comparing.PHASES:
         table = rich.table.Table(title=f"{phase}, {title}", title_justify="left")
         table.add_column("contender", no_wrap=True)
-        table.add_column("processes", justify="right")
         for heading in ("events/s", "95 % interval", "ours to it", "95 % interval"):
             table.add_column(heading, justify="right")
         for heading in ("samples", "first call s", "peak GB"):
             table.add_column(heading, justify="right")
         for name, cell in result.cells[phase].items():
-            num_processes = str(len(cell.first_call_s))
-            table.add_row(name, num_processes, *_row(cell, result.ratios[phase].get(name)))
+            table.add_row(name, *_row(cell, result.ratios[phase].get(name)))
         console.print(table)
         best = result.best_ratio(phase)
         console.print(
@@ -33,7 +31,7 @@ def show(result: comparing.Comparison, title: str) -> None:
     console.print(
         "samples: averaged + disturbed by other programs and left out + warm-up; * none but\n"
         "disturbed ones were left. first call: of every round, compiling included, caches empty "
-        "at first. A peer runs no phase again that it cannot be the fastest in."
+        "at first."
     )
 
 

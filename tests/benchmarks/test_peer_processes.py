@@ -23,15 +23,6 @@ def plan(names=("jax", "pytorch-eager"), num_rounds=2):
     )
 
 
-def said(name, training=(1.0, 1.0), inference=(1.0, 1.0)):
-    """What a process says that took so many seconds for steps of both phases."""
-    phases = {"training": training, "inference": inference}
-    return {"name": name} | {
-        phase: {"samples": [{"num_steps": 1, "seconds": one} for one in seconds]}
-        for phase, seconds in phases.items()
-    }
-
-
 @pytest.fixture
 def order(monkeypatch):
     """The names in the order in which they ran; nothing is started."""
@@ -42,7 +33,7 @@ def order(monkeypatch):
         job = json.loads(arguments[0])
         if name == "tensorflow-xla":
             raise RuntimeError("tensorflow-xla failed with status -9:")
-        return f"chatter\n{json.dumps(said(name) | {'num_threads': job['num_threads']})}\n"
+        return f"chatter\n{json.dumps({'name': name, 'num_threads': job['num_threads']})}\n"
 
     monkeypatch.setattr(processes, "run", run)
     return ran
@@ -61,43 +52,6 @@ def test_a_contender_that_fails_is_left_out_from_then_on(order, tmp_path):
 
     assert order == ["jax", "tensorflow-xla", "jax"]
     assert list(outcome.failures) == ["tensorflow-xla"]
-
-
-@pytest.mark.parametrize(
-    ("training", "inference", "out"),
-    [
-        ((1.3, 1.4), (1.3, 1.3), {"training", "inference"}),
-        ((1.3, 1.4), (1.3, 1.0), {"training"}),  # one sample of inference was as quick
-        ((1.1, 1.2), (1.0, 1.0), set()),
-    ],
-)
-def test_a_peer_is_out_of_the_race_where_it_cannot_be_the_fastest(training, inference, out):
-    runs = [
-        said("jax", training=(0.1, 0.1)),
-        said("pytorch-eager", training=(1.0, 1.1), inference=(1.0, 1.1)),
-        said("tensorflow-xla", training, inference),
-    ]
-
-    assert rounds.out_of_race(runs) == {("tensorflow-xla", phase) for phase in out}
-
-
-def test_a_phase_that_is_out_of_the_race_is_not_run_again(monkeypatch, tmp_path):
-    asked = []
-
-    def run(name, module, arguments, variables, timeout_s):
-        asked.append((name, json.loads(arguments[0])["phases"]))
-        return json.dumps(said(name, *[(2.0, 2.0)] * (name == "pytorch-eager")))
-
-    monkeypatch.setattr(processes, "run", run)
-    rounds.run(plan(("jax", "pytorch-eager", "pytorch-compile")), tmp_path, lambda line: None)
-
-    both = ["inference", "training"]
-    assert asked[:3] == [(name, both) for name in ("jax", "pytorch-eager", "pytorch-compile")]
-    assert asked[3:] == [
-        ("pytorch-compile", both),
-        ("pytorch-eager", ["inference"]),
-        ("jax", both),
-    ]
 
 
 def test_ours_always_takes_part_and_an_unknown_name_is_refused(monkeypatch):

@@ -166,7 +166,7 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
             longest_s = 0.0
             while len(source.reports) < num_runs and time.monotonic() + longest_s < end_s:
                 started = time.monotonic()
-                source.measures_compile = _compiles(len(source.reports), source)
+                source.measures_compile = _compiles(len(source.reports))
                 run = source.take()
                 longest_s = max(longest_s, time.monotonic() - started)
                 if len(source.reports) == 1:
@@ -177,12 +177,12 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
     return baseline.write(made, request.baseline_folder, force=force)
 
 
-def _compiles(num_runs: int, source: sources.Processes) -> bool:
-    """Whether the next run of a baseline compiles: every other block of runs does.
+def _compiles(num_runs: int) -> bool:
+    """Whether the next run of a baseline compiles, after so many: every other block of runs does.
 
     So it tells both noises that a comparison can meet, and still holds times of compiling.
     """
-    return num_runs // pairing.RUNS_PER_BLOCK % 2 == 0 or not source.can_reuse_steps
+    return num_runs // pairing.RUNS_PER_BLOCK % 2 == 0
 
 
 @contextlib.contextmanager

@@ -78,7 +78,8 @@ class Processes:
     """Every run is a fresh process. Its files lie in a folder that the caller removes.
 
     Of the caches it uses those whose flags are in `known`: the runs after the first take from there
-    what they compile without measuring it, and while `measures_compile` is false the steps as well.
+    what they compile without measuring it, and while `measures_compile` is false the steps as well,
+    if they can.
     It `drives` the benchmark, if both sides can be: with a yardstick.
     """
 
@@ -127,7 +128,7 @@ class Processes:
         own.append(f"--data_dir={self._named(self._folder / 'events')}")
         if self._caches:
             own.append(f"--compilation_cache={self._named(self._folder / 'programs')}")
-        if not self.measures_compile:
+        if self.can_reuse_steps and not self.measures_compile:
             own.append("--nomeasure_compile")
         try:
             processes.run(
@@ -191,7 +192,7 @@ def make_alike(a: Source, b: Source) -> None:
     A step from a cache does not run as one that was just compiled.
     """
     if isinstance(a, Stored) and isinstance(b, Processes):
-        b.measures_compile = a.next_measures_compile or not b.can_reuse_steps
+        b.measures_compile = a.next_measures_compile
 
 
 def of_baseline(stored: baseline.Baseline) -> Stored:

@@ -60,11 +60,11 @@ class Baseline:
             name: [run.seconds.get(name) for run in self.runs] for name in names
         }
         costs[SAME_PROGRAMS] = measures.compile_of_same_programs(self.runs)
-        if all(run.yardstick_s for run in self.runs):
+        yardsticks = [run.yardstick_s for run in self.runs if run.yardstick_s is not None]
+        if len(yardsticks) == len(self.runs):
             for name in sorted(names & measures.STEPS):
-                costs[by_yardstick(name)] = [
-                    run.seconds[name] / (run.yardstick_s or 1.0) for run in self.runs
-                ]
+                pairs = zip(self.runs, yardsticks, strict=True)
+                costs[by_yardstick(name)] = [run.seconds[name] / unit for run, unit in pairs]
         slowdowns = {name: self._slowdowns(values) for name, values in costs.items()}
         return {name: regression.spread(found) for name, found in slowdowns.items() if found}
 

@@ -25,6 +25,9 @@ _JAXLIB_WITH_YNN = "0.10."
 _XLA_FLAGS: dict[str, str] = {
     "--xla_cpu_collective_call_warn_stuck_timeout_seconds": str(_CPU_COLLECTIVE_TIMEOUT_S),
     "--xla_cpu_collective_call_terminate_timeout_seconds": str(_CPU_COLLECTIVE_TIMEOUT_S),
+    # As wide as AVX-512 is: exp and its like run on whole registers. Without effect on CPUs that
+    # have none; benchmarks/README.md has the ratio.
+    "--xla_cpu_prefer_vector_width": "512",
     # Same bits from run to run. It chooses algorithms without timing them, too; what that costs is
     # untested, as all of this is on a GPU.
     "--xla_gpu_deterministic_ops": "true",

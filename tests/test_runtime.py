@@ -36,6 +36,12 @@ def test_collectives_of_slow_devices_are_given_time():
     assert flags == in_environment
 
 
+def test_vectors_are_as_wide_as_a_user_says():
+    assert "--xla_cpu_prefer_vector_width=512" in prepare(1)[0].split()
+    given = "--xla_cpu_prefer_vector_width=256"
+    assert prepare(1, XLA_FLAGS=given)[0].count("prefer_vector_width") == 1
+
+
 def test_flags_of_the_user_stay():
     given = "--xla_cpu_collective_call_terminate_timeout_seconds=7 --xla_cpu_enable_fast_math=false"
     flags, *_ = prepare(8, XLA_FLAGS=given)

@@ -45,7 +45,8 @@ def fit(costs: Mapping[int, Sequence[float]]) -> Law:
     logs = np.array([np.mean(np.log(costs[int(size)])) for size in sizes])
     line = scipy.stats.linregress(np.log(sizes), logs)
     quantile = scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, sizes.size - 2)
-    reach = float(quantile * line.stderr)
+    # The same cost at every size is exactly known; its correlation, and so SciPy's error, is NaN.
+    reach = 0.0 if math.isnan(line.stderr) else float(quantile * line.stderr)
     exponent, intercept = float(line.slope), float(line.intercept)
     expected = intercept + exponent * np.log(sizes)
     off = {int(s): math.expm1(d) for s, d in zip(sizes, logs - expected, strict=True)}

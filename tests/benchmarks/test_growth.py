@@ -31,6 +31,13 @@ def test_an_exact_law_has_no_width_and_nothing_off():
     assert max(abs(off) for off in law.off.values()) < 1e-12
 
 
+@pytest.mark.parametrize("cost", [1.0, 1e9 / 3, 1_001_234_567])
+def test_a_cost_that_never_changes_is_known_exactly(cost):
+    law = laws.fit({n: [cost] for n in (1, 2, 4, 8)})
+
+    assert (law.exponent, law.low, law.high) == pytest.approx((0, 0, 0))
+
+
 def test_a_cliff_shows_between_neighbours():
     found = laws.local_exponents({1: [1.0], 2: [2.0], 4: [16.0]})
 

@@ -17,6 +17,7 @@ _UNITS = {
     study.COSTS[1]: ("seconds to lower and compile", 1.0),
     study.COSTS[2]: ("planned MB per event", 1e-6),
 }
+_CLOSEST_LABELS = 1.3  # sizes nearer to each other than by this factor share a label's place
 _STYLE = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -66,7 +67,7 @@ def _draw_panel(panel: axes.Axes, findings: study.Findings, name: str) -> None:
     panel.set_yscale("log")
     panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
     panel.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-    panel.set_xticks(findings.values, [str(value) for value in findings.values])
+    panel.set_xticks(findings.values, _labels(findings.values))
     panel.minorticks_off()
     panel.set_xlabel(findings.label)
     panel.set_ylabel(unit)
@@ -78,4 +79,16 @@ def _widen(panel: axes.Axes, drawn: Sequence[float]) -> None:
     """Leaves room for the legend, and gives a flat cost an axis that shows that it is flat."""
     low, high = min(drawn), max(drawn)
     middle = (low * high) ** 0.5
-    panel.set_ylim(min(low / 1.3, middle / 3), max(high * 2.2, middle * 3))
+    panel.set_ylim(
+        min(low / 1.3, middle / 3), max(high * 2.2, high * (high / low) ** 0.35, middle * 3)
+    )
+
+
+def _labels(values: Sequence[int]) -> list[str]:
+    """Returns what stands below the sizes: nothing where it would run into the one before."""
+    labels, last = [], 0.0
+    for value in values:
+        fits = value >= _CLOSEST_LABELS * last
+        labels.append(str(value) if fits else "")
+        last = value if fits else last
+    return labels

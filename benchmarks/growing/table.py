@@ -43,7 +43,7 @@ def _rows(findings: study.Findings) -> Iterator[str]:
         rates = [_range([r.rates[p] for r in runs if p in r.rates]) for p in study.PHASES]
         others = [
             ", ".join(
-                f"{scale * sum(c[value]) / len(c[value]):.3g}"
+                f"{scale * sum(c[value]) / len(c[value]):.4g}"
                 for phase in study.PHASES
                 if value in (c := findings.costs(name, phase))
             )

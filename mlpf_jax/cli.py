@@ -1,5 +1,7 @@
 """How every program of this project starts and ends: wrong usage is one line and exit status 2."""
 
+import contextlib
+import os
 import signal
 import sys
 import threading
@@ -31,7 +33,13 @@ def run(main: Callable[[Sequence[str]], int | None], *, takes_files: bool = Fals
         app.run(main, argv=argv)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        sys.exit(complain("interrupted: nothing half-written was left behind.", INTERRUPTED))
+        status = complain("interrupted: nothing half-written was left behind.", INTERRUPTED)
+        with contextlib.suppress(OSError):  # nobody reads any more
+            sys.stdout.flush()
+            sys.stderr.flush()
+        # Everything has been cleaned up on the way here. Python's own end would take down what XLA
+        # still compiles on, and crash.
+        os._exit(status)
     sys.exit(0)
 
 

@@ -149,10 +149,11 @@ def assert_same_losses(ours, theirs, *, rtol):
 def test_events_of_all_lengths(stacks_chains):
     case = tiny_case(stacks_chains=stacks_chains)
 
-    assert_same(case, losses=1e-6, gradients=1e-4, outputs=1e-5)
+    assert_same(case, losses=parity.FLOAT32.losses, gradients=1e-4, outputs=1e-5)
 
     for tight, full in zip(each_alone(case.tight), each_alone(case.full), strict=True):
-        assert_same_losses(compute(case, tight), compute(case, full), rtol=1e-6)
+        alone, expected = compute(case, tight), compute(case, full)
+        assert_same_losses(alone, expected, rtol=parity.FLOAT32.losses)
 
 
 def test_a_batch_without_any_element():
@@ -172,7 +173,13 @@ def test_a_batch_without_any_element():
 
 @pytest.mark.slow
 def test_golden_events():
-    assert_same(golden_case(golden.SMALL_CASE), losses=1e-6, gradients=3e-4, outputs=1e-4)
+    float32 = parity.FLOAT32  # as wide a margin for rounding as against the reference itself
+    assert_same(
+        golden_case(golden.SMALL_CASE),
+        losses=float32.losses,
+        gradients=float32.gradients,
+        outputs=float32.outputs,
+    )
 
 
 @pytest.mark.slow
@@ -213,7 +220,11 @@ def test_training_on_two_devices_with_a_short_batch_and_an_empty_share(kind):
 
 @pytest.mark.slow
 def test_simulated_events_through_the_published_network(tmp_path):
-    """Three events at full size: the network, the bins and the padding of the benchmark."""
+    """Three events at full size: the network, the bins and the padding of the benchmark.
+
+    In float64, for in float32 rounding alone moves single elements by more than a per mille, how
+    many depends on the CPU, and a real difference could hide among them.
+    """
     events = source.open_events("ttbar", 3, data_dir=tmp_path, data_seed=1)
     run = config_lib.RunConfig(
         data=config_lib.DataConfig(padding="tight"),
@@ -223,12 +234,15 @@ def test_simulated_events_through_the_published_network(tmp_path):
     full, tight = both(events, 3, shape, run.model.bin_size)
     assert tight.elements.shape[1] < 3 * 6400
     created = state.create(run, jax.random.key(run.seed))
-    case = Case(
-        pfnet.PFNet(run.model),
-        created.params,
-        created.rotations,
-        on_one_device(full),
-        on_one_device(tight),
-    )
-    float32 = parity.FLOAT32  # as wide a margin for rounding as against the golden data
-    assert_same(case, losses=1e-6, gradients=float32.gradients, outputs=float32.outputs)
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        params, rotations = jax.tree.map(
+            lambda x: jnp.asarray(x, np.float64), (created.params, created.rotations)
+        )
+        case = Case(
+            pfnet.PFNet(run.model),
+            params,
+            rotations,
+            on_one_device(full, np.float64),
+            on_one_device(tight, np.float64),
+        )
+        assert_same(case, losses=1e-13, gradients=1e-10, outputs=1e-11)

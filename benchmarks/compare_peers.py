@@ -61,14 +61,14 @@ def main(argv: Sequence[str]) -> int:
         data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
         workload = inputs.make(config, _NUM_BATCHES, data_dir)
     except (ValueError, OSError) as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     with tempfile.TemporaryDirectory() as folder:
         workload_lib.write(Path(folder), workload)
         outcome = rounds_lib.run(plan, Path(folder), lambda line: print(line, file=sys.stderr))
     try:
         result = comparing.compare(outcome.runs, _BATCH.value, num_cores)
     except ValueError as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
     table.show(result, table.title_of(_BATCH.value, _NUM_ELEMENTS.value, num_cores))
     if _JSON.value:
         facts = {"events_sha256": inputs.sha256(workload), "num_threads": num_cores}

@@ -48,12 +48,12 @@ def main(argv: Sequence[str]) -> int:
     try:
         plan = _plan()
     except ValueError as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     runner = functools.partial(running.run_main, timeout_s=_TIMEOUT.value)
     try:
         findings = study.run(plan, lambda line: print(line, file=sys.stderr), runner)
     except (RuntimeError, ValueError, OSError) as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
     print(table.text(findings), end="")
     if _JSON.value:
         document = {

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         _bind(_CORES.value)
     except ValueError as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     settings = runtime.prepare(1)
     # Late: it imports JAX, which must find the process set up.
     from benchmarks.step import report, whole, workload
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         config = workload.run_config(_NETWORK.value, _BATCH.value, _NUM_ELEMENTS.value)
         batch = workload.simulated_batch(config, data_dir)
     except (ValueError, OSError) as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     traces_here = report.shows_products() or settings.num_cores == 1 or not _CAN_BIND
     try:
         found = report.measure(
@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
             on_one_core = tuple(map(whole.from_document, _wholes_on_one_core()))
             found = dataclasses.replace(found, on_one_core=on_one_core)
     except (ValueError, RuntimeError) as error:
-        return cli.complain(str(error).splitlines()[0], cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
     print(report.text(found), end="")
     if _JSON.value:
         document = {

@@ -162,7 +162,7 @@ def main(argv: Sequence[str]) -> int:
         else:
             noise = simulated(_NOISE.value, np.random.default_rng(_SEED.value))
     except (OSError, ValueError) as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     print(f"{noise.title}; {_TRIALS.value} trials, at most {_MAX_PAIRS.value} pairs\n")
     print("| slowdown | regression, % | cannot decide, % | pairs, mean |\n|---:|---:|---:|---:|")
     for slowdown in _SLOWDOWNS.value:

@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         config = workload.run_config(_NETWORK.value, 1, _NUM_ELEMENTS.value)
         batch = workload.simulated_batch(config, data_dir)
     except (ValueError, OSError) as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr)

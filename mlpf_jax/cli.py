@@ -24,7 +24,7 @@ def run(main: Callable[[Sequence[str]], int | None], *, takes_files: bool = Fals
     try:
         argv = flags.FLAGS([_with_underscores(argument) for argument in sys.argv])
     except (flags.Error, OSError) as error:
-        sys.exit(complain(str(error).splitlines()[0], USAGE))
+        sys.exit(complain(error, USAGE))
     if len(argv) > 1 and not takes_files:
         stray = " ".join(argv[1:])
         sys.exit(complain(f"stray argument: {stray}. Settings are written --name=value.", USAGE))
@@ -61,10 +61,19 @@ def insist_on_interrupts() -> None:
     signal.signal(signal.SIGINT, interrupt)
 
 
-def complain(message: str, status: int) -> int:
-    """Writes one line to stderr and returns the exit status."""
-    print(f"error: {message}", file=sys.stderr)
+def complain(reason: str | BaseException, status: int) -> int:
+    """Writes what is wrong to stderr, an error as one line, and returns the exit status."""
+    text = reason if isinstance(reason, str) else one_line(reason)
+    print(f"error: {text}", file=sys.stderr)
     return status
+
+
+def one_line(error: BaseException) -> str:
+    """Returns what an error says: the first line of it, or the file and what happened to it."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}."
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _with_underscores(argument: str) -> str:

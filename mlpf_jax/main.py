@@ -299,7 +299,7 @@ def main(argv: Sequence[str]) -> int:
         devices = benchmark.pick_devices(config)
         _check_folders()
     except ValueError as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     if platform == "cpu" and len(devices) > 1:
         progress.say(
             f"no accelerator found: {len(devices)} virtual devices share "
@@ -310,7 +310,7 @@ def main(argv: Sequence[str]) -> int:
             return _print_fit(config, devices, progress)
         return _run(config, devices, settings, progress)
     except (ValueError, OSError, RuntimeError) as error:
-        return cli.complain(_one_line(error), cli.FAILURE)
+        return cli.complain(_way_out(error), cli.FAILURE)
 
 
 def _start_jax() -> str:
@@ -324,7 +324,7 @@ def _start_jax() -> str:
     try:
         return jax.local_devices()[0].platform
     except RuntimeError as error:
-        raise ValueError(f"JAX finds no device: {_one_line(error)}") from None
+        raise ValueError(f"JAX finds no device: {cli.one_line(error)}") from None
 
 
 def _check_folders() -> None:
@@ -424,11 +424,10 @@ def _print_fit(
     return 0
 
 
-def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
+def _way_out(error: BaseException) -> str:
+    text = cli.one_line(error)
     if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
-        text = f"out of memory on the device: ask --fit which --batch_size fits. ({text[:160]})"
+        return f"out of memory on the device: ask --fit which --batch_size fits. ({text[:160]})"
     return text
 
 

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
             case = golden.load(path)
             verdict = parity.verify(case, float64=_X64.value)
         except ValueError as error:
-            return cli.complain(str(error), cli.USAGE)
+            return cli.complain(error, cli.USAGE)
         _print(path, case.meta, verdict, jax.devices()[0], "float64" if _X64.value else "float32")
         all_hold &= verdict.holds
     return 0 if all_hold else cli.FAILURE

@@ -1,8 +1,12 @@
-"""Ctrl-C ends a program even if the first one is lost on the way."""
+"""How a program ends: by Ctrl-C even if the first one is lost on the way, and in one line."""
 
 import signal
 import subprocess
 import sys
+
+import pytest
+
+from mlpf_jax import cli
 
 _PROGRAM = """
 import sys, threading
@@ -46,3 +50,19 @@ def test_an_interrupt_that_is_ignored_stays_ignored():
         "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        ("--mode=x: no such mode.", "error: --mode=x: no such mode."),
+        (FileNotFoundError(2, "No such file", "a.json"), "error: a.json: No such file."),
+        (OSError("the disk is full"), "error: the disk is full"),
+        (ValueError("wrong\nand why"), "error: wrong"),
+        (RuntimeError(), "error: RuntimeError"),
+    ],
+)
+def test_what_is_wrong_is_one_line(capsys, reason, line):
+    assert cli.complain(reason, cli.FAILURE) == 1
+
+    assert capsys.readouterr().err.splitlines() == [line]

@@ -322,3 +322,35 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(environ, tmp_path):
     assert rest.splitlines()[-1].startswith("error: interrupted")
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
+
+
+# As a user who loses patience does it; what XLA compiles on must not be taken down under it.
+_INTERRUPTED_WHILE_COMPILING = """
+import signal, threading
+import jax
+from mlpf_jax import cli, main
+
+compile_it = jax.stages.Lowered.compile
+
+def interrupted(*arguments, **options):
+    threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+    return compile_it(*arguments, **options)
+
+jax.stages.Lowered.compile = interrupted
+main.run_app()
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_xla_compiles_is_one_line_too(environ, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_WHILE_COMPILING, SMOKE, f"--results_dir={tmp_path}"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1].startswith("error: interrupted")
+    assert list(tmp_path.iterdir()) == []

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _add(paths) if _ADD.value else _show(paths)
     except (OSError, ValueError) as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
 
 
 def _wrong_usage(paths: Sequence[Path]) -> str | None:

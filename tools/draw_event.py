@@ -26,9 +26,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         _draw(Path(argv[1]))
     except (OSError, manifest.DamagedError) as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
     except (ValueError, IndexError) as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     print(_OUT.value)
     return 0
 

@@ -38,9 +38,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         imported = _import(argv[1:])
     except OSError as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
     except ValueError as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     for name, events in imported.stores.items():
         print(
             f"{events.path}: {events.num_events} {name} events, {events.num_elements} elements, "

@@ -34,9 +34,9 @@ def main(_: Sequence[str]) -> int:
     try:
         made = _make()
     except OSError as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
     except ValueError as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     print(_summary(made))
     return 0
 

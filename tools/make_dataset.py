@@ -31,9 +31,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         events = _make()
     except (OSError, manifest.DamagedError) as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
     except ValueError as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     print(
         f"{events.path}: {events.num_events} {_PROCESS.value} events of seed {_SEED.value}, "
         f"{events.num_elements} elements, {events.num_bytes / 1e9:.3f} GB, "

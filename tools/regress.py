@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         print(*error.last_lines, sep="\n", file=sys.stderr)
         return cli.complain(f"a run failed: {error}", _RUN_FAILED)
     except (OSError, ValueError) as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
 
 
 def _request(files: Sequence[str]) -> session.Request:

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         _write(paths, out)
     except (OSError, ValueError) as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
     print(out)
     return 0
 

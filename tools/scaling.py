@@ -53,9 +53,9 @@ def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
             findings = study.run(plan, Path(_OUT.value), runner, teller)
         _write(findings, Path(_OUT.value), teller)
     except (planning.PlanError, flags.Error) as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     except (OSError, RuntimeError, ValueError) as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
     if findings.num_failed:
         return cli.complain(f"points that failed: {findings.num_failed}, see above.", cli.FAILURE)
     return 0

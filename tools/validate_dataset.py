@@ -33,9 +33,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _validate(Path(argv[1]))
     except (OSError, manifest.DamagedError) as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(error, cli.FAILURE)
     except ValueError as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
 
 
 def _validate(folder: Path) -> int:

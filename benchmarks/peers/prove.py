@@ -94,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
         names = argv[1:] or contender_lib.PEERS
         failed = [name for name in names if not _prove(name, case)]
     except ValueError as error:
-        return cli.complain(str(error), cli.USAGE)
+        return cli.complain(error, cli.USAGE)
     except RuntimeError as error:
         return cli.complain(str(error), cli.FAILURE)
     return cli.FAILURE if failed else 0

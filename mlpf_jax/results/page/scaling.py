@@ -6,12 +6,11 @@ from typing import Any
 
 from matplotlib import axes, figure
 
-from mlpf_jax.results import compare, facts, tables
+from mlpf_jax.results import compare, facts, scaling, tables
 from mlpf_jax.results.page import sheet, studies
 
 _HEIGHT = 200.0
 _LABEL_OFFSETS = ((9, -9), (-9, 4), (9, 4), (-9, -9))  # points, where points would cover others
-_PHASES = ("training", "inference")
 _AXES = {
     "num_devices": "devices",
     "batch_size": "events per device and step",
@@ -57,7 +56,7 @@ def plots(rows: Sequence[compare.Row], files: Sequence[studies.ScalingFile]) -> 
 
 
 def _of_rows(rows: Sequence[compare.Row]) -> Iterator[sheet.Plot]:
-    for phase in _PHASES:
+    for phase in scaling.PHASES:
         for axis_name in ("num_devices", "batch_size"):
             found = [line for line in _lines(rows, phase, axis_name) if _is_line(line)]
             if found:
@@ -107,7 +106,7 @@ def _of_study(number: int, name: str, study: Mapping[str, Any]) -> Iterator[shee
     shown = {"rates": "events/s", "efficiencies": "efficiency"} if over_devices else {}
     shown = shown or {"rates": "events/s"}
     for key, unit in shown.items():
-        by_phase = {phase: _points(study, key, phase) for phase in _PHASES}
+        by_phase = {phase: _points(study, key, phase) for phase in scaling.PHASES}
         found = [Line(phase, points) for phase, points in by_phase.items() if len(points) > 1]
         if found:
             yield _figure(

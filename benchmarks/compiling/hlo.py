@@ -10,6 +10,8 @@ _BYTES |= {"f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
 # Names for what is there already, or the wait for what was launched before.
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
 _FREE |= {"partition-id", "replica-id", "opt-barrier"}
+# They read of their first operand no more than they return.
+_SELECTING = {"slice", "dynamic-slice", "gather"}
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
@@ -22,15 +24,16 @@ class Instruction:
 
     name: str
     shape: str
-    kind: str  # the operation; of a custom call and of a fusion, what it calls
+    opcode: str
+    kind: str  # the opcode; of a custom call and of a fusion, what it calls
     operands: tuple[str, ...]
     rest: str  # the line from its operands on
 
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """What a program does: `num_bytes` are those of all operands and results, each operation's
-    for itself, an operand that stands twice counted once.
+    """What a program does: `num_bytes` are those of all results and of what is read of the
+    operands, each operation's for itself, an operand that stands twice counted once.
     """
 
     launches: dict[str, int]
@@ -45,7 +48,7 @@ class Traffic:
 def traffic(text: str) -> Traffic:
     """Returns what the whole program launches and moves; loops by their trip counts.
 
-    A gather is taken to read all of its operand: the bytes are an upper bound.
+    Of an operand that is only sliced or gathered from, in a fusion too, what is taken is read.
 
     Raises:
         ValueError: if the text has no entry computation, or a loop of unknown length.
@@ -57,8 +60,8 @@ def traffic(text: str) -> Traffic:
     num_bytes = 0
     for times, instruction, shapes in _walk(computations, entry, 1):
         launches[instruction.kind] += times
-        moved = [instruction.shape, *(shapes[o] for o in set(instruction.operands) if o in shapes)]
-        num_bytes += times * sum(map(_num_bytes, moved))
+        read = _read_bytes(instruction, shapes, computations)
+        num_bytes += times * (_num_bytes(instruction.shape) + read)
     return Traffic(dict(launches.most_common()), num_bytes)
 
 
@@ -73,8 +76,8 @@ def _parse(text: str) -> tuple[dict[str, list[Instruction]], str | None]:
         elif current is not None and (found := _INSTRUCTION.match(line)):
             name, shape, opcode, rest = found.groups()
             operands = tuple(re.findall(r"%([\w.\-]+)", rest.split(")")[0]))
-            kind = _kind(opcode, rest)
-            computations[current].append(Instruction(name, shape, kind, operands, rest))
+            instruction = Instruction(name, shape, opcode, _kind(opcode, rest), operands, rest)
+            computations[current].append(instruction)
     return computations, entry
 
 
@@ -104,6 +107,39 @@ def _walk(computations, name, times) -> Iterator[tuple[int, Instruction, dict[st
             yield from _walk(computations, called[1], times)
         else:
             yield times, instruction, shapes
+
+
+def _read_bytes(instruction, shapes, computations) -> int:
+    """Returns the bytes that an operation reads of its operands."""
+    body, parameters = [instruction], {name: name for name in instruction.operands}
+    called = re.search(r"\bcalls=%([\w.\-]+)", instruction.rest)
+    if instruction.opcode == "fusion" and called:
+        body = computations[called[1]]
+        numbered = {_number(i): i.name for i in body if i.opcode == "parameter"}
+        parameters = {numbered[n]: name for n, name in enumerate(instruction.operands)}
+    read = dict.fromkeys(instruction.operands, 0)
+    for parameter, operand in parameters.items():
+        if operand in shapes:
+            whole = _num_bytes(shapes[operand])
+            read[operand] = min(whole, read[operand] + _taken_bytes(parameter, body, whole))
+    return sum(read.values())
+
+
+def _number(parameter: Instruction) -> int:
+    return int(parameter.rest.partition(")")[0])
+
+
+def _taken_bytes(name: str, body: list[Instruction], whole: int) -> int:
+    """Returns what the operations of a body read of an array of theirs, `whole` bytes long."""
+    taken = 0
+    for user in body:
+        if user.opcode in _SELECTING and user.operands[0] == name:
+            taken += _num_bytes(user.shape)
+        elif user.opcode == "bitcast" and name in user.operands:
+            taken += _taken_bytes(user.name, body, whole)
+        elif name in user.operands:
+            return whole
+    return taken
 
 
 def _num_bytes(shape: str) -> int:

@@ -55,6 +55,40 @@ def test_bytes_are_those_of_operands_and_results_each_once():
     assert hlo.traffic(PROGRAM).num_bytes == copies + fusion + pairs + product
 
 
+SLICES = """\
+%fused (p: f32[8,4], q: f32[8]) -> f32[8] {
+  %q = f32[8]{0} parameter(1)
+  %p = f32[8,4]{1,0} parameter(0)
+  %flat = f32[32]{0} bitcast(%p)
+  %s = f32[8]{0} slice(%flat), slice={[8:16]}
+  ROOT %sum = f32[8]{0} add(%s, %q)
+}
+
+ENTRY %main (a: f32[8,4], b: f32[8], i: s32[2]) -> f32[2,4] {
+  %a = f32[8,4]{1,0} parameter(0)
+  %b = f32[8]{0} parameter(1)
+  %i = s32[2]{0} parameter(2)
+  %f = f32[8]{0} fusion(%a, %b), kind=kLoop, calls=%fused
+  %g = f32[2,4]{1,0} gather(%a, %i), slice_sizes={1,4}
+  ROOT %h = f32[8,4]{1,0} fusion(%a, %a), kind=kLoop, calls=%other
+}
+
+%other (p: f32[8,4], q: f32[8,4]) -> f32[8,4] {
+  %p = f32[8,4]{1,0} parameter(0)
+  %q = f32[8,4]{1,0} parameter(1)
+  %s = f32[1,4]{1,0} slice(%p), slice={[0:1], [0:4]}
+  %r = f32[8,4]{1,0} broadcast(%s), dimensions={0,1}
+  ROOT %t = f32[8,4]{1,0} add(%r, %q)
+}
+"""
+
+
+def test_of_what_is_sliced_or_gathered_from_the_taken_part_is_read():
+    sliced, gathered, whole = (32 + 32) + 32, (32 + 8) + 32, 128 + 128
+
+    assert hlo.traffic(SLICES).num_bytes == sliced + gathered + whole
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("HloModule empty", "no ENTRY"), (PROGRAM.replace("known_trip", "some_"), "number of trips")],

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
@@ -78,13 +79,27 @@ class FeedForwardWeights(nn.Module):
         )
 
 
+@jax.custom_vjp
 def _elu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Exponential linear unit as the reference's framework has it: exp(x) - 1, not expm1.
 
-    Both are right to the rounding of 1; expm1 costs XLA a polynomial of its own.
+    Both are right to the rounding of 1; expm1 costs XLA a polynomial of its own. The slope is
+    taken from the result, as there: then x need not be kept, nor the exponential be taken again.
     """
     positive = x > 0
     return jnp.where(positive, x, jnp.exp(jnp.where(positive, 0, x)) - 1)
+
+
+def _elu_forward(x):
+    y = _elu(x)
+    return y, y
+
+
+def _elu_backward(y, cotangent):
+    return (jnp.where(y < 0, cotangent * (y + 1), cotangent),)
+
+
+_elu.defvjp(_elu_forward, _elu_backward)
 
 
 def feed_forward(

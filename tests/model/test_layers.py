@@ -115,3 +115,14 @@ def test_float32_products_ask_for_true_float32_both_ways():
     dots = [line for line in text.splitlines() if "dot_general" in line]
     assert dots
     assert all("HIGHEST, HIGHEST" in line for line in dots)
+
+
+def test_elu_has_its_value_and_slope_everywhere():
+    x = jnp.array([-1e4, -90.0, -3.0, -1e-9, 0.0, 1e-9, 2.5, 1e4], jnp.float32)
+
+    value, pull_back = jax.vjp(layers._elu, x)
+
+    negative = np.asarray(x) < 0
+    exponential = np.exp(np.where(negative, x, 0).astype(np.float64))
+    np.testing.assert_allclose(value, np.where(negative, exponential - 1, x), atol=1.2e-7)
+    np.testing.assert_allclose(pull_back(jnp.full_like(x, 2.0))[0], 2 * exponential, atol=2.4e-7)

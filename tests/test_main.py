@@ -324,19 +324,26 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(environ, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-# As a user who loses patience does it; what XLA compiles on must not be taken down under it.
+# Ctrl-C in the midst of XLA's work, which must not be taken down under it.
 _INTERRUPTED_WHILE_COMPILING = """
 import signal, threading
-import jax
-from mlpf_jax import cli, main
+from mlpf_jax import main
 
-compile_it = jax.stages.Lowered.compile
+start_jax = main._start_jax
 
-def interrupted(*arguments, **options):
-    threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
-    return compile_it(*arguments, **options)
+def start_jax_and_wait_for_it_to_compile():
+    platform = start_jax()
+    import jax
+    compile_it = jax.stages.Lowered.compile
 
-jax.stages.Lowered.compile = interrupted
+    def interrupted(*arguments, **options):
+        threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+        return compile_it(*arguments, **options)
+
+    jax.stages.Lowered.compile = interrupted
+    return platform
+
+main._start_jax = start_jax_and_wait_for_it_to_compile
 main.run_app()
 """
 

@@ -9,6 +9,8 @@ from typing import Literal
 import jax
 from jax.experimental import topologies
 
+from mlpf_jax import cli
+
 Platform = Literal["cuda", "tpu"]
 
 _H200 = Path(__file__).parent / "h200.txtpb"
@@ -46,5 +48,5 @@ def describe(platform: Platform) -> Target:
         else:
             topology = topologies.get_topology_desc(platform="tpu", topology_name=_TPU_TOPOLOGY)
     except (NotImplementedError, RuntimeError) as error:
-        return Target(None, str(error).splitlines()[0])
+        return Target(None, cli.one_line(error))
     return Target(topology.devices[0], "")

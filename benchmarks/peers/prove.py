@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         return cli.complain(error, cli.USAGE)
     except RuntimeError as error:
-        return cli.complain(str(error), cli.FAILURE)
+        return cli.complain(str(error), cli.FAILURE)  # all of it: the peer's own last lines
     return cli.FAILURE if failed else 0
 
 

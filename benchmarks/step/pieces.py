@@ -85,16 +85,17 @@ def make(
     def drawn(*shape):
         return jnp.asarray(rng.normal(size=shape), jnp.float32)
 
-    later = jnp.where(mask[..., None], drawn(*mask.shape, model.hidden_dim), 0)
+    rows, real = elements.reshape(-1, elements.shape[-1]), mask.reshape(-1)
+    later = jnp.where(real[:, None], drawn(sizes.num_rows, model.hidden_dim), 0)
     yield from _binning(sizes, mask, drawn)
     yield from _inside_bins(sizes, mask, drawn)
-    encoded = pfnet.encode(elements, mask)
+    encoded = pfnet.encode(rows, real)
     for name, x, number in (
         ("graph layer, first", encoded, 2),
         ("graph layer, later", later, sizes.num_layers - 2),
     ):
         yield _graph_layer(sizes, name, x, mask, number, drawn)
-    yield from _ends(sizes, state, elements, mask, later, batch)
+    yield from _ends(sizes, state, rows, real, later, batch)
     yield _optimiser(config, state)
 
 
@@ -235,21 +236,24 @@ def _graph_layer(sizes, name, x, mask, number, drawn) -> Piece:
     )
 
 
-def _ends(sizes, state, elements, mask, later, batch) -> Iterator[Piece]:
+def _ends(sizes, state, rows, real, later, batch) -> Iterator[Piece]:
     model = sizes.model
     decoder = pfnet.Decoder(model)
-    encoded = pfnet.encode(elements, mask)
+    encoded = pfnet.encode(rows, real)
     decoded = jnp.concatenate([encoded, *[later] * model.num_id_layers], axis=-1)
     # Arrays of their own: equal ones would be multiplied once.
     energy = [later + i for i in range(model.num_energy_layers)]
 
-    def heads(params, decoded, energy, elements, mask):
-        return decoder.apply({"params": params}, elements, mask, decoded, energy)
+    def heads(params, decoded, energy, rows, real):
+        return decoder.apply({"params": params}, rows, real, decoded, energy)
 
     params = jax.tree.map(jnp.asarray, state.params["decoder"])
-    arguments = (params, decoded, energy, elements, mask)
+    arguments = (params, decoded, energy, rows, real)
     yield Piece("heads", heads, arguments, sizes.decoder_flops(), 1, num_with_gradient=3)
-    candidates = jax.jit(heads)(*arguments)
+    mask = real.reshape(batch.elements.shape[:-1])
+    candidates = jax.tree.map(
+        lambda x: x.reshape(*mask.shape, *x.shape[1:]), jax.jit(heads)(*arguments)
+    )
     targets = loss.split_targets(jnp.asarray(batch.targets))
 
     def total(candidates, targets, mask):

@@ -73,10 +73,10 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, "batch elements encoded"],
+        x: Float[Array, "rows encoded"],
         mask: Bool[Array, "batch elements"],
         ragged: lsh.Ragged | None = None,
-    ) -> tuple[list[Float[Array, "batch elements dim"]], list[Float[Array, "batch elements dim"]]]:
+    ) -> tuple[list[Float[Array, "rows dim"]], list[Float[Array, "rows dim"]]]:
         num_layers = (self.config.num_id_layers, self.config.num_energy_layers)
         chains: tuple[list[jax.Array], list[jax.Array]] = ([], [])
         for i in range(max(num_layers)):
@@ -113,9 +113,10 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Six heads that turn the encodings into candidates.
 
-    Their first layers read the same inputs: all six the normalised encoding z, four the logits,
-    two the encodings of the energy. So these are one product for each kind of input. Where the
-    reference feeds an input twice, it is multiplied once, by the sum of its two blocks of rows.
+    Their first layers read the same inputs: all six the normalised encoding z, two the logits,
+    two the encodings of the energy and the logits. So these are one product for each kind of
+    input. Where the reference feeds an input twice, it is multiplied once, by the sum of its two
+    blocks of rows.
 
     Source: OutputDecoding in the reference's tfmodel/model.py; the doubled inputs, the unused
     gates of eta and phi and the stopped gradients are its own.
@@ -126,14 +127,13 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(
         self,
-        elements: Float[Array, "batch elements features"],
-        mask: Bool[Array, "batch elements"],
-        decoded: Float[Array, "batch elements _"],
-        energy_encodings: list[Float[Array, "batch elements dim"]],
+        elements: Float[Array, "rows features"],
+        mask: Bool[Array, " rows"],
+        decoded: Float[Array, "rows _"],
+        energy_encodings: list[Float[Array, "rows dim"]],
     ) -> Candidates:
-        z = nn.LayerNorm(epsilon=_LAYER_NORM_EPSILON, use_fast_variance=False, name="layernorm")(
-            decoded
-        )
+        scale, bias = layers.NormWeights(decoded.shape[-1], name="layernorm")()
+        z = layers.layer_norm(decoded, scale, bias, _LAYER_NORM_EPSILON)
         z_dim, precision = z.shape[-1], self.config.precision
         heads = self._declare_heads(z_dim)
 
@@ -150,11 +150,14 @@ class Decoder(nn.Module):
         hidden = dict(zip(heads, of_z, strict=True))
         logits = rest("ffn_id", hidden["ffn_id"])
         id_input = jax.lax.stop_gradient(logits)
-        energy_input = jnp.concatenate(energy_encodings, axis=-1)
-        for x, kind in ((id_input, "logits"), (energy_input, "energy")):
-            kernels = {n: getattr(r, kind) for n, r in rows.items() if getattr(r, kind) is not None}
-            products = layers.product_with_all(x, list(kernels.values()), precision)
-            for name, product in zip(kernels, products, strict=True):
+        energy_input = jnp.concatenate([*energy_encodings, id_input], axis=-1)
+        for x, names in (
+            (id_input, ("ffn_eta", "ffn_phi")),
+            (energy_input, ("ffn_energy", "ffn_pt")),
+        ):
+            kernels = [rows[name].rest for name in names]
+            products = layers.product_with_all(x, kernels, precision)
+            for name, product in zip(names, products, strict=True):
                 hidden[name] += product
         return _candidates(
             elements, mask, logits, {n: rest(n, h) for n, h in hidden.items() if n != "ffn_id"}
@@ -181,23 +184,23 @@ class Decoder(nn.Module):
 
 
 class _Rows(NamedTuple):
-    """A first layer's kernel by what its rows multiply; None where a head lacks that input."""
+    """A first layer's kernel by what its rows multiply: z, and the head's other input if any."""
 
     z: Float[Array, "z_dim outer"]
-    logits: Float[Array, "classes outer"] | None
-    energy: Float[Array, "encodings outer"] | None
+    rest: Float[Array, "_ outer"]
 
     @classmethod
     def of(cls, kernel, z_dim, encoding_dim):
-        """Cuts (z), (z, logits) or (z, logits, each encoding twice, logits again)."""
-        after_z = kernel[z_dim:]
-        if not len(after_z):
-            return cls(kernel, None, None)
-        if len(after_z) == NUM_CLASSES:
-            return cls(kernel[:z_dim], after_z, None)
-        twice = after_z[NUM_CLASSES:-NUM_CLASSES].reshape(-1, 2, encoding_dim, kernel.shape[1])
-        logits = after_z[:NUM_CLASSES] + after_z[-NUM_CLASSES:]
-        return cls(kernel[:z_dim], logits, jnp.sum(twice, axis=1).reshape(-1, kernel.shape[1]))
+        """Cuts (z), (z, logits) or (z, logits, each encoding twice, logits again).
+
+        The last is summed to (each encoding, logits).
+        """
+        z, rest = kernel[:z_dim], kernel[z_dim:]
+        if len(rest) <= NUM_CLASSES:
+            return cls(z, rest)
+        twice = rest[NUM_CLASSES:-NUM_CLASSES].reshape(-1, 2, encoding_dim, kernel.shape[1])
+        encodings = jnp.sum(twice, axis=1).reshape(-1, kernel.shape[1])
+        return cls(z, jnp.concatenate([encodings, rest[:NUM_CLASSES] + rest[-NUM_CLASSES:]]))
 
 
 def _candidates(elements, mask, logits, heads) -> Candidates:
@@ -226,6 +229,7 @@ class PFNet(nn.Module):
     """Reconstructs particle candidates, at most one per detector element.
 
     A batch is of events of the same length; with `ragged`, it is one list of all their elements.
+    Inside, the elements of all events are rows of one matrix: all but the bins treats them alike.
     """
 
     config: config_lib.ModelConfig
@@ -236,10 +240,11 @@ class PFNet(nn.Module):
         self, elements: Float[Array, "batch elements features"], ragged: lsh.Ragged | None = None
     ) -> Candidates:
         mask = real_elements(elements)
-        encoded = encode(elements, mask)
+        rows, real = elements.reshape(-1, elements.shape[-1]), mask.reshape(-1)
+        encoded = encode(rows, real)
         encoder = Encoder(self.config, self.stacks_chains, name="encoder")
         id_encodings, energy_encodings = encoder(encoded, mask, ragged)
-        decoded = jnp.concatenate([encoded, *id_encodings], axis=-1)
-        decoded = jnp.where(mask[..., None], decoded, 0)
+        decoded = jnp.concatenate([jnp.where(real[:, None], encoded, 0), *id_encodings], axis=-1)
         self.sow("intermediates", "decoded", decoded)
-        return Decoder(self.config, name="decoder")(elements, mask, decoded, energy_encodings)
+        candidates = Decoder(self.config, name="decoder")(rows, real, decoded, energy_encodings)
+        return jax.tree.map(lambda x: x.reshape(*mask.shape, *x.shape[1:]), candidates)

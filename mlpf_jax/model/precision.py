@@ -17,17 +17,10 @@ _MANTISSA_BITS: dict[str, int] = {"tf32": 10, "bf16": 7}
 
 def matmul(
     x: Float[Array, "*batch rows inner"],
-    y: Float[Array, "*other inner columns"],
+    y: Float[Array, "*batch inner columns"],
     precision: config_lib.Precision,
 ) -> Float[Array, "*batch rows columns"]:
-    """Returns x @ y, accumulated in float32 (float64 if the arguments are).
-
-    A single y gets all rows of x in one matrix: with an axis of events left in, XLA's CPU back end
-    transposes the cotangent for the gradient of y, element by element.
-    """
-    if x.ndim > 2 and y.ndim == 2:
-        rows = x.reshape(-1, x.shape[-1])
-        return matmul(rows, y, precision).reshape(*x.shape[:-1], y.shape[-1])
+    """Returns x @ y, accumulated in float32 (float64 if the arguments are)."""
     if precision == "bf16":
         return _bf16_matmul(x, y)
     if precision == "tf32":

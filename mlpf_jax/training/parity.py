@@ -251,11 +251,13 @@ def _named_intermediates(captured, config, mask):
             for chain, value in golden.unstack(name, values[ours], config).items():
                 inner.setdefault(chain, {})[theirs] = value
     for values in inner.values():
+        for name in ("dist", "enc"):
+            values[name] = values[name].reshape(*mask.shape, -1)
         values["dm"] = _adjacency(values["dist"], values["bins"], mask, config)
     energy = [inner[f"cg_energy_{i}"]["enc"] for i in range(config.num_energy_layers)]
     doubled = np.concatenate([e for encoding in energy for e in (encoding, encoding)], axis=-1)
     return inner, {
-        "dec_output": np.asarray(captured["decoded"][0]),
+        "dec_output": np.asarray(captured["decoded"][0]).reshape(*mask.shape, -1),
         "dec_output_energy": doubled,
     }
 

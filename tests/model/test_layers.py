@@ -30,7 +30,7 @@ def inputs(request):
     init = layers.GraphLayerWeights(CONFIG, request.param).init_with_output
     abstract, _ = jax.eval_shape(init, {"params": key, "rotations": key})
     layer = jax.tree.map(lambda w: jnp.asarray(0.5 * rng.normal(size=w.shape), w.dtype), abstract)
-    return layer, jnp.asarray(x, jnp.float32), jnp.asarray(mask)
+    return layer, jnp.asarray(x.reshape(-1, request.param), jnp.float32), jnp.asarray(mask)
 
 
 def elu(x):
@@ -41,6 +41,7 @@ def layer_by_loops(layer, x, mask, inner):
     """A graph layer in the bins that it chose itself, one element at a time."""
     layer = jax.tree.map(lambda w: np.asarray(w, np.float64), layer)
     (hidden, embed), messages = layer.embed, layer.messages
+    x = x.reshape(*mask.shape, -1)
     out = np.zeros((*mask.shape, CONFIG.hidden_dim))
     for event, bins in enumerate(np.asarray(inner["bins"])):
         for elements in bins:
@@ -60,7 +61,7 @@ def layer_by_loops(layer, x, mask, inner):
                 said = sum(norm[i] * near[i, j] * norm[j] * (at[j] @ messages.theta) for j in real)
                 gate = 1 / (1 + np.exp(-(at[i] @ messages.weight_gate + messages.bias_gate)))
                 out[event, i] = elu(gate * said + (1 - gate) * (at[i] @ messages.weight_self))
-    return out
+    return out.reshape(-1, CONFIG.hidden_dim)
 
 
 def test_a_graph_layer_equals_the_formula(inputs):
@@ -77,6 +78,24 @@ def test_the_bins_are_cuts_of_the_order_of_the_hashes(inputs):
     np.testing.assert_array_equal(inner["bins"].reshape(2, NUM_ELEMENTS), order)
 
 
+def test_layer_norm_has_the_value_and_the_gradient_of_its_formula():
+    rng = np.random.default_rng(1)
+    x, cotangent = jnp.asarray(rng.normal(3.0, 5.0, size=(2, 7, 19)), jnp.float32)
+    scale, bias = jnp.asarray(rng.normal(size=(2, 19)), jnp.float32)
+
+    def formula(x, scale, bias):
+        centred = x - jnp.mean(x, axis=-1, keepdims=True)
+        variance = jnp.mean(centred**2, axis=-1, keepdims=True)
+        return centred / jnp.sqrt(variance + 1e-3) * scale[None] + bias[None]
+
+    value, pull_back = jax.vjp(lambda *a: layers.layer_norm(*a, 1e-3), x, scale, bias)
+    expected, expected_pull_back = jax.vjp(formula, x, scale, bias)
+
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(pull_back(cotangent), expected_pull_back(cotangent), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_products_with_all_kernels_are_those_with_each():
     x = jax.random.normal(jax.random.key(0), (5, 3))
     kernels = [jax.random.normal(jax.random.key(i), (3, width)) for i, width in enumerate((2, 4))]
@@ -87,7 +106,7 @@ def test_products_with_all_kernels_are_those_with_each():
         np.testing.assert_allclose(product, x @ kernel, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("shapes", [((5, 3), (3, 4)), ((2, 5, 3), (3, 4)), ((2, 5, 3), (2, 3, 4))])
+@pytest.mark.parametrize("shapes", [((5, 3), (3, 4)), ((2, 5, 3), (2, 3, 4))])
 def test_bf16_products_round_operands_only_forward_and_backward(shapes):
     x, y = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes))
 

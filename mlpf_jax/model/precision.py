@@ -28,6 +28,16 @@ def matmul(
     return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
 
 
+def row_sums(
+    x: Float[Array, "*batch rows dim"], weights: Float[Array, " dim"]
+) -> Float[Array, "*batch rows 1"]:
+    """Returns the weighted sum of each row, as a product in full precision.
+
+    A CPU takes a product in one pass; for a sum XLA writes the summand down and reads it twice.
+    """
+    return jnp.matmul(x, weights[:, None], precision=lax.Precision.HIGHEST)
+
+
 def round_operand(
     x: Float[Array, "*shape"], precision: config_lib.Precision
 ) -> Float[Array, "*shape"]:

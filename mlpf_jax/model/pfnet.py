@@ -155,7 +155,7 @@ class Decoder(nn.Module):
             (id_input, ("ffn_eta", "ffn_phi")),
             (energy_input, ("ffn_energy", "ffn_pt")),
         ):
-            kernels = [rows[name].rest for name in names]
+            kernels = [rows[name].other for name in names]
             products = layers.product_with_all(x, kernels, precision)
             for name, product in zip(names, products, strict=True):
                 hidden[name] += product
@@ -187,7 +187,7 @@ class _Rows(NamedTuple):
     """A first layer's kernel by what its rows multiply: z, and the head's other input if any."""
 
     z: Float[Array, "z_dim outer"]
-    rest: Float[Array, "_ outer"]
+    other: Float[Array, "_ outer"]
 
     @classmethod
     def of(cls, kernel, z_dim, encoding_dim):
@@ -195,12 +195,12 @@ class _Rows(NamedTuple):
 
         The last is summed to (each encoding, logits).
         """
-        z, rest = kernel[:z_dim], kernel[z_dim:]
-        if len(rest) <= NUM_CLASSES:
-            return cls(z, rest)
-        twice = rest[NUM_CLASSES:-NUM_CLASSES].reshape(-1, 2, encoding_dim, kernel.shape[1])
+        z, other = kernel[:z_dim], kernel[z_dim:]
+        if len(other) <= NUM_CLASSES:
+            return cls(z, other)
+        twice = other[NUM_CLASSES:-NUM_CLASSES].reshape(-1, 2, encoding_dim, kernel.shape[1])
         encodings = jnp.sum(twice, axis=1).reshape(-1, kernel.shape[1])
-        return cls(z, jnp.concatenate([encodings, rest[:NUM_CLASSES] + rest[-NUM_CLASSES:]]))
+        return cls(z, jnp.concatenate([encodings, other[:NUM_CLASSES] + other[-NUM_CLASSES:]]))
 
 
 def _candidates(elements, mask, logits, heads) -> Candidates:

@@ -250,10 +250,8 @@ def _ends(sizes, state, rows, real, later, batch) -> Iterator[Piece]:
     params = jax.tree.map(jnp.asarray, state.params["decoder"])
     arguments = (params, decoded, energy, rows, real)
     yield Piece("heads", heads, arguments, sizes.decoder_flops(), 1, num_with_gradient=3)
-    mask = real.reshape(batch.elements.shape[:-1])
-    candidates = jax.tree.map(
-        lambda x: x.reshape(*mask.shape, *x.shape[1:]), jax.jit(heads)(*arguments)
-    )
+    mask = real.reshape(sizes.num_events, -1)
+    candidates = jax.jit(heads)(*arguments).in_events(sizes.num_events)
     targets = loss.split_targets(jnp.asarray(batch.targets))
 
     def total(candidates, targets, mask):

@@ -261,8 +261,9 @@ def _pass_in_bins(
 ) -> tuple[Float[Array, "rows width"], dict[str, Array]]:
     """Passes messages inside the bins, each element in its place; also returns what is between."""
     num_events, num_elements = mask.shape
+    is_real = mask.reshape(-1)
     num_buckets = ragged.num_bins if ragged else num_elements // config.bin_size
-    hashes = lsh.hash_elements(embedding, mask.reshape(-1), rotations, num_buckets)
+    hashes = lsh.hash_elements(embedding, is_real, rotations, num_buckets)
     hashes = hashes.reshape(mask.shape)
     in_event, place_in_event = _sort(lax.stop_gradient(hashes), ragged)
     first_row = num_elements * jnp.arange(num_events, dtype=in_event.dtype)[:, None]
@@ -271,7 +272,7 @@ def _pass_in_bins(
     def to_bins(rows):
         return rows.reshape(-1, config.bin_size, *rows.shape[1:])
 
-    real = to_bins(mask.reshape(-1)[order])
+    real = to_bins(is_real[order])
 
     def in_bins(rows):
         return jnp.where(real[..., None], to_bins(lsh.permute(rows, order, inverse)), 0)

@@ -35,6 +35,10 @@ class Candidates(NamedTuple):
     cos_phi: Float[Array, "*batch elements"]
     energy: Float[Array, "*batch elements"]
 
+    def in_events(self, num_events: int) -> "Candidates":
+        """Returns the same, where the elements were one list, with an axis of events."""
+        return jax.tree.map(lambda x: x.reshape(num_events, -1, *x.shape[1:]), self)
+
 
 def real_elements(
     elements: Float[Array, "*batch elements features"],
@@ -247,4 +251,4 @@ class PFNet(nn.Module):
         decoded = jnp.concatenate([jnp.where(real[:, None], encoded, 0), *id_encodings], axis=-1)
         self.sow("intermediates", "decoded", decoded)
         candidates = Decoder(self.config, name="decoder")(rows, real, decoded, energy_encodings)
-        return jax.tree.map(lambda x: x.reshape(*mask.shape, *x.shape[1:]), candidates)
+        return candidates.in_events(len(mask))

@@ -26,7 +26,7 @@ class Cell:
     events_per_s: float  # median
     interval: tuple[float, float]
     rates: tuple[float, ...]  # of the samples that count, in order
-    round_rates: tuple[float, ...]  # of every process that has such samples, their median
+    round_rates: tuple[float | None, ...]  # of every process the median; None without such samples
     num_disturbed: int  # others used the CPU meanwhile: not averaged in
     num_warm_up: int  # before the steady state, by the benchmark's rule: neither
     is_disturbed: bool  # too few others were left, so they had to be averaged in
@@ -79,8 +79,15 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
 
 
 def _ours_to(other: Cell, ours: Cell) -> comparison.Ratio:
-    """Takes a process as the unit where there are enough for a test, as `tools.compare` does."""
-    sides = other.round_rates, ours.round_rates
+    """Compares round by round where there are enough for a test: a drift of the machine cancels.
+
+    With fewer rounds, processes that were measured apart; with fewer of those, single samples.
+    """
+    rounds = zip(other.round_rates, ours.round_rates, strict=False)  # one may have failed early
+    pairs = [(theirs, own) for theirs, own in rounds if theirs is not None and own is not None]
+    if comparison.are_enough_pairs(len(pairs)):
+        return comparison.paired_ratio(*zip(*pairs, strict=True))
+    sides = [[rate for rate in cell.round_rates if rate is not None] for cell in (other, ours)]
     if comparison.are_enough_processes(*map(len, sides)):
         return comparison.independent_ratio(*sides, correlated=False)
     return comparison.independent_ratio(other.rates, ours.rates)
@@ -101,7 +108,7 @@ def _cell(phases: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Ce
         events_per_s=summary.median,
         interval=(summary.interval_low, summary.interval_high),
         rates=tuple(rates),
-        round_rates=tuple(statistics.median(of_round) for of_round in rounds if of_round),
+        round_rates=tuple(statistics.median(each) if each else None for each in rounds),
         num_disturbed=num_steady - num_calm,
         num_warm_up=sum(len(phase["samples"]) for phase in phases) - num_steady,
         is_disturbed=is_disturbed,

@@ -121,6 +121,11 @@ def smallest_independent_p_value(num_a: int, num_b: int) -> float:
     return min(1.0, 2 * rank_tests.rank_sum(num_a, num_b).lower_tail(0.0))
 
 
+def are_enough_pairs(num_pairs: int) -> bool:
+    """Whether a test at 5 % of so many pairs can reject anything."""
+    return smallest_paired_p_value(num_pairs) <= _REJECTED
+
+
 def are_enough_processes(num_a: int, num_b: int) -> bool:
     """Whether a test at 5 % of so many values, one of each process, can reject anything."""
     return smallest_independent_p_value(num_a, num_b) <= _REJECTED

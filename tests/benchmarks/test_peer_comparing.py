@@ -68,6 +68,45 @@ def test_of_four_rounds_each_process_counts_once():
     assert result.cells["training"]["jax"].round_rates == pytest.approx([4 / s for s in ours])
 
 
+DRIFT = [1.0, 1.05, 1.1, 1.2, 1.3, 1.4]  # a machine that others slow down more and more
+
+
+def drifting(name, seconds, drift=DRIFT):
+    return [run(name, [factor * seconds * s / 4 for s in STEADY]) for factor in drift]
+
+
+def test_of_six_rounds_a_drift_of_the_machine_cancels():
+    result = comparing.compare(
+        drifting("jax", 4.0) + drifting("pytorch-eager", 4.4), BATCH, NUM_CORES
+    )
+
+    ratio = result.best_ratio("training")
+    assert ratio.value == pytest.approx(1.1)
+    assert 1.09 < ratio.low <= ratio.value <= ratio.high < 1.11
+
+
+def test_a_round_is_paired_with_itself_even_if_one_of_a_contender_is_missing():
+    disturbed = run("jax", [sample(9.0, others=1.0)] * 3)
+    ours = [disturbed, *drifting("jax", 4.0)]
+    theirs = [run("pytorch-eager", STEADY), *drifting("pytorch-eager", 4.4)]
+
+    result = comparing.compare(ours + theirs, BATCH, NUM_CORES)
+
+    assert result.cells["training"]["jax"].round_rates[0] is None
+    ratio = result.best_ratio("training")
+    assert (ratio.value, ratio.count) == (pytest.approx(1.1), len(DRIFT))
+
+
+def test_rounds_that_a_contender_did_not_live_to_see_are_left_out():
+    result = comparing.compare(
+        drifting("jax", 4.0) + drifting("pytorch-eager", 4.4, DRIFT[:4]), BATCH, NUM_CORES
+    )
+
+    ratio = result.best_ratio("training")
+    assert ratio.count == 4
+    assert ratio.low < 1 < ratio.high
+
+
 def test_the_best_peer_is_the_fastest_of_each_phase():
     runs = [
         run("jax", STEADY),

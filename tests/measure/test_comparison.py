@@ -194,6 +194,7 @@ def test_the_smallest_p_values_are_those_of_sides_that_lie_apart():
     assert comparison.smallest_independent_p_value(4, 6) == pytest.approx(apart.p_value)
     assert comparison.smallest_independent_p_value(5, 5) == pytest.approx(2 / 252)
     assert comparison.smallest_paired_p_value(1) == 1.0
+    assert [comparison.are_enough_pairs(number) for number in (5, 6)] == [False, True]
 
 
 @pytest.mark.parametrize("kind", noise.INDEPENDENT)

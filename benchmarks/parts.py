@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         return cli.complain(error, cli.USAGE)
     settings = runtime.prepare(1)
+    runtime.set_up_jax(1)
     # Late: it imports JAX, which must find the process set up.
     from benchmarks.step import report, whole, workload
 

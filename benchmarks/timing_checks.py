@@ -33,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs all checks, prints a table, and writes the file."""
     del argv
     settings = runtime.prepare(1)
+    runtime.set_up_jax(1)
     # Late: they import JAX, which must find the process set up.
     from benchmarks.clockwork import checks
     from benchmarks.step import workload

@@ -318,7 +318,7 @@ def _start_jax() -> str:
     import jax
 
     if _NUM_DEVICES.value >= 1:
-        jax.config.update("jax_num_cpu_devices", _NUM_DEVICES.value)
+        runtime.set_up_jax(_NUM_DEVICES.value)
     if _COMPILATION_CACHE.value is not None:
         jax.config.update(_CACHE_SETTING, _COMPILATION_CACHE.value)
     try:

@@ -16,11 +16,21 @@ settings = runtime.prepare({num_devices})
 assert "jax" not in sys.modules
 print(json.dumps([settings.xla_flags, settings.allocator, os.environ["XLA_FLAGS"]]))
 """
+_DISPATCH = """
+import json
+from mlpf_jax import runtime
+settings = runtime.prepare({num_devices})
+runtime.set_up_jax({num_devices})
+import jax
+import jax.numpy as jnp
+product = jax.jit(lambda x: x @ x)(jnp.ones((2000, 2000)))
+print(json.dumps([settings.cpu_dispatch, product.is_ready(), jax.local_device_count()]))
+"""
 
 
-def prepare(num_devices, **environ):
+def prepare(num_devices, code=_REPORT, **environ):
     done = subprocess.run(
-        [sys.executable, "-c", _REPORT.format(num_devices=num_devices)],
+        [sys.executable, "-c", code.format(num_devices=num_devices)],
         env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | environ,
         capture_output=True,
         text=True,
@@ -62,6 +72,15 @@ def test_an_experimental_flag_is_for_versions_that_know_it(monkeypatch, version,
 def test_many_devices_keep_the_default_allocator():
     assert prepare(8)[1] == "default"
     assert prepare(1)[1] in ("one arena, kept", "default")
+
+
+def test_a_step_of_one_device_is_computed_where_it_is_called():
+    assert prepare(1, _DISPATCH, JAX_PLATFORMS="cpu") == ["inline", True, 1]
+
+
+def test_steps_of_several_devices_are_dispatched():
+    dispatch, _, num_devices = prepare(2, _DISPATCH, JAX_PLATFORMS="cpu")
+    assert (dispatch, num_devices) == ("asynchronous", 2)
 
 
 def test_too_late_is_an_error():

@@ -96,7 +96,10 @@ def _sample(
 def run(job: Job) -> dict[str, Any]:
     """Builds the contender and times both phases."""
     # The same allocator for all; XLA's flags are ours alone, another XLA may not know them.
-    settings = runtime.prepare(1, os.environ if job.name in contender_lib.OWN else {})
+    is_own = job.name in contender_lib.OWN
+    settings = runtime.prepare(1, os.environ if is_own else {})
+    if is_own:
+        runtime.set_up_jax(1)
     start = time.perf_counter_ns()
     workload = workload_lib.read(Path(job.folder))
     contender = contender_lib.make(job.name, workload, job.num_threads)

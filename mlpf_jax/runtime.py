@@ -79,7 +79,7 @@ def _computes_inline(num_devices: int) -> bool:
     """Whether a CPU computes a step in the thread that calls it.
 
     Dispatched asynchronously, a step takes its memory while the one before it still holds its own:
-    the heap grew from 1.7 to 4.6 GB over six training steps, and those in which it did took two to
+    the heap grew from 1.7 to 4.6 GB over six training steps, and those in which it did took up to
     three times as long. Several devices have to run at once.
     """
     return num_devices == 1

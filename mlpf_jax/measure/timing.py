@@ -72,7 +72,7 @@ def time_steps(
     """Advances the state by every batch; returns it, the steps' outputs, and the seconds.
 
     The batches are on the devices before the clock starts. Nothing waits between the steps, so
-    the host runs ahead of the device as it does in training, and nothing is fetched; the clock
+    the host runs ahead of an accelerator as it does in training, and nothing is fetched; the clock
     stops when the last state and all outputs are ready. `waits_each` waits for every step.
     """
     outputs = []

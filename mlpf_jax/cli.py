@@ -46,19 +46,28 @@ def run(main: Callable[[Sequence[str]], int | None], *, takes_files: bool = Fals
 def insist_on_interrupts() -> None:
     """Lets Ctrl-C raise KeyboardInterrupt again and again until it arrives.
 
-    JAX now and then loses an exception that a signal raises inside of it; the run would go on. A
-    program that was told to ignore Ctrl-C, as a shell tells those in the background, still does.
+    JAX now and then loses an exception that a signal raises inside of it; the run would go on.
+    Where Python tells of the loss, no traceback is shown: the interrupt comes again. A program that
+    was told to ignore Ctrl-C, as a shell tells those in the background, still does.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
 
+    main_thread = threading.get_ident()  # no other may set a handler
+
     def interrupt(number: int, frame: object) -> NoReturn:
-        again = threading.Timer(_INSIST_S, signal.raise_signal, [signal.SIGINT])
+        # To the main thread itself: only so does it wake up from a wait.
+        again = threading.Timer(_INSIST_S, signal.pthread_kill, [main_thread, signal.SIGINT])
         again.daemon = True
         again.start()
         raise KeyboardInterrupt
 
+    def tell_unless_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
+
     signal.signal(signal.SIGINT, interrupt)
+    sys.unraisablehook = tell_unless_interrupt
 
 
 def complain(reason: str | BaseException, status: int) -> int:

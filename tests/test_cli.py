@@ -43,6 +43,41 @@ def test_an_interrupt_that_is_lost_comes_again():
     assert said == "error: interrupted: nothing half-written was left behind.\n"
 
 
+def test_an_interrupt_that_is_lost_where_nothing_can_be_raised_comes_again_without_a_traceback():
+    program = """
+import threading
+from mlpf_jax import cli
+
+class Loses:
+    def __del__(self):
+        print("ready", flush=True)
+        threading.Event().wait(60)
+
+class Fails:
+    def __del__(self):
+        raise ValueError("told")
+
+def main(argv):
+    cli.insist_on_interrupts()
+    Fails()
+    Loses()
+    threading.Event().wait(60)
+
+cli.run(main)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+
+    assert process.returncode == 130
+    assert "ValueError: told" in said
+    assert "KeyboardInterrupt" not in said
+    assert said.endswith("error: interrupted: nothing half-written was left behind.\n")
+
+
 def test_an_interrupt_that_is_ignored_stays_ignored():
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"

@@ -52,7 +52,7 @@ smoke: venv-test
 	$(PY) -m mlpf_jax.main --flagfile=flags/smoke.cfg --results_dir=$(SMOKE)
 	$(PY) -c 'import json, pathlib, sys, jsonschema; \
 	jsonschema.validate(*(json.loads(pathlib.Path(name).read_text()) for name in sys.argv[1:]))' \
-	$(SMOKE)/mlpf-jax_summary.json mlpf_jax/results/schema.json
+	$(SMOKE)/mlpf-jax_summary.json mlpf_jax/report/schema.json
 
 test-slow: venv-test
 	$(PY) -m pytest -q -m slow $(WORKERS)

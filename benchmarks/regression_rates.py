@@ -22,9 +22,9 @@ import numpy as np
 from absl import flags
 
 from mlpf_jax import cli
-from mlpf_jax.measure import regression
-from mlpf_jax.regress import judging, pairing
-from mlpf_jax.results import baseline, measures
+from mlpf_jax.regress import baseline, judging, pairing
+from mlpf_jax.regress import costs as measures
+from mlpf_jax.stats import sequential
 
 _SLOWDOWNS = flags.DEFINE_multi_float(
     "slowdown", [0.0, 0.03, 0.05, 0.10, 0.15], "Of B's training, as a share."
@@ -102,7 +102,7 @@ def simulated(name: str, rng: np.random.Generator) -> Noise:
     title = f"{name} noise of {100 * _SIGMA.value:g} % in each of three measures"
     runs = [_simulated_run(dict(zip(_NAMES, run, strict=True))) for run in zip(*costs, strict=True)]
     # Simulated runs have nothing but their costs.
-    return Noise(title, runs, judging.Rules(limits=regression.Limits()))
+    return Noise(title, runs, judging.Rules(limits=sequential.Limits()))
 
 
 def recorded(kept: baseline.Baseline) -> Noise:
@@ -122,7 +122,7 @@ def recorded(kept: baseline.Baseline) -> Noise:
             f"baseline {kept.name}: {pairing.RUNS_PER_BLOCK} runs at least are needed."
         )
     rules = judging.Rules(
-        limits=regression.Limits(), recorded_noise=kept.noises, same_compiler=True
+        limits=sequential.Limits(), recorded_noise=kept.noises, same_compiler=True
     )
     return Noise(title, kept.runs, rules)
 

@@ -294,9 +294,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         platform = _start_jax()
         config = config_from_flags(platform)
-        from mlpf_jax import benchmark
+        from mlpf_jax.run import story
 
-        devices = benchmark.pick_devices(config)
+        devices = story.pick_devices(config)
         _check_folders()
     except ValueError as error:
         return cli.complain(error, cli.USAGE)
@@ -360,8 +360,9 @@ def _run(
     settings: runtime.RuntimeSettings,
     progress: progress_lib.Progress,
 ) -> int:
-    from mlpf_jax import benchmark, inputs
-    from mlpf_jax.results import environment, hepscore, summary
+    from mlpf_jax.measure import environment
+    from mlpf_jax.report import hepscore, summary
+    from mlpf_jax.run import inputs, story
 
     opened = inputs.open_inputs(
         config,
@@ -374,7 +375,7 @@ def _run(
     surroundings = environment.describe() | {"runtime": dataclasses.asdict(settings) | cached}
     checkpoint = Path(_CHECKPOINT.value) if _CHECKPOINT.value else None
     profile = Path(_PROFILE.value) if _PROFILE.value else None
-    result = benchmark.run(config, devices, opened, surroundings, progress, checkpoint, profile)
+    result = story.run(config, devices, opened, surroundings, progress, checkpoint, profile)
     path = hepscore.write(hepscore.report(result, " ".join(sys.argv[1:])), Path(_RESULTS_DIR.value))
     summary.show(result, str(path), cast(TextIOBase, sys.stdout))
     return 0
@@ -392,8 +393,8 @@ def _print_fit(
     devices: "tuple[jax.Device, ...]",
     progress: progress_lib.Progress,
 ) -> int:
-    from mlpf_jax import fit
     from mlpf_jax.measure import memory
+    from mlpf_jax.run import fit
 
     limit = memory.limit_bytes(devices[0], len(devices))
     if limit is None:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from mlpf_jax.results import hepscore
+from mlpf_jax.report import hepscore
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMOKE = "--flagfile=flags/smoke.cfg"

@@ -1,49 +1,6 @@
-"""Writes a report page of results: one HTML file that needs nothing else.
+"""Writes a report page of results: one HTML file that needs nothing else."""
 
-    python -m tools.report RESULTS... -o report.html
-
-RESULTS are result files, folders of them, and scaling studies; the first is the baseline of all
-ratios. It needs the extra `report`. See docs/report.md.
-Exit status: 0 when the page is there, 1 if a file is damaged, 2 for wrong usage.
-"""
-
-import importlib
-import importlib.util
-from collections.abc import Sequence
-from pathlib import Path
-
-from absl import flags
-
-from mlpf_jax import atomic, cli
-
-_OUT = flags.DEFINE_string("out", "report.html", "Page to write.", short_name="o")
-_TITLE = flags.DEFINE_string("title", "MLPF benchmark", "Heading of the page.")
-
-
-def main(argv: Sequence[str]) -> int:
-    out, paths = Path(_OUT.value), [Path(name) for name in argv[1:]]
-    if not paths:
-        return cli.complain("name results: python -m tools.report A.json B.json", cli.USAGE)
-    if out.suffix not in (".html", ".htm"):
-        return cli.complain(f"--out={out}: the page is an .html.", cli.USAGE)
-    missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
-    if missing:
-        message = f"{missing[0]} is not installed: pip install 'mlpf_jax[report]'"
-        return cli.complain(message, cli.USAGE)
-    try:
-        _write(paths, out)
-    except (OSError, ValueError) as error:
-        return cli.complain(error, cli.FAILURE)
-    print(out)
-    return 0
-
-
-def _write(paths: Sequence[Path], out: Path) -> None:
-    inputs = importlib.import_module("mlpf_jax.results.page.inputs")
-    render = importlib.import_module("mlpf_jax.results.page.render")
-    page = render.page(inputs.read(paths), title=_TITLE.value)
-    atomic.write_file(out, page.encode())
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main, takes_files=True)
+    runpy.run_module("mlpf_jax.commands.report", run_name="__main__", alter_sys=True)

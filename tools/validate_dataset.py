@@ -20,7 +20,8 @@ from absl import flags
 
 from mlpf_jax import cli, progress
 from mlpf_jax.events import manifest, store
-from mlpf_jax.events.validation import comparison, jets, judging, measurement, tables
+from mlpf_jax.events.validation import agreement, jets, survey, tables
+from mlpf_jax.events.validation import differences as comparison
 
 _AGAINST = flags.DEFINE_string("against", None, "Set of events, or folder of sets, to compare to.")
 _PAGE = flags.DEFINE_string("page", "validation.pdf", "Plots to write: .pdf or .png; '' for none.")
@@ -40,9 +41,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _validate(folder: Path) -> int:
     teller = progress.Progress(quiet=_QUIET.value)
-    firsts, seconds = measurement.find_sets(folder), []
+    firsts, seconds = survey.find_sets(folder), []
     if _AGAINST.value:
-        firsts, seconds = measurement.pair(firsts, measurement.find_sets(Path(_AGAINST.value)))
+        firsts, seconds = survey.pair(firsts, survey.find_sets(Path(_AGAINST.value)))
     page_maker = _page_maker(teller)
     if not jets.is_available():
         teller.say("jets are left out: pip install 'mlpf_jax[validate]'")
@@ -70,13 +71,13 @@ def _page_maker(teller: progress.Progress) -> types.ModuleType | None:
     return page_maker
 
 
-def _measure(events: store.EventStore, teller: progress.Progress) -> measurement.Measurement:
+def _measure(events: store.EventStore, teller: progress.Progress) -> survey.Measurement:
     with teller.stage(f"looking at {events.provenance['process']}", events.num_events) as stage:
-        return measurement.measure(events, on_progress=lambda done, _: stage.update(done))
+        return survey.measure(events, on_progress=lambda done, _: stage.update(done))
 
 
-def _text(first: measurement.Measurement, second: measurement.Measurement | None) -> str:
-    text = f"{first.title}\n{tables.table(judging.judge(first))}\n"
+def _text(first: survey.Measurement, second: survey.Measurement | None) -> str:
+    text = f"{first.title}\n{tables.table(agreement.judge(first))}\n"
     if second is not None:
         differences = tables.difference_table(comparison.compare(first, second))
         text += f"\nfirst:  {first.title}\nsecond: {second.title}\n{differences}\n"

@@ -1,6 +1,6 @@
-"""Proves the network against golden data: the same as the console script mlpf-jax-verify."""
+"""Proves on the machine at hand that the network computes what the original graph computes."""
 
-from mlpf_jax import verify
+import runpy
 
 if __name__ == "__main__":
-    verify.run_app()
+    runpy.run_module("mlpf_jax.commands.verify", run_name="__main__", alter_sys=True)

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.peers import contender as contender_lib
-from mlpf_jax.measure import comparison, load, stats, trust
+from mlpf_jax.measure import load, trust
+from mlpf_jax.stats import comparison, summaries
 
 PHASES = ("training", "inference")
 _FEWEST_UNDISTURBED = (
@@ -103,7 +104,7 @@ def _cell(phases: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Ce
         for of_round in (steady if is_disturbed else calm)
     ]
     rates = [rate for of_round in rounds for rate in of_round]
-    summary = stats.summarize(rates)
+    summary = summaries.summarize(rates)
     return Cell(
         events_per_s=summary.median,
         interval=(summary.interval_low, summary.interval_high),
@@ -118,7 +119,7 @@ def _cell(phases: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Ce
 
 
 def _steady(samples: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    return samples[stats.steady_start([one["seconds"] / one["num_steps"] for one in samples]) :]
+    return samples[summaries.steady_start([one["seconds"] / one["num_steps"] for one in samples]) :]
 
 
 def disturbances(sample: Mapping[str, Any], num_cores: int) -> list[str]:

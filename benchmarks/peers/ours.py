@@ -15,11 +15,12 @@ import numpy as np
 
 from benchmarks.peers import workload as workload_lib
 from mlpf_jax import config as config_lib
-from mlpf_jax import programs, progress
+from mlpf_jax import progress
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
-from mlpf_jax.model import golden
+from mlpf_jax.run import programs
 from mlpf_jax.training import parallel, state, step
+from mlpf_jax.verify import golden
 
 
 class Ours:

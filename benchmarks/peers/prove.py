@@ -20,8 +20,7 @@ from benchmarks.peers import processes
 from benchmarks.peers import workload as workload_lib
 from mlpf_jax import cli
 from mlpf_jax import config as config_lib
-from mlpf_jax.model import golden
-from mlpf_jax.training import parity
+from mlpf_jax.verify import golden, parity
 
 _GOLDEN = flags.DEFINE_string("golden", str(golden.SMALL_CASE), "Golden file (.npz).")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import driver, processes
+from benchmarks.peers import processes, worker
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
             arguments = [json.dumps(dataclasses.asdict(_job(plan, name, folder)))]
             try:
                 out = processes.run(
-                    name, "benchmarks.peers.driver", arguments, variables, plan.timeout_s
+                    name, "benchmarks.peers.worker", arguments, variables, plan.timeout_s
                 )
                 runs.append({"round": number + 1} | json.loads(out.splitlines()[-1]))
             except RuntimeError as error:
@@ -55,8 +55,8 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     return Outcome(tuple(runs), failures)
 
 
-def _job(plan: Plan, name: str, folder: Path) -> driver.Job:
-    return driver.Job(
+def _job(plan: Plan, name: str, folder: Path) -> worker.Job:
+    return worker.Job(
         name=name,
         folder=str(folder),
         num_threads=plan.num_threads,

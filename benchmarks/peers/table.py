@@ -7,7 +7,7 @@ import rich.table
 
 from benchmarks.peers import comparing
 from benchmarks.peers import contender as contender_lib
-from mlpf_jax.measure import comparison
+from mlpf_jax.stats import comparison
 
 
 def show(result: comparing.Comparison, title: str) -> None:

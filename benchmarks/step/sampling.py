@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mlpf_jax.measure import stats, timing
+from mlpf_jax.measure import timing
+from mlpf_jax.stats import summaries
 
 SHORTEST_SAMPLE_S = 0.1
 NUM_SAMPLES = 7
@@ -18,9 +19,9 @@ class Samples:
     calls_per_sample: int
 
     @property
-    def summary(self) -> stats.Summary:
+    def summary(self) -> summaries.Summary:
         """Median, spread and interval of the seconds of a call."""
-        return stats.summarize(self.seconds)
+        return summaries.summarize(self.seconds)
 
 
 def sample_calls(

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from mlpf_jax.measure import load, machine, stats
+from mlpf_jax.measure import load, machine
+from mlpf_jax.stats import summaries
 
 _FEWEST_EFFECTIVE = 4.0
 _WIDEST_INTERVAL = 0.2  # low to high, as a share of the median
@@ -13,7 +14,7 @@ _MOST_STOLEN = 0.02
 _MOST_SWAPPED_PAGES = 256
 
 
-def in_samples(score: stats.Summary, drift: stats.Drift) -> list[str]:
+def in_samples(score: summaries.Summary, drift: summaries.Drift) -> list[str]:
     """Returns what speaks against the score in the steady samples themselves."""
     found = []
     if score.effective_count < _FEWEST_EFFECTIVE:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mlpf_jax import atomic
-from mlpf_jax.measure import stats
-from mlpf_jax.regress import judging, pairing, sources
-from mlpf_jax.results import baseline, exports, tables
+from mlpf_jax.regress import baseline, exports, judging, pairing, sources
+from mlpf_jax.render import tables
+from mlpf_jax.stats import summaries
 
 FORMAT = "mlpf_jax decision 1"
 EXIT_STATUS: dict[judging.Whole, int] = {"no regression": 0, "regression": 1, "cannot decide": 3}
@@ -171,7 +171,7 @@ def _measure(judgement: judging.Judgement) -> dict[str, Any]:
 
 
 def _interval(values: Sequence[float]) -> dict[str, float]:
-    summary = stats.summarize(values)
+    summary = summaries.summarize(values)
     return {
         "value": summary.median,
         "low": summary.interval_low,

@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from mlpf_jax.measure import comparison, regression
-from mlpf_jax.regress import pairing
-from mlpf_jax.results import baseline, comparability, facts, measures, reading
+from mlpf_jax.compare import comparability
+from mlpf_jax.regress import baseline, costs, pairing
+from mlpf_jax.report import facts, reader
+from mlpf_jax.stats import comparison, sequential
 
 Kind = Literal["timed", "exact", "quality"]
 Whole = Literal["regression", "no regression", "cannot decide"]
@@ -22,12 +23,12 @@ _UNITS = {"training": "s/event", "inference": "s/event", "compile": "s"}
 class Rules:
     """What to judge by."""
 
-    limits: regression.Limits
+    limits: sequential.Limits
     accuracy_loss: float = 0.005  # absolute, of the validation accuracy
     recorded_noise: Mapping[str, float] = dataclasses.field(default_factory=dict)
     same_compiler: bool = False  # both sides have it, with the same settings
 
-    def limits_of(self, name: str) -> regression.Limits:
+    def limits_of(self, name: str) -> sequential.Limits:
         """Returns the limits of a timed measure, with this machine's noise of it."""
         return dataclasses.replace(self.limits, noise=self.recorded_noise.get(name, 0.0))
 
@@ -41,7 +42,7 @@ class Judgement:
     unit: str
     values_a: tuple[float, ...]
     values_b: tuple[float, ...]
-    decision: regression.Decision
+    decision: sequential.Decision
     ratio: comparison.Ratio | None  # B's cost over A's
     reason: str
     slowdowns: tuple[float, ...] = ()  # of the pairs, as judged; none if nothing was timed
@@ -50,7 +51,7 @@ class Judgement:
     @property
     def noise(self) -> float | None:
         """The standard deviation of the pairs' slowdowns; None if nothing was timed."""
-        return regression.spread(self.slowdowns) if self.slowdowns else None
+        return sequential.spread(self.slowdowns) if self.slowdowns else None
 
 
 def judge(
@@ -60,7 +61,7 @@ def judge(
     first = pairs[0]
     same_programs = rules.same_compiler and have_same_programs(pairs, rules.limits)
     told = {name: _telling(name, pairs, same_programs=same_programs) for name in _UNITS}
-    assert len(told) <= regression.MOST_TIMED_MEASURES
+    assert len(told) <= sequential.MOST_TIMED_MEASURES
     timed = [
         _timed(name, telling, rules, same_programs=same_programs)
         for name, telling in told.items()
@@ -86,7 +87,7 @@ def whole(judgements: Sequence[Judgement]) -> Whole:
     return "no regression" if verdicts == {"no regression"} else "cannot decide"
 
 
-def blocked_measures(a: reading.Report, b: reading.Report) -> tuple[dict[str, str], list[str]]:
+def blocked_measures(a: reader.Report, b: reader.Report) -> tuple[dict[str, str], list[str]]:
     """Returns which measures of two reports must not be compared and why, and what else to know."""
     blocked: dict[str, str] = {}
     notes = []
@@ -106,13 +107,13 @@ def _measures_of(scope: comparability.Scope) -> tuple[str, ...]:
     return ("accuracy",) if scope == "epochs" else (scope, f"memory {scope}")
 
 
-def have_same_compiler(a: reading.Report, b: reading.Report) -> bool:
+def have_same_compiler(a: reader.Report, b: reader.Report) -> bool:
     """Whether the compilers of two reports are the same, and so are their surroundings."""
     changed = {difference.category for difference in facts.differences(a, b)}
     return not changed & {"hardware", "compiler", "system"}
 
 
-def have_same_programs(pairs: Sequence[pairing.Pair], limits: regression.Limits) -> bool:
+def have_same_programs(pairs: Sequence[pairing.Pair], limits: sequential.Limits) -> bool:
     """Whether both sides give the compiler the same programs, and it treats them alike.
 
     What the code asks of the compiler besides is in no report. So it is not believed where every
@@ -138,8 +139,8 @@ def machine_slowdowns(pairs: Sequence[pairing.Pair]) -> list[float] | None:
     known = [(a, b) for a, b in found if a is not None and b is not None]
     if len(known) < len(pairs):
         return None
-    slowdowns = np.array(regression.slowdowns(*zip(*known, strict=True)))
-    is_slower = regression.p_value(slowdowns) < _YARDSTICK_LEVEL
+    slowdowns = np.array(sequential.slowdowns(*zip(*known, strict=True)))
+    is_slower = sequential.p_value(slowdowns) < _YARDSTICK_LEVEL
     return None if is_slower else slowdowns.tolist()
 
 
@@ -158,17 +159,17 @@ def _timed(
     """Judges a cost of time: with the same compiler, less what is not the sides' own noise."""
     noise_of, note = name, ""
     if name == "compile" and same_programs:
-        values = measures.compile_of_same_programs([run for p in pairs for run in (p.a, p.b)])
+        values = costs.compile_of_same_programs([run for p in pairs for run in (p.a, p.b)])
         values_a, values_b = values[::2], values[1::2]
         noise_of, note = baseline.SAME_PROGRAMS, "the same programs: only lowering can differ"
     else:
         values_a, values_b = ([run.seconds[name] for run in side] for side in _sides(pairs))
-    slowdowns = regression.slowdowns(values_a, values_b)
-    if name in measures.STEPS and rules.same_compiler and (of_machine := machine_slowdowns(pairs)):
+    slowdowns = sequential.slowdowns(values_a, values_b)
+    if name in costs.STEPS and rules.same_compiler and (of_machine := machine_slowdowns(pairs)):
         slowdowns = [own - other for own, other in zip(slowdowns, of_machine, strict=True)]
         noise_of, note = baseline.by_yardstick(name), "by the yardstick"
     limits = rules.limits_of(noise_of)
-    decision = regression.decide(slowdowns, limits)
+    decision = sequential.decide(slowdowns, limits)
     return Judgement(
         name=name,
         kind="timed",
@@ -176,18 +177,18 @@ def _timed(
         values_a=tuple(values_a),
         values_b=tuple(values_b),
         decision=decision,
-        ratio=regression.ratio(slowdowns),
+        ratio=sequential.ratio(slowdowns),
         reason="; ".join(filter(None, [_reason(decision), note])),
         slowdowns=tuple(slowdowns),
         recorded_noise=limits.noise,
     )
 
 
-def _sides(pairs: Sequence[pairing.Pair]) -> tuple[list[measures.RunMeasures], ...]:
+def _sides(pairs: Sequence[pairing.Pair]) -> tuple[list[costs.RunMeasures], ...]:
     return [pair.a for pair in pairs], [pair.b for pair in pairs]
 
 
-def _reason(decision: regression.Decision) -> str:
+def _reason(decision: sequential.Decision) -> str:
     if decision.verdict == "regression":
         return "confirmed"
     if decision.verdict == "no regression":
@@ -195,11 +196,11 @@ def _reason(decision: regression.Decision) -> str:
     return "slower, not yet confirmed" if decision.num_confirming else "not enough pairs"
 
 
-def _memory(phase: str, pairs: Sequence[pairing.Pair], limits: regression.Limits) -> Judgement:
+def _memory(phase: str, pairs: Sequence[pairing.Pair], limits: sequential.Limits) -> Judgement:
     values_a = tuple(float(pair.a.memory_bytes[phase]) for pair in pairs)
     values_b = tuple(float(pair.b.memory_bytes[phase]) for pair in pairs)
     before, after = max(values_a), max(values_b)
-    decision = regression.decide_exact(before, after, limits)
+    decision = sequential.decide_exact(before, after, limits)
     change = after / before
     return Judgement(
         name=f"memory {phase}",
@@ -239,25 +240,25 @@ def _accuracy(pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
         unit="",
         values_a=accuracy_a,
         values_b=accuracy_b,
-        decision=_once_confirmed(regression.Decision(verdict, True, 1, 0), len(pairs)),
+        decision=_once_confirmed(sequential.Decision(verdict, True, 1, 0), len(pairs)),
         ratio=None,
         reason=reason,
     )
 
 
-def _accuracies(runs: Sequence[measures.RunMeasures]) -> tuple[float, ...]:
+def _accuracies(runs: Sequence[costs.RunMeasures]) -> tuple[float, ...]:
     return tuple(run.accuracy or 0.0 for run in runs)
 
 
-def _results(runs: Sequence[measures.RunMeasures]) -> set[tuple[str, ...]]:
+def _results(runs: Sequence[costs.RunMeasures]) -> set[tuple[str, ...]]:
     return {tuple(run.digests[name] for name in ("losses", "weights")) for run in runs}
 
 
-def _once_confirmed(decision: regression.Decision, num_pairs: int) -> regression.Decision:
+def _once_confirmed(decision: sequential.Decision, num_pairs: int) -> sequential.Decision:
     """Leaves it open until there is a second pair."""
     if num_pairs >= _FEWEST_PAIRS_OF_EXACT:
         return dataclasses.replace(decision, num_first=1, num_confirming=num_pairs - 1)
-    return regression.Decision("undecided", False, num_pairs, 0)
+    return sequential.Decision("undecided", False, num_pairs, 0)
 
 
 def _block(judgement: Judgement, blocked: Mapping[str, str]) -> Judgement:

@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from mlpf_jax.regress import costs as measures
 from mlpf_jax.regress import sources
-from mlpf_jax.results import measures
 
 RUNS_PER_BLOCK, PAIRS_PER_BLOCK = 4, 2
 Clock = Callable[[], float]  # seconds

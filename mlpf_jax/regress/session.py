@@ -8,9 +8,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from mlpf_jax.measure import comparison, regression
-from mlpf_jax.regress import checkouts, documents, installations, judging, pairing, sources
-from mlpf_jax.results import baseline, facts, tables
+from mlpf_jax.regress import (
+    baseline,
+    checkouts,
+    documents,
+    installations,
+    judging,
+    pairing,
+    sources,
+)
+from mlpf_jax.render import tables
+from mlpf_jax.report import facts
+from mlpf_jax.stats import comparison, sequential
 
 Tell = Callable[[str], None]
 # Between days a machine changes by more than between runs, and no run of today can show by how
@@ -50,7 +59,7 @@ class Request:
             raise ValueError(f"--inject={self.inject}: a share of extra work from 0 to 10.")
 
     @property
-    def limits(self) -> regression.Limits:
+    def limits(self) -> sequential.Limits:
         """What counts as a regression.
 
         Raises:
@@ -58,7 +67,7 @@ class Request:
         """
         default = 0.0 if self.baseline_name is None else BASELINE_ALLOWANCE
         allowance = default if self.allowance is None else self.allowance
-        return regression.Limits(threshold=self.threshold, allowance=allowance)
+        return sequential.Limits(threshold=self.threshold, allowance=allowance)
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlpf_jax import processes
-from mlpf_jax.regress import checkouts, driver
-from mlpf_jax.results import baseline, hepscore, measures, reading
+from mlpf_jax.regress import baseline, checkouts, costs
+from mlpf_jax.regress import yardstick as driver
+from mlpf_jax.report import hepscore, reader
 
 _DRIVER = Path(driver.__file__)
 _CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
@@ -94,8 +95,8 @@ class Processes:
         *,
         drives: bool = False,
     ):
-        self.reports: list[reading.Report] = []
-        self.runs: list[measures.RunMeasures] = []
+        self.reports: list[reader.Report] = []
+        self.runs: list[costs.RunMeasures] = []
         self.measures_compile = True
         self._drives = drives
         self._program = program
@@ -110,11 +111,11 @@ class Processes:
         return self._program.label
 
     @property
-    def first(self) -> reading.Report:
+    def first(self) -> reader.Report:
         """The report of the first run, once there is one."""
         return self.reports[0]
 
-    def take(self) -> measures.RunMeasures:
+    def take(self) -> costs.RunMeasures:
         """Runs the program once.
 
         Raises:
@@ -138,8 +139,8 @@ class Processes:
                 log=results / "log.txt",
                 timeout_s=self._timeout_s,
             )
-            self.reports.append(reading.read(results / hepscore.FILE_NAME))
-            run = measures.from_report(self.reports[-1])
+            self.reports.append(reader.read(results / hepscore.FILE_NAME))
+            run = costs.from_report(self.reports[-1])
             if yardstick is not None:
                 seconds = statistics.median(json.loads(yardstick.read_text()))
                 run = dataclasses.replace(run, yardstick_s=seconds)
@@ -157,7 +158,7 @@ class Processes:
         return os.path.relpath(path.resolve(), self._program.folder.resolve())
 
 
-def _checksum(report: reading.Report) -> str:
+def _checksum(report: reader.Report) -> str:
     """Of the package's files, as the run found them."""
     return report.document["app"]["bmk_checksum"]
 
@@ -165,7 +166,7 @@ def _checksum(report: reading.Report) -> str:
 class Stored:
     """Runs that were made earlier, in their order."""
 
-    def __init__(self, label: str, first: reading.Report, runs: Sequence[measures.RunMeasures]):
+    def __init__(self, label: str, first: reader.Report, runs: Sequence[costs.RunMeasures]):
         self.label = label
         self.first = first
         self.most_runs: int | None = len(runs)
@@ -177,7 +178,7 @@ class Stored:
         """Whether the run that comes next compiled its steps, and did not find them in a cache."""
         return self._runs[self._num_taken].measures_compile
 
-    def take(self) -> measures.RunMeasures:
+    def take(self) -> costs.RunMeasures:
         """Returns the next run; the caller knows how many there are."""
         self._num_taken += 1
         return self._runs[self._num_taken - 1]
@@ -207,7 +208,7 @@ def of_files(path: Path) -> Stored:
         ValueError: if a file is no report, or there is none.
         OSError: if one cannot be read.
     """
-    reports = [reading.read(file) for file in reading.find([path])]
+    reports = [reader.read(file) for file in reader.find([path])]
     reports.sort(key=lambda report: report.stats["started_at"])
-    runs = [measures.from_report(report) for report in reports]
+    runs = [costs.from_report(report) for report in reports]
     return Stored(str(path), reports[0], runs)

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.growing import laws, plan, study, table
-from mlpf_jax.results import hepscore
-from mlpf_jax.scaling import running
+from benchmarks.growth import laws, plan, study, table
+from mlpf_jax.report import hepscore
+from mlpf_jax.study import running
 from tests import fake_benchmark
 
 
@@ -153,7 +153,7 @@ def test_a_study_without_a_run_says_why():
 
 
 def test_the_picture_is_the_same_bytes_every_time(findings):
-    plot = pytest.importorskip("benchmarks.growing.plot")
+    plot = pytest.importorskip("benchmarks.growth.plot")
 
     first = plot.draw(findings, "a machine")
 

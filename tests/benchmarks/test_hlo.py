@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.compiling import hlo
+from benchmarks.aot import hlo
 
 PROGRAM = """\
 HloModule jit_step, is_scheduled=true

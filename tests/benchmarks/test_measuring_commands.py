@@ -26,9 +26,9 @@ def run(tmp_path, module, *arguments):
 @pytest.mark.parametrize(
     ("module", "arguments", "culprit"),
     [
-        ("parts", ["--num_elements=100"], "--num_elements=100"),
-        ("parts", ["batch=4"], "stray argument: batch=4"),
-        ("parts", ["--cores=4096"], "--cores=4096: this process may use"),
+        ("step", ["--num_elements=100"], "--num_elements=100"),
+        ("step", ["batch=4"], "stray argument: batch=4"),
+        ("step", ["--cores=4096"], "--cores=4096: this process may use"),
         ("timing_checks", ["--samples=2"], "samples"),
         ("growth", ["--axis=batch", "--values=1,2"], "--values"),
         ("growth", ["--axis=weight"], "axis"),
@@ -48,7 +48,7 @@ def test_the_trace_names_what_a_step_does(tmp_path):
     out = tmp_path / "parts.json"
     done = run(
         tmp_path,
-        "parts",
+        "step",
         "--network=small",
         "--num_elements=256",
         "--samples=3",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.peers import layout
 from benchmarks.peers import workload as workload_lib
 from mlpf_jax import config as config_lib
-from mlpf_jax.model import golden
+from mlpf_jax.verify import golden
 
 CONFIGS = st.builds(
     config_lib.ModelConfig,

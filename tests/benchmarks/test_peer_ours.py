@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.peers import inputs, ours, ours_tight
+from benchmarks.peers import events as inputs
+from benchmarks.peers import ours, ours_tight
 from benchmarks.peers import workload as workload_lib
 from mlpf_jax.events import batch as batch_lib
 from tests import tiny

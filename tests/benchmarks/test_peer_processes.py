@@ -98,7 +98,7 @@ def test_xlas_flags_reach_ours_alone(monkeypatch):
     ],
 )
 def test_wrong_usage_of_the_comparison_is_one_line_and_exit_status_2(argument, complaint):
-    command = [sys.executable, "-m", "benchmarks.compare_peers", argument]
+    command = [sys.executable, "-m", "benchmarks.peers", argument]
 
     done = subprocess.run(command, cwd=processes.ROOT, capture_output=True, text=True, check=False)
 

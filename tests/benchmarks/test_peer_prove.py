@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.peers import contender as contender_lib
 from benchmarks.peers import processes, prove
-from mlpf_jax.model import golden
+from mlpf_jax.verify import golden
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from benchmarks.clockwork import checks
+from benchmarks.timing_checks import checks
 
 
 def test_the_clock_of_this_machine_is_fine_enough():

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from mlpf_jax.measure import load, machine, stats, trust
+from mlpf_jax.measure import load, machine, trust
+from mlpf_jax.stats import summaries
 
-QUIET = stats.Summary(
+QUIET = summaries.Summary(
     avg=10.0,
     median=10.0,
     min=9.0,
@@ -17,7 +18,7 @@ QUIET = stats.Summary(
     interval_high=10.1,
     effective_count=18.0,
 )
-STEADY = stats.Drift(change=0.001, p_value=0.8, verdict="none")
+STEADY = summaries.Drift(change=0.001, p_value=0.8, verdict="none")
 STATE = machine.MachineState(
     governors=("performance",),
     core_mhz=3000.0,
@@ -47,7 +48,7 @@ def test_few_samples_and_wide_intervals_are_told(fields, word):
 
 
 def test_a_drift_is_told_with_its_sign():
-    drift = stats.Drift(change=-0.08, p_value=0.001, verdict="drifting")
+    drift = summaries.Drift(change=-0.08, p_value=0.001, verdict="drifting")
     assert trust.in_samples(QUIET, drift) == ["a drift of -8 %"]
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlpf_jax.model import golden, pair_kernel
-from mlpf_jax.training import parity
+from mlpf_jax.model import pair_kernel
+from mlpf_jax.verify import golden, parity
 
 SCALE = 0.1
 # What a kernel may differ by, as the norm of the difference over the norm. In float32 nearly all of

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mlpf_jax import config
-from mlpf_jax.model import golden, pfnet
+from mlpf_jax.model import pfnet
 from mlpf_jax.training import state, step
+from mlpf_jax.verify import golden
 from tests import tiny
 
 

@@ -4,15 +4,14 @@ import random
 
 import pytest
 
-from mlpf_jax.measure import regression
-from mlpf_jax.regress import judging, pairing
-from mlpf_jax.results import measures
+from mlpf_jax.regress import costs, judging, pairing
+from mlpf_jax.stats import sequential
 
-RULES = judging.Rules(limits=regression.Limits(), same_compiler=True)
+RULES = judging.Rules(limits=sequential.Limits(), same_compiler=True)
 
 
 def run(training, yardstick_s=1.0, xla_s=4.0, lower_s=1.0, program="0"):
-    return measures.RunMeasures(
+    return costs.RunMeasures(
         seconds={"training": training} | ({"compile": lower_s + xla_s} if xla_s else {}),
         lower_s=lower_s,
         memory_bytes={},
@@ -45,7 +44,7 @@ def training(pairs, rules=RULES):
 
 def test_what_the_machine_did_is_divided_out():
     calm = training(on_a_restless_machine(6))
-    restless = training(on_a_restless_machine(6), judging.Rules(limits=regression.Limits()))
+    restless = training(on_a_restless_machine(6), judging.Rules(limits=sequential.Limits()))
 
     assert calm.decision.verdict == "no regression"
     assert calm.noise < 0.02
@@ -92,13 +91,13 @@ def test_one_run_without_a_yardstick_leaves_all_as_they_were_timed():
 def test_programs_are_the_same_unless_b_compiles_clearly_longer(a, b, expected):
     pairs = [pairing.Pair(run(1.0, xla_s=x), run(1.0, xla_s=y)) for x, y in zip(a, b, strict=True)]
 
-    assert judging.have_same_programs(pairs, regression.Limits()) == expected
+    assert judging.have_same_programs(pairs, sequential.Limits()) == expected
 
 
 def test_another_program_is_another():
     pairs = [pairing.Pair(run(1.0), run(1.0, program="1"))]
 
-    assert not judging.have_same_programs(pairs, regression.Limits())
+    assert not judging.have_same_programs(pairs, sequential.Limits())
 
 
 def test_a_cost_is_judged_by_the_pairs_that_tell_it():

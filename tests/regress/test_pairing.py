@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from mlpf_jax.regress import pairing, sources
-from mlpf_jax.results import measures, reading
+from mlpf_jax.regress import costs, pairing, sources
+from mlpf_jax.report import reader
 
 ROOT = pathlib.Path(__file__).parents[2]
-REPORT = reading.read(ROOT / "benchmarks" / "results" / "2026-11-23_epyc-2-cores_1-device.json")
-RUN = measures.from_report(REPORT)
+REPORT = reader.read(ROOT / "benchmarks" / "results" / "2026-11-23_epyc-2-cores_1-device.json")
+RUN = costs.from_report(REPORT)
 
 
 def gather(*, is_enough=lambda pairs: False, end_s=1e9, most_pairs=100, runs=100, run_s=1.0):

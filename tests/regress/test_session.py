@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlpf_jax import processes
-from mlpf_jax.regress import documents, session, sources
-from mlpf_jax.results import baseline
+from mlpf_jax.regress import baseline, documents, session, sources
 from tests import fake_benchmark
 
 PYTHON = Path(sys.executable)

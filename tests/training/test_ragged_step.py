@@ -11,8 +11,9 @@ import pytest
 from mlpf_jax import config as config_lib
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged, source
-from mlpf_jax.model import golden, lsh, pfnet
-from mlpf_jax.training import parallel, parity, state, step
+from mlpf_jax.model import lsh, pfnet
+from mlpf_jax.training import parallel, state, step
+from mlpf_jax.verify import golden, parity
 from tests import tiny
 
 # In bins of 16, four of which are an event in full: empty, not full, full, cut.

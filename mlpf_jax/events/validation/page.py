@@ -14,7 +14,7 @@ from matplotlib import axes, figure
 from matplotlib.backends import backend_pdf
 
 from mlpf_jax import atomic
-from mlpf_jax.events.validation import judging, measurement, panels, published, tables
+from mlpf_jax.events.validation import agreement, panels, published, survey, tables
 
 _NUM_ROWS, _NUM_COLUMNS = 5, 5
 _SIZE_INCHES = (17.0, 14.5)
@@ -34,9 +34,7 @@ _STYLE = {
 _Panel = Callable[[axes.Axes, panels.Sets], None]
 
 
-def draw(
-    measured: measurement.Measurement, other: measurement.Measurement | None = None
-) -> figure.Figure:
+def draw(measured: survey.Measurement, other: survey.Measurement | None = None) -> figure.Figure:
     """Returns the page of one set of events."""
     sets = panels.Sets(
         measured=measured, other=other, published=published.of_process(measured.process)
@@ -97,7 +95,7 @@ def _png(page: figure.Figure) -> bytes:
 
 def _title(sets: panels.Sets) -> str:
     second = f"   (dashed: {sets.other.title})" if sets.other else ""
-    counts = tables.count(judging.judge(sets.measured))
+    counts = tables.count(agreement.judge(sets.measured))
     return f"{sets.measured.title}{second}\n{counts} Lines: measured. Points: published."
 
 

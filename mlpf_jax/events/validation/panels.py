@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from matplotlib import axes, ticker
 
-from mlpf_jax.events.validation import measurement, observables, published
+from mlpf_jax.events.validation import observables, published, survey
 
 # The palette of Okabe and Ito, which the colour-blind can tell apart.
 BLUE, ORANGE, GREEN, RED, PINK, GREY = (
@@ -27,12 +27,12 @@ _HADRONS_AND_PHOTONS = observables.PARTICLES[:3]
 class Sets:
     """What is drawn: a set, what is published of its process, and perhaps a second set."""
 
-    measured: measurement.Measurement
-    other: measurement.Measurement | None
+    measured: survey.Measurement
+    other: survey.Measurement | None
     published: published.Published
 
     @property
-    def with_styles(self) -> list[tuple[measurement.Measurement, str]]:
+    def with_styles(self) -> list[tuple[survey.Measurement, str]]:
         """The sets and how their lines are drawn."""
         sets = [(self.measured, "-")]
         return sets if self.other is None else [*sets, (self.other, "--")]

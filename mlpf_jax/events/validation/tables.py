@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlpf_jax.events.validation import comparison, published, verdicts
+from mlpf_jax.events.validation import differences as comparison
+from mlpf_jax.events.validation import published, verdicts
 
 _WIDTH = 54
 

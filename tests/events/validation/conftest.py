@@ -3,7 +3,7 @@
 import pytest
 
 from mlpf_jax.events import store, writing
-from mlpf_jax.events.validation import measurement
+from mlpf_jax.events.validation import survey
 from mlpf_jax.simulation import bank, event
 
 NUM_EVENTS = 8
@@ -28,10 +28,10 @@ def sets(tmp_path_factory):
 @pytest.fixture(scope="session")
 def qcd(sets):
     """What is seen in the QCD events."""
-    return measurement.measure(store.open_store(sets / "qcd"))
+    return survey.measure(store.open_store(sets / "qcd"))
 
 
 @pytest.fixture(scope="session")
 def ttbar(sets):
     """What is seen in the ttbar events."""
-    return measurement.measure(store.open_store(sets / "ttbar"))
+    return survey.measure(store.open_store(sets / "ttbar"))

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from mlpf_jax.events.validation import comparison, judging, tables, verdicts
+from mlpf_jax.events.validation import agreement, tables, verdicts
+from mlpf_jax.events.validation import differences as comparison
 
 
 def row(**fields):
@@ -33,7 +34,7 @@ def test_verdicts_are_counted():
 
 
 def test_a_real_table_fits_into_its_width(qcd):
-    text = tables.table(judging.judge(qcd))
+    text = tables.table(agreement.judge(qcd))
     assert max(map(len, text.splitlines())) <= 130
 
 

@@ -1,0 +1,212 @@
+"""Compiles the benchmark's steps for a GPU or a TPU that is not there, and tells what came out.
+
+    python -m benchmarks.aot --platform=cuda --batch=16 --json=FILE
+    python -m benchmarks.aot --platform=tpu --precision=bf16 --pair_kernel=pallas
+
+It takes an environment with CUDA's plugin or libtpu (`locks/cuda12.txt`, `locks/tpu.txt`), and no
+device. Without them it lowers only, and says so. Nothing is run: no speed is told, and no result.
+"""
+
+import dataclasses
+import functools
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from absl import flags
+
+from mlpf_jax import atomic, cli
+from mlpf_jax import config as config_lib
+
+_PLATFORM = flags.DEFINE_enum("platform", "cuda", ["cuda", "tpu"], "What to compile for.")
+_BATCH = flags.DEFINE_integer("batch", 16, "Events per step.", lower_bound=1)
+_JSON = flags.DEFINE_string(
+    "json", None, "File for all that was found; one that is there gets more programs."
+)
+_PRECISIONS = flags.DEFINE_multi_enum(
+    "precision", ["tf32"], get_args(config_lib.Precision), "May be given several times."
+)
+_KERNELS = flags.DEFINE_multi_enum(
+    "pair_kernel", ["xla", "pallas"], ["xla", "pallas"], "May be given several times."
+)
+_PHASES = flags.DEFINE_multi_enum(
+    "phase", ["train", "infer"], ["train", "infer"], "May be given several times."
+)
+_STACKS_CHAINS = flags.DEFINE_bool(
+    "stacks_chains", True, "Both chains of layers at once, as the benchmark has it on accelerators."
+)
+_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Per event, padding included.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compiles every combination, one after another."""
+    if len(argv) > 1:
+        return cli.complain(f"stray argument: {argv[1]}.", cli.USAGE)
+    from benchmarks.aot import targets
+
+    targets.prepare()
+    target = targets.describe(cast(targets.Platform, _PLATFORM.value))
+    if target.device is None:
+        print(f"only lowered, for there is no compiler here: {target.reason}")
+    print(_HEADINGS)
+    programs = []
+    try:
+        for precision in _PRECISIONS.value:
+            for kernel in _KERNELS.value:
+                config = _config(cast(config_lib.Precision, precision), kernel)
+                for phase in _PHASES.value:
+                    programs.append(_describe_program(config, phase, target))
+                    print(_row(programs[-1]), flush=True)
+        document = _document(target, programs)
+        if _JSON.value:
+            _write(Path(_JSON.value), document)
+    except (ValueError, RuntimeError) as error:
+        return cli.complain(error, cli.FAILURE)
+    return 0
+
+
+def _config(precision: config_lib.Precision, kernel: str) -> config_lib.RunConfig:
+    platform = {"cuda": "gpu"}.get(_PLATFORM.value, _PLATFORM.value)
+    fused = config_lib.fused_pair_kernel(platform)
+    return config_lib.RunConfig(
+        model=config_lib.ModelConfig(
+            precision=precision, pair_kernel="xla" if kernel == "xla" else fused
+        ),
+        data=config_lib.DataConfig(num_elements=_NUM_ELEMENTS.value),
+        train=config_lib.TrainConfig(batch_size=_BATCH.value, stacks_chains=_STACKS_CHAINS.value),
+        parallel="shard_map",
+    )
+
+
+def _describe_program(config, phase, target) -> dict[str, Any]:
+    """Lowers and, where there is a compiler, compiles one step."""
+    start = time.perf_counter()
+    lowered = _lower(config, phase, target.device)
+    found = {
+        "phase": phase,
+        "precision": config.model.precision,
+        "pair_kernel": config.model.pair_kernel,
+        "batch": config.train.batch_size,
+        "stacks_chains": config.train.stacks_chains,
+        "lower_s": time.perf_counter() - start,
+        "stablehlo": _operations(lowered.as_text()),
+    }
+    return found | {"compiled": _compile(lowered) if target.device else None}
+
+
+def _lower(config, phase, device):
+    import jax
+
+    from mlpf_jax.events import batch as batch_lib
+    from mlpf_jax.training import parallel, state, step
+
+    spread = parallel.Devices([device or jax.devices("cpu")[0]], config.parallel)
+    batch = batch_lib.abstract_batch(
+        1, config.train.batch_size, num_elements=config.data.num_elements
+    )
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    abstract = jax.eval_shape(functools.partial(state.create, config), key)
+    if phase == "train":
+        function = spread.spread_train_step(functools.partial(step.train_step, config))
+        traced = function.trace(abstract, batch, key)
+    else:
+        function = spread.spread_infer_step(functools.partial(step.infer_step, config))
+        traced = function.trace(abstract, batch)
+    return traced.lower(lowering_platforms=(_PLATFORM.value,))
+
+
+def _operations(text: str) -> dict[str, int]:
+    """Counts the operations of StableHLO by name."""
+    names = Counter(re.findall(r"(?<!#)stablehlo\.(\w+)", text))
+    return dict(names.most_common())
+
+
+def _compile(lowered) -> dict[str, Any]:
+    import jax
+
+    from benchmarks.aot import hlo
+    from mlpf_jax.measure import memory
+
+    start = time.perf_counter()
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        return {"error": str(error)[:300]}
+    seconds = time.perf_counter() - start
+    traffic = hlo.traffic(compiled.as_text())
+    analysis = compiled.cost_analysis() or {}
+    return {
+        "compile_s": seconds,
+        "memory": dataclasses.asdict(memory.of_step(compiled)),
+        "launches": traffic.launches,
+        "num_launches": traffic.num_launches,
+        "bytes_moved": traffic.num_bytes,
+        "xla_flops": analysis.get("flops"),
+        "xla_bytes_accessed": analysis.get("bytes accessed"),
+    }
+
+
+def _document(target, programs) -> dict[str, Any]:
+    from mlpf_jax.measure import environment
+    from mlpf_jax.training import cost
+
+    graph = cost.graph_cost(_config("float32", "xla"))
+    return {
+        "platform": _PLATFORM.value,
+        "device": target.device.device_kind if target.device else None,
+        "why_not_compiled": target.reason or None,
+        "num_elements": _NUM_ELEMENTS.value,
+        "flops_per_event": {"train": graph.train_flops, "infer": graph.infer_flops},
+        "environment": environment.describe(),
+        "programs": programs,
+    }
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    """Writes the document; of what is there already, it keeps the programs.
+
+    Raises:
+        ValueError: if that is of another device or other versions.
+    """
+    if path.exists():
+        before = json.loads(path.read_text())
+        for name in ("platform", "device", "num_elements", "flops_per_event"):
+            if before[name] != document[name]:
+                raise ValueError(f"{path}: has another {name}; take another file.")
+        if before["environment"]["versions"] != document["environment"]["versions"]:
+            raise ValueError(f"{path}: was made with other versions; take another file.")
+        document = document | {"programs": before["programs"] + document["programs"]}
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    atomic.write_file(path, text.encode())
+
+
+_HEADINGS = (
+    "| step | precision | pairs | StableHLO | compile s | launches | temporaries GB | moved GB |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+
+
+def _row(program: dict[str, Any]) -> str:
+    compiled = program["compiled"]
+    cells = [program["phase"], program["precision"], program["pair_kernel"]]
+    cells.append(str(sum(program["stablehlo"].values())))
+    if compiled is None:
+        cells += ["-"] * 4
+    elif "error" in compiled:
+        cells += [compiled["error"].splitlines()[0][:80], "-", "-", "-"]
+    else:
+        cells += [
+            f"{compiled['compile_s']:.0f}",
+            str(compiled["num_launches"]),
+            f"{compiled['memory']['temporary_bytes'] / 1e9:.2f}",
+            f"{compiled['bytes_moved'] / 1e9:.1f}",
+        ]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    cli.run(main, takes_files=True)

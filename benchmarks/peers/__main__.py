@@ -1,0 +1,118 @@
+"""Compares our speed with that of the same graph in PyTorch and TensorFlow, in one sitting.
+
+    make peers
+    python -m benchmarks.peers --device=cpu --batch=4 --json=FILE
+
+Every contender runs in fresh processes of its own, in turns, each round in the opposite order; all
+get the same events, weights, threads and allocator. Exit status: 0, 1 if a contender fails or does
+not compute the same, 2 for wrong usage.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from benchmarks.peers import contender as contender_lib
+from benchmarks.peers import rounds as rounds_lib
+from benchmarks.peers import workload as workload_lib
+from mlpf_jax import atomic, cli, runtime
+from mlpf_jax import config as config_lib
+from mlpf_jax.events import source
+from mlpf_jax.measure import environment
+
+_DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu"], "Where all run.")
+_BATCH = flags.DEFINE_integer("batch", 4, "Events per step.")
+_JSON = flags.DEFINE_string("json", None, "File for the comparison and every sample behind it.")
+_CONTENDERS = flags.DEFINE_list(
+    "contenders",
+    [contender_lib.OURS, *contender_lib.PEERS],
+    f"Which take part; ours always does. {contender_lib.OURS_TIGHT} is ours without empty bins.",
+)
+_ROUNDS = flags.DEFINE_integer("rounds", 2, "Processes of each contender.", lower_bound=1)
+_SAMPLES = flags.DEFINE_integer("samples", 3, "Of each phase in each process.", lower_bound=3)
+_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Per event, padding included.")
+_EVENTS_AT_ONCE = flags.DEFINE_integer("events_at_once", 1, "Of ours, as in flags/default.cfg.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of events; default: the cache.")
+
+_NUM_BATCHES = 2
+_SHORTEST_SAMPLE_S = 1.0  # as the benchmark has it on a CPU
+_TIMEOUT_S = 1800.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs all rounds, prints the tables and writes the file."""
+    if len(argv) > 1:
+        return cli.complain(f"stray argument: {argv[1]}.", cli.USAGE)
+    num_cores = runtime.count_cores()
+    os.environ["JAX_PLATFORMS"] = _DEVICE.value
+    try:
+        config = _config()
+        plan = _plan(num_cores)
+        # Late: these import JAX, and wrong usage need not wait for it.
+        from benchmarks.peers import comparing, events, table
+
+        data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
+        workload = events.make(config, _NUM_BATCHES, data_dir)
+    except (ValueError, OSError) as error:
+        return cli.complain(error, cli.USAGE)
+    with tempfile.TemporaryDirectory() as folder:
+        workload_lib.write(Path(folder), workload)
+        outcome = rounds_lib.run(plan, Path(folder), lambda line: print(line, file=sys.stderr))
+    try:
+        result = comparing.compare(outcome.runs, _BATCH.value, num_cores)
+    except ValueError as error:
+        return cli.complain(error, cli.FAILURE)
+    table.show(result, table.title_of(_BATCH.value, _NUM_ELEMENTS.value, num_cores))
+    if _JSON.value:
+        facts = {"events_sha256": events.sha256(workload), "num_threads": num_cores}
+        document = comparing.document(result) | _provenance(config, outcome) | facts
+        atomic.write_file(Path(_JSON.value), _encoded(document))
+    for name, reason in outcome.failures.items():
+        cli.complain(f"{name} was left out: {reason}", cli.FAILURE)
+    return cli.FAILURE if outcome.failures else 0
+
+
+def _config() -> config_lib.RunConfig:
+    return config_lib.RunConfig(
+        data=config_lib.DataConfig(num_elements=_NUM_ELEMENTS.value),
+        train=config_lib.TrainConfig(batch_size=_BATCH.value, events_at_once=_EVENTS_AT_ONCE.value),
+    )
+
+
+def _plan(num_cores: int) -> rounds_lib.Plan:
+    names, ours = tuple(contender_lib.ENTRIES), contender_lib.OURS
+    return rounds_lib.Plan(
+        names=rounds_lib.names_of(_CONTENDERS.value, names, ours),
+        num_rounds=_ROUNDS.value,
+        num_samples=_SAMPLES.value,
+        shortest_sample_s=_SHORTEST_SAMPLE_S,
+        num_threads=num_cores,
+        timeout_s=_TIMEOUT_S,
+    )
+
+
+def _provenance(config: config_lib.RunConfig, outcome: rounds_lib.Outcome) -> dict[str, Any]:
+    """Returns what was run and where, with everything that the processes said."""
+    return {
+        "device": _DEVICE.value,
+        "batch": _BATCH.value,
+        "config": dataclasses.asdict(config),
+        "environment": environment.describe(),
+        "failures": outcome.failures,
+        "runs": outcome.runs,
+    }
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
+
+
+if __name__ == "__main__":
+    cli.run(main, takes_files=True)

@@ -1,0 +1,72 @@
+"""Checks the timing itself: what it says of work whose length is known, or must be the same.
+
+    python -m benchmarks.timing_checks --json=FILE
+
+Everything goes through the functions that time the benchmark (mlpf_jax/measure/timing.py). Exit
+status: 0 if all checks hold, 1 if one does not, 2 for wrong usage.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from mlpf_jax import atomic, cli, runtime
+from mlpf_jax.events import source
+from mlpf_jax.measure import environment
+
+if TYPE_CHECKING:
+    from benchmarks.timing_checks import checks
+
+_NETWORK = flags.DEFINE_enum("network", "published", ["published", "small"], "Of the real step.")
+_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 1280, "Of the real step's events.")
+_SAMPLES = flags.DEFINE_integer("samples", 10, "Of every timing.", lower_bound=6)
+_JSON = flags.DEFINE_string("json", None, "File for the checks and every sample.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of events; default: the cache.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs all checks, prints a table, and writes the file."""
+    del argv
+    settings = runtime.prepare(1)
+    runtime.set_up_jax(1)
+    # Late: they import JAX, which must find the process set up.
+    from benchmarks.step import workload
+    from benchmarks.timing_checks import checks
+
+    data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
+    try:
+        config = workload.run_config(_NETWORK.value, 1, _NUM_ELEMENTS.value)
+        batch = workload.simulated_batch(config, data_dir)
+    except (ValueError, OSError) as error:
+        return cli.complain(error, cli.USAGE)
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    found = checks.run(config, batch, num_samples=_SAMPLES.value, tell=tell)
+    print(checks.text(found), end="")
+    if _JSON.value:
+        surroundings = environment.describe() | {"runtime": dataclasses.asdict(settings)}
+        atomic.write_file(Path(_JSON.value), _encoded(found, config, surroundings))
+    wrong = [check.name for check in found if not check.holds]
+    if wrong:
+        return cli.complain(f"does not hold: {', '.join(wrong)}", cli.FAILURE)
+    return 0
+
+
+def _encoded(found: "Sequence[checks.Check]", config: Any, surroundings: dict[str, Any]) -> bytes:
+    document = {
+        "config": dataclasses.asdict(config),
+        "environment": surroundings,
+        "checks": [dataclasses.asdict(check) for check in found],
+    }
+    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,99 @@
+"""Holds results against a baseline; shows the talk's tables, or how a number went with time.
+
+    python -m tools.compare A.json B.json ...          # or folders of runs; A is the baseline
+    python -m tools.compare --talk RESULTS...          # the talk's two tables, published beside
+    python -m tools.compare --history=DIR --add FILES  # copies results into a store
+    python -m tools.compare --history=DIR --metric=training
+
+A file is a row; runs of a folder that differ in nothing known are one. See docs/comparing.md.
+Exit status: 0 whatever the ratios are; 1 if a file is no sound result, or with --strict if a ratio
+was refused; 2 for wrong usage.
+"""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from absl import flags
+
+from mlpf_jax import atomic, cli
+from mlpf_jax.compare import history, history_tables, ratio_tables, ratios, runs, talk
+from mlpf_jax.render import tables
+
+_BASELINE = flags.DEFINE_string("baseline", None, "File or folder to compare with. Default: first.")
+_FORMAT = flags.DEFINE_enum("format", "terminal", tables.FORMATS, "How to write it.")
+_OUT = flags.DEFINE_string("out", None, "File to write instead of the terminal.")
+_RUN_NOISE = flags.DEFINE_float(
+    "run_noise",
+    ratios.RUN_NOISE,
+    "Relative standard deviation from process to process, where too few runs show it.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+_STRICT = flags.DEFINE_bool("strict", False, "Fail if a ratio is refused.")
+_TALK = flags.DEFINE_bool("talk", False, "The talk's tables instead.")
+_HISTORY = flags.DEFINE_string("history", None, "Folder of kept results: how they went with time.")
+_METRIC = flags.DEFINE_enum("metric", "training", list(history.METRICS), "What --history shows.")
+_ADD = flags.DEFINE_bool("add", False, "Copy the files into --history.")
+
+
+def main(argv: Sequence[str]) -> int:
+    paths = [Path(name) for name in argv[1:]]
+    if wrong := _wrong_usage(paths):
+        return cli.complain(wrong, cli.USAGE)
+    try:
+        return _add(paths) if _ADD.value else _show(paths)
+    except (OSError, ValueError) as error:
+        return cli.complain(error, cli.FAILURE)
+
+
+def _wrong_usage(paths: Sequence[Path]) -> str | None:
+    if _TALK.value and _HISTORY.value:
+        return "--talk and --history are two things: ask for one."
+    if _ADD.value and not _HISTORY.value:
+        return "--add copies into a store: name it with --history=DIR."
+    if _HISTORY.value and bool(paths) != _ADD.value:
+        return "--history=DIR shows what is in DIR; files are named with --add."
+    if not paths and not _HISTORY.value and not _BASELINE.value:
+        return "name results: python -m tools.compare A.json B.json"
+    return None
+
+
+def _add(paths: Sequence[Path]) -> int:
+    for added in history.add(Path(_HISTORY.value or ""), paths):
+        print(f"{added.path}: {'added' if added.is_new else 'was there'}")
+    return 0
+
+
+def _show(paths: Sequence[Path]) -> int:
+    if _HISTORY.value:
+        found = history.series(runs.read_all([Path(_HISTORY.value)]), _METRIC.value)
+        _write(history_tables.view(found, _METRIC.value))
+        return 0
+    if _TALK.value:
+        _write(talk.view(runs.read_all(paths)))
+        return 0
+    first = [Path(_BASELINE.value)] if _BASELINE.value else []
+    groups = runs.read_groups([*first, *(path for path in paths if path not in first)])
+    found = ratios.compare(groups, run_noise=_RUN_NOISE.value)
+    _write(ratio_tables.view(found))
+    refusals = ratios.refusals(found)
+    if _STRICT.value and refusals:
+        return cli.complain(f"--strict: {refusals[0]} ({len(refusals)} in all)", cli.FAILURE)
+    return 0
+
+
+def _write(view: tables.View) -> None:
+    width = shutil.get_terminal_size((120, 24)).columns
+    is_terminal = sys.stdout.isatty() and not _OUT.value
+    text = tables.render(view, cast(tables.Format, _FORMAT.value), width=width, colour=is_terminal)
+    if _OUT.value:
+        atomic.write_file(Path(_OUT.value), text.encode())
+    else:
+        sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    cli.run(main, takes_files=True)

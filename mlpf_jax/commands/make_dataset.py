@@ -1,0 +1,83 @@
+"""Makes a folder of simulated events, or goes on with one that was interrupted.
+
+    python -m tools.make_dataset --process=ttbar --events=2000 --seed=1 --out=data/ttbar
+
+The same command ends in the same bytes, whatever interrupts it and with however many workers.
+Exit status: 0 when the events are there, 1 if that failed, 2 for wrong usage, 130 on Ctrl-C.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from mlpf_jax import cli, progress
+from mlpf_jax.events import manifest, source, store
+
+_PROCESS = flags.DEFINE_enum("process", None, source.PROCESSES, "Hard process.", required=True)
+_EVENTS = flags.DEFINE_integer("events", None, "How many.", lower_bound=1, required=True)
+_SEED = flags.DEFINE_integer("seed", 1, "Names the events.", lower_bound=0)
+_OUT = flags.DEFINE_string("out", None, "Folder to make.", required=True)
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "Processes. Default: one per core that this one may use.", lower_bound=1
+)
+_BANK = flags.DEFINE_string("bank", None, "Truth bank (.npz). Default: the one in the package.")
+_VERIFY_DATA = flags.DEFINE_bool("verify_data", False, "Hash every file of the folder again.")
+_QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
+
+
+def main(argv: Sequence[str]) -> int:
+    try:
+        events = _make()
+    except (OSError, manifest.DamagedError) as error:
+        return cli.complain(error, cli.FAILURE)
+    except ValueError as error:
+        return cli.complain(error, cli.USAGE)
+    print(
+        f"{events.path}: {events.num_events} {_PROCESS.value} events of seed {_SEED.value}, "
+        f"{events.num_elements} elements, {events.num_bytes / 1e9:.3f} GB, "
+        f"sha256 {events.digest()}"
+    )
+    return 0
+
+
+def _make() -> store.EventStore:
+    teller = progress.Progress(quiet=_QUIET.value)
+    try:
+        with teller.stage(f"simulating {_PROCESS.value}", _EVENTS.value) as stage:
+            events = _simulate(stage, teller)
+    except KeyboardInterrupt:
+        teller.say("whole shards are kept: the same command goes on from there")
+        raise
+    if _VERIFY_DATA.value:
+        events.verify()
+        teller.say(f"every file of {events.path} is as the manifest says")
+    return events
+
+
+def _simulate(stage: progress.Stage, teller: progress.Progress) -> store.EventStore:
+    started, kept = time.monotonic(), None
+
+    def on_progress(done: int, wanted: int) -> None:
+        nonlocal kept
+        if kept is None:
+            kept = done - 1
+            if kept:
+                teller.say(f"{kept} of {wanted} events are there already")
+        rate = (done - kept) / (time.monotonic() - started)
+        stage.update(done - kept, f"{rate:.1f} events/s", total=wanted - kept)
+
+    return source.simulate_store(
+        Path(_OUT.value),
+        _PROCESS.value,
+        _EVENTS.value,
+        seed=_SEED.value,
+        bank=Path(_BANK.value) if _BANK.value else None,
+        num_workers=_WORKERS.value,
+        on_progress=on_progress,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,103 @@
+"""Says whether a change made the benchmark slower, by runs of both sides in turns.
+
+    python -m tools.regress --base=main                 # a commit against the files as they stand
+    python -m tools.regress --base=HEAD --inject=0.15   # the gate tried out: B does 15 % more work
+    python -m tools.regress --base=HEAD --head_python=OTHER/bin/python    # two environments
+    python -m tools.regress --save_baseline=spring      # keeps runs of this machine
+    python -m tools.regress --baseline=spring           # against what was kept
+    python -m tools.regress RESULTS_A RESULTS_B         # against each other, without any run
+
+Every run is a fresh process; docs/regression.md says what is decided and how surely. Exit status:
+0 no regression, 1 regression, 2 wrong usage, 3 cannot decide, 4 a run failed, 130 on Ctrl-C.
+"""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from mlpf_jax import cli, processes, progress
+from mlpf_jax.regress import baseline, documents, session
+
+_BASE = flags.DEFINE_string("base", None, "Commit that is A. Default: where the branch began.")
+_HEAD = flags.DEFINE_string("head", None, "Commit that is B. Default: the files as they stand.")
+_BASE_PYTHON = flags.DEFINE_string("base_python", None, "Python of A. Default: by A's own lock.")
+_HEAD_PYTHON = flags.DEFINE_string("head_python", None, "Python of B. Default: by B's own lock.")
+_BASELINE = flags.DEFINE_string("baseline", None, "Name or file of the baseline that is A.")
+_SAVE = flags.DEFINE_string("save_baseline", None, "Run B alone and keep it under this name.")
+_FORCE = flags.DEFINE_bool("force", False, "Let --save_baseline replace what has that name.")
+_FOLDER = flags.DEFINE_string(
+    "baseline_dir", str(baseline.DEFAULT_FOLDER), "Folder of baselines, by class of machine."
+)
+_PRESET = flags.DEFINE_string("preset", "flags/regression.cfg", "What is run.")
+_THRESHOLD = flags.DEFINE_float("threshold", 0.05, "Smallest slowdown that must be caught.")
+_ALLOWANCE = flags.DEFINE_float(
+    "allowance", None, "Slowdowns that mean nothing. Default: 0, against a baseline 0.02."
+)
+_ACCURACY = flags.DEFINE_float("accuracy_loss", 0.005, "How far the accuracy may fall.")
+_INJECT = flags.DEFINE_float("inject", None, "Share of extra work that B does in timed windows.")
+_BUDGET = flags.DEFINE_float("budget_s", 585, "Seconds after which no more runs are begun.")
+_MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Pairs of runs at most.")
+_TIMEOUT = flags.DEFINE_float("run_timeout_s", 300, "Seconds after which a run is killed.")
+_OUT = flags.DEFINE_string("out", "build/regression", "Folder of the decision and its exports.")
+_QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
+
+_RUN_FAILED = 4
+
+
+def main(argv: Sequence[str]) -> int:
+    tell = progress.Progress(quiet=_QUIET.value).say
+    try:
+        with processes.interrupted_by_terminate():
+            request = _request(argv[1:])
+            if _SAVE.value is not None:
+                print(session.record(request, _SAVE.value, tell, force=_FORCE.value))
+                return 0
+            return _report(session.compare(request, tell))
+    except processes.RunFailedError as error:
+        print(*error.last_lines, sep="\n", file=sys.stderr)
+        return cli.complain(f"a run failed: {error}", _RUN_FAILED)
+    except (OSError, ValueError) as error:
+        return cli.complain(error, cli.USAGE)
+
+
+def _request(files: Sequence[str]) -> session.Request:
+    if len(files) not in (0, 2):
+        raise ValueError("name two files or folders of results, A and B, or none.")
+    return session.Request(
+        base=_BASE.value,
+        head=_HEAD.value,
+        base_python=_python(_BASE_PYTHON.value),
+        head_python=_python(_HEAD_PYTHON.value),
+        baseline_name=_BASELINE.value,
+        files=(Path(files[0]), Path(files[1])) if files else None,
+        preset=Path(_PRESET.value),
+        baseline_folder=Path(_FOLDER.value),
+        threshold=_THRESHOLD.value,
+        allowance=_ALLOWANCE.value,
+        accuracy_loss=_ACCURACY.value,
+        inject=_INJECT.value,
+        budget_s=_BUDGET.value,
+        max_pairs=_MAX_PAIRS.value,
+        run_timeout_s=_TIMEOUT.value,
+    )
+
+
+def _python(path: str | None) -> Path | None:
+    """Returns the path from the root: runs start elsewhere. A link is what an environment is."""
+    return Path(path).absolute() if path else None
+
+
+def _report(outcome: documents.Outcome) -> int:
+    found = documents.document(outcome)
+    path = documents.write(found, Path(_OUT.value))
+    width = shutil.get_terminal_size((120, 24)).columns
+    print(documents.text(found, width=width, colour=sys.stdout.isatty()), end="")
+    print(f"decision: {path}")
+    return found["exit_status"]
+
+
+if __name__ == "__main__":
+    cli.run(main, takes_files=True)

@@ -1,0 +1,99 @@
+"""Measures how the benchmark scales: over devices, batch sizes and training events.
+
+    python -m tools.scaling --max_devices=8 --study=weak,strong,batch --out=scaling
+    python -m tools.scaling --max_devices=2 --study=weak,data -- --flagfile=flags/smoke.cfg
+
+What follows `--` are settings of every run, as mlpf_jax.main takes them. Each run is a process of
+its own. The same command goes on with what an interrupted one left in --out. See docs/scaling.md.
+Exit status: 0 when all points were measured, 1 if a run failed, 2 for wrong usage, 130 on Ctrl-C.
+"""
+
+import functools
+import importlib
+import importlib.util
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from absl import flags
+
+from mlpf_jax import atomic, cli, processes, progress
+from mlpf_jax.render import tables
+from mlpf_jax.study import running
+from mlpf_jax.study.scaling import findings as scaling
+from mlpf_jax.study.scaling import plan as planning
+from mlpf_jax.study.scaling import study
+from mlpf_jax.study.scaling import tables as scaling_tables
+
+_MAX_DEVICES = flags.DEFINE_integer("max_devices", 8, "1, 2, 4 and so on, up to this many.")
+_STUDY = flags.DEFINE_list(
+    "study", "weak,strong,batch", f"What to vary: any of {', '.join(scaling.STUDIES)}."
+)
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Runs of each point, each with its own seed.")
+_MAX_BATCH_SIZE = flags.DEFINE_integer(
+    "max_batch_size", None, "Of --study=batch. Default: the batch of strong scaling."
+)
+_TIMEOUT = flags.DEFINE_float("run_timeout_s", None, "Seconds after which a run has failed.")
+_OUT = flags.DEFINE_string("out", "scaling", "Folder of the runs, tables and plots.")
+_PLOT = flags.DEFINE_enum("plot", "svg", ["svg", "png", "none"], "Format of the picture.")
+_QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
+
+
+def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
+    del argv  # has nothing left
+    teller = progress.Progress(quiet=_QUIET.value)
+    try:
+        plan = planning.make(
+            _studies(),
+            flags.FlagValues().read_flags_from_files(list(run_arguments)),
+            max_devices=_MAX_DEVICES.value,
+            repeats=_REPEATS.value,
+            max_batch_size=_MAX_BATCH_SIZE.value,
+        )
+        runner = functools.partial(running.run_main, timeout_s=_TIMEOUT.value)
+        with processes.interrupted_by_terminate():
+            findings = study.run(plan, Path(_OUT.value), runner, teller)
+        _write(findings, Path(_OUT.value), teller)
+    except (planning.PlanError, flags.Error) as error:
+        return cli.complain(error, cli.USAGE)
+    except (OSError, RuntimeError, ValueError) as error:
+        return cli.complain(error, cli.FAILURE)
+    if findings.num_failed:
+        return cli.complain(f"points that failed: {findings.num_failed}, see above.", cli.FAILURE)
+    return 0
+
+
+def _studies() -> list[scaling.Study]:
+    for name in _STUDY.value:
+        if name not in scaling.STUDIES:
+            raise planning.PlanError(f"--study={name}: none of {', '.join(scaling.STUDIES)}.")
+    return [cast(scaling.Study, name) for name in dict.fromkeys(_STUDY.value)]
+
+
+def _write(findings: scaling.Findings, out: Path, teller: progress.Progress) -> None:
+    view = scaling_tables.view(findings)
+    for wanted, suffix in (("json", "json"), ("markdown", "md"), ("csv", "csv")):
+        text = tables.render(view, cast(tables.Format, wanted))
+        atomic.write_file(out / f"scaling.{suffix}", text.encode())
+    width = shutil.get_terminal_size((120, 24)).columns
+    print(tables.render(view, "terminal", width=width, colour=sys.stdout.isatty()), end="")
+    if _PLOT.value == "none":
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        teller.say("plots are left out: pip install 'mlpf_jax[report]'")
+        return
+    plots = importlib.import_module("mlpf_jax.study.scaling.plots")
+    atomic.write_file(out / f"scaling.{_PLOT.value}", plots.draw(findings, _PLOT.value))
+
+
+def run_app() -> None:
+    """Runs the program; what follows `--` is not for its own flags."""
+    place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    sys.argv, theirs = sys.argv[:place], sys.argv[place + 1 :]
+    cli.run(functools.partial(main, theirs))
+
+
+if __name__ == "__main__":
+    run_app()

@@ -1,0 +1,1 @@
+"""Several reports beside each other: ratios, histories, the tables of the talk."""

@@ -1,0 +1,169 @@
+"""Runs held against a baseline: throughputs with intervals, ratios with verdicts, the rest beside.
+
+The statistical unit is the run. Where both sides have runs enough for a test to reject anything,
+their medians are what is compared. Else the samples are, and what processes differ by, which the
+samples of one process do not show, is put in as a stated noise.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from mlpf_jax.compare import comparability, runs
+from mlpf_jax.report import facts
+from mlpf_jax.stats import comparison, summaries
+
+RUN_NOISE = 0.03  # of one process's median, relative; two to four per cent on shared machines
+Basis = Literal["runs", "samples"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhaseColumn:
+    """One phase of a row. Of several runs the median, where nothing else is said."""
+
+    throughput: summaries.Summary  # events/s
+    basis: Basis  # what the throughput's interval is made of
+    ratio: comparison.Ratio | None  # to the baseline; None: it is the baseline, or was refused
+    ratio_basis: Basis | None
+    verdict: comparison.Verdict | None
+    compile_s: float | None  # lowering and XLA; None: not measured
+    first_call_s: float
+    memory_bytes: int  # per device, as the compiler planned; the largest
+    flops_per_s: float
+    peak_share: float | None
+    events_per_j: float | None
+    cost_per_million_events: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One group of runs beside the baseline. What its runs did not tell is None."""
+
+    label: str  # A is the baseline
+    group: runs.Group
+    phases: Mapping[str, PhaseColumn]
+    mean_epoch_s: float | None
+    mean_throughput: float | None  # events/s, of whole epochs
+    accuracies: tuple[float, ...]  # of every run
+    peak_process_bytes: int | None
+    own: tuple[comparability.Finding, ...]  # what a reader must know of these runs
+    against: tuple[comparability.Finding, ...]  # what speaks against a ratio to the baseline
+    explanation: str | None  # of what changed since the baseline; None: it is the baseline
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The rows, the baseline first."""
+
+    rows: tuple[Row, ...]
+    run_noise: float
+
+
+def compare(groups: Sequence[runs.Group], *, run_noise: float = RUN_NOISE) -> Comparison:
+    """Holds every group against the first."""
+    rows = [_row(_label(i), group, groups[0], run_noise) for i, group in enumerate(groups)]
+    return Comparison(rows=tuple(rows), run_noise=run_noise)
+
+
+def refusals(found: Comparison) -> list[str]:
+    """Returns why ratios to the baseline were not taken, each with the files it is about."""
+    return [
+        f"{row.group.name} against {found.rows[0].group.name}: {finding.text}"
+        for row in found.rows
+        for finding in row.against
+        if finding.severity == "refused"
+    ]
+
+
+def _label(number: int) -> str:
+    """A to Z, then AA, as spreadsheets count."""
+    more, letter = divmod(number, 26)
+    return (_label(more - 1) if more else "") + chr(ord("A") + letter)
+
+
+def _row(label: str, group: runs.Group, baseline: runs.Group, noise: float) -> Row:
+    is_baseline = group is baseline
+    against = () if is_baseline else comparability.between(baseline.first, group.first)
+    refused = {scope for f in against if f.severity == "refused" for scope in f.scopes}
+    reports = group.reports
+    return Row(
+        label=label,
+        group=group,
+        phases={
+            name: _phase(name, group, None if is_baseline or name in refused else baseline, noise)
+            for name in group.first.phases
+        },
+        mean_epoch_s=_median([r.stats.get("mean_epoch_time") for r in reports]),
+        mean_throughput=_median([r.stats.get("mean_throughput") for r in reports]),
+        accuracies=tuple(r.accuracy for r in reports if r.accuracy is not None),
+        peak_process_bytes=_largest([r.stats["memory"].get("peak_process_bytes") for r in reports]),
+        own=tuple(dict.fromkeys(f for report in reports for f in comparability.within(report))),
+        against=against,
+        explanation=None
+        if is_baseline
+        else facts.explanation(facts.differences(baseline.first, group.first)),
+    )
+
+
+def _phase(
+    name: str, group: runs.Group, baseline: runs.Group | None, run_noise: float
+) -> PhaseColumn:
+    phases = [report.phases[name] for report in group.reports]
+    basis = _basis(group, group)
+    ratio, ratio_basis = None, None
+    if baseline is not None:
+        ratio, ratio_basis = _ratio(name, baseline, group, run_noise)
+    fields = [report.stats["phases"][name] for report in group.reports]
+    return PhaseColumn(
+        throughput=summaries.summarize(_values(name, group, basis)),
+        basis=basis,
+        ratio=ratio,
+        ratio_basis=ratio_basis,
+        verdict=comparison.verdict(ratio) if ratio else None,
+        compile_s=_median([phase.compile_times.total_s for phase in phases]),
+        first_call_s=float(np.median([phase.first_call_s for phase in phases])),
+        memory_bytes=max(phase.memory_bytes for phase in phases),
+        flops_per_s=float(np.median([phase.flops_per_s for phase in phases])),
+        peak_share=_median([phase.peak_share for phase in phases]),
+        events_per_j=_median([facts.at(f, "energy", "events_per_j") for f in fields]),
+        cost_per_million_events=_median(
+            [facts.at(f, "cost", "per_million_events") for f in fields]
+        ),
+    )
+
+
+def _basis(a: runs.Group, b: runs.Group) -> Basis:
+    """Runs are the unit as soon as a test of them can reject that the sides are equal."""
+    return "runs" if comparison.are_enough_processes(len(a.reports), len(b.reports)) else "samples"
+
+
+def _values(name: str, group: runs.Group, basis: Basis) -> list[float]:
+    phases = [report.phases[name] for report in group.reports]
+    if basis == "runs":
+        return [float(np.median(phase.rates)) for phase in phases]
+    return [rate for phase in phases for rate in phase.rates]
+
+
+def _ratio(
+    name: str, baseline: runs.Group, group: runs.Group, run_noise: float
+) -> tuple[comparison.Ratio, Basis]:
+    basis = _basis(baseline, group)
+    sides = [_values(name, side, basis) for side in (baseline, group)]
+    if basis == "runs":
+        return comparison.independent_ratio(*sides, correlated=False), basis
+    # The mean of n processes is off by the noise of one over the root of n, and the ratio takes
+    # the noise of each side to be the same.
+    shares = [1 / len(side.reports) for side in (baseline, group)]
+    noise = run_noise * (sum(shares) / 2) ** 0.5
+    return comparison.independent_ratio(*sides, run_noise=noise), basis
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
+
+
+def _largest(values: Sequence[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)

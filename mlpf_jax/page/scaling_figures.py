@@ -1,0 +1,231 @@
+"""Figures of scaling: over devices and batches, of the results at hand and of scaling studies."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from matplotlib import axes, figure
+
+from mlpf_jax.compare import ratios
+from mlpf_jax.page import sheet
+from mlpf_jax.render import tables
+from mlpf_jax.report import facts
+from mlpf_jax.study.scaling import documents, findings
+
+_HEIGHT = 200.0
+_LABEL_OFFSETS = ((9, -9), (-9, 4), (9, 4), (-9, -9))  # points, where points would cover others
+_AXES = {
+    "num_devices": "devices",
+    "batch_size": "events per device and step",
+    "num_train_events": "training events",
+}
+_TITLES = {
+    "weak": "weak scaling",
+    "strong": "strong scaling",
+    "batch": "batch per device",
+    "data": "training events",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A value along an axis, with its interval."""
+
+    x: int
+    value: float
+    low: float
+    high: float
+    is_emulated: bool
+    row: int | None = None  # of the comparison
+    label: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Points of one kind."""
+
+    title: str
+    points: tuple[Point, ...]
+
+
+def plots(rows: Sequence[ratios.Row], files: Sequence[documents.ScalingFile]) -> list[sheet.Plot]:
+    """Returns figures of rows that differ in devices or batch alone, and of every study."""
+    found = [*_of_rows(rows)]
+    for number, file in enumerate(files, 1):
+        for name, study in file.studies.items():
+            if name in _TITLES and study["axis"] in _AXES:
+                found += _of_study(number, name, study)
+    return found
+
+
+def _of_rows(rows: Sequence[ratios.Row]) -> Iterator[sheet.Plot]:
+    for phase in findings.PHASES:
+        for axis_name in ("num_devices", "batch_size"):
+            found = [line for line in _lines(rows, phase, axis_name) if _is_line(line)]
+            if found:
+                yield _figure(
+                    f"scaling-{axis_name.replace('_', '-')}-{phase}",
+                    f"Throughput of {phase} by {_AXES[axis_name]}",
+                    found,
+                    (_AXES[axis_name], "events/s"),
+                    shows_ideal=axis_name == "num_devices",
+                )
+
+
+def _lines(rows: Sequence[ratios.Row], phase: str, axis_name: str) -> list[Line]:
+    """Rows that are alike but for the axis are a line; libraries and the system may differ."""
+    alike: dict[tuple[str, ...], list[Point]] = {}
+    for row in rows:
+        if phase not in row.phases:
+            continue
+        report, score = row.group.first, row.phases[phase].throughput
+        places = {
+            "num_devices": len(report.devices),
+            "batch_size": report.stats["batch_size_per_device"],
+        }
+        x = places.pop(axis_name)
+        fixed = facts.facts(report)
+        key = (
+            *map(str, places.values()),
+            report.devices[0]["name"],
+            *(f.value for f in fixed if f.name.startswith(("model.", "data.num_elements"))),
+            *(f.value for f in fixed if f.category in ("compiler", "code")),
+            *(f.value for f in fixed if f.name in ("precision", "padding", "CPU")),
+        )
+        ends = score.interval_low, score.interval_high
+        number = rows.index(row)
+        point = Point(x, score.median, *ends, report.is_emulated, number, row.label)
+        alike.setdefault(key, []).append(point)
+    ordered = [sorted(points, key=lambda point: point.x) for points in alike.values()]
+    return [Line("", tuple(points)) for points in ordered]
+
+
+def _is_line(line: Line) -> bool:
+    return len({point.x for point in line.points}) > 1
+
+
+def _of_study(number: int, name: str, study: Mapping[str, Any]) -> Iterator[sheet.Plot]:
+    over_devices = study["axis"] == "num_devices"
+    shown = {"rates": "events/s", "efficiencies": "efficiency"} if over_devices else {}
+    shown = shown or {"rates": "events/s"}
+    for key, unit in shown.items():
+        by_phase = {phase: _points(study, key, phase) for phase in findings.PHASES}
+        found = [Line(phase, points) for phase, points in by_phase.items() if len(points) > 1]
+        if found:
+            yield _figure(
+                f"study-{number}-{name}-{key}",
+                f"Study {number}, {_TITLES[name]}: {unit}",
+                found,
+                (_AXES[study["axis"]], unit),
+                shows_ideal=over_devices and key == "rates",
+            )
+    points = tuple(
+        _point(study, row["x"], row["accuracy"]) for row in study["rows"] if row.get("accuracy")
+    )
+    if len(points) > 1:
+        axis_words = _AXES[study["axis"]], "accuracy"
+        title = f"Study {number}, {_TITLES[name]}: accuracy"
+        yield _figure(f"study-{number}-{name}-accuracy", title, [Line("", points)], axis_words)
+
+
+def _points(study: Mapping[str, Any], key: str, phase: str) -> tuple[Point, ...]:
+    return tuple(
+        _point(study, row["x"], row[key][phase])
+        for row in study["rows"]
+        if phase in row.get(key, {})
+    )
+
+
+def _point(study: Mapping[str, Any], x: int, estimate: Mapping[str, Any]) -> Point:
+    """An interval without an end is not drawn; one device is none of the emulated ones."""
+    is_one_device = study["axis"] == "num_devices" and x == 1
+    is_emulated = bool(study.get("is_emulated")) and not is_one_device
+    value = float(estimate["value"])
+    ends = estimate["low"], estimate["high"]
+    low, high = (value, value) if None in ends else map(float, ends)
+    return Point(x, value, low, high, is_emulated)
+
+
+def _figure(
+    name: str,
+    title: str,
+    found: Sequence[Line],
+    words: tuple[str, str],
+    *,
+    shows_ideal: bool = False,
+) -> sheet.Plot:
+    xs = sorted({point.x for line in found for point in line.points})
+    values = [point.value for line in found for point in line.points]
+
+    def paint(picture: figure.Figure) -> None:
+        ax = picture.subplots()
+        for number, line in enumerate(found):
+            _draw(ax, line, number, shows_ideal=shows_ideal)
+        _set_axes(ax, xs, values, words)
+        if any(line.title for line in found):
+            picture.legend(loc="outside upper left", ncols=4)
+
+    return sheet.plot(
+        name,
+        title,
+        _notes(found, shows_ideal=shows_ideal),
+        "; ".join(
+            f"{line.title or 'all'}: "
+            + ", ".join(f"{sheet.plain(p.x)} {tables.number(p.value)}" for p in line.points)
+            for line in found
+        ),
+        paint,
+        height=_HEIGHT,
+    )
+
+
+def _set_axes(
+    ax: axes.Axes, xs: Sequence[int], values: Sequence[float], words: tuple[str, str]
+) -> None:
+    sheet.scale(ax, "x", log=True)
+    ax.set_xticks(xs[:12], [sheet.plain(x) for x in xs[:12]])
+    ax.set_xticks([], minor=True)
+    log = words[1] == "events/s" and min(values) > 0
+    sheet.scale(ax, "y", log=log, span=max(values) / min(values) if log else 1.0)
+    if words[1] == "accuracy":  # an interval may go on where none is
+        bottom, top = ax.get_ylim()
+        ax.set_ylim(max(bottom, -0.02), min(top, 1.02))
+    ax.set_xlabel(f"{words[0]}, logarithmic")
+    ax.set_ylabel(words[1] + (", logarithmic" if log else ""))
+
+
+def _notes(found: Sequence[Line], *, shows_ideal: bool) -> str:
+    notes = ["Bars: 95 % intervals."]
+    emulated = [any(point.is_emulated for point in line.points) for line in found]
+    if shows_ideal and not all(emulated):
+        notes.append("Dashed: as many times the first point as there are devices.")
+    if any(emulated):
+        notes.append("Hollow: virtual devices share one CPU; this tells nothing of devices.")
+    return " ".join(notes)
+
+
+def _draw(ax: axes.Axes, line: Line, number: int, *, shows_ideal: bool) -> None:
+    """Points of rows have the colours of the rows, joined in grey; others that of the line."""
+    xs = [point.x for point in line.points]
+    values = [point.value for point in line.points]
+    of_rows = line.points[0].row is not None
+    tone = sheet.MUTED if of_rows else sheet.colour(number)
+    if shows_ideal and not any(point.is_emulated for point in line.points):
+        ideal = [values[0] * x / xs[0] for x in xs]
+        ax.plot(xs, ideal, color=tone, linewidth=0.9, alpha=0.7, dashes=(4, 3))
+    ax.plot(xs, values, color=tone, linewidth=1.0, label=line.title or None)
+    for point in line.points:
+        paint = tone if point.row is None else sheet.colour(point.row)
+        face = sheet.PAPER if point.is_emulated else paint
+        ax.plot([point.x] * 2, [point.low, point.high], color=paint, linewidth=3, alpha=0.45)
+        ax.plot(point.x, point.value, "o", color=paint, markerfacecolor=face)
+        place = xs[: line.points.index(point)].count(point.x) % len(_LABEL_OFFSETS)
+        ax.annotate(
+            point.label,
+            (point.x, point.value),
+            xytext=_LABEL_OFFSETS[place],
+            textcoords="offset points",
+            ha="center",
+            color=paint,
+            weight="bold",
+        )

@@ -1,0 +1,127 @@
+"""Figures of single samples: the time of a step as the run went on, and how often each time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib import axes, figure, ticker
+
+from mlpf_jax.compare import ratios
+from mlpf_jax.page import envelope, sheet
+from mlpf_jax.render import tables
+from mlpf_jax.report import reader
+from mlpf_jax.stats import summaries
+
+_HEIGHT = 150.0
+_MOST_RUNS = 4
+_FEWEST_FOR_BINS = 12
+_MOST_BINS = 30
+_FEW = 60  # so few samples are drawn as points
+_FAR = 6.0  # spreads of the steady state; what is farther up would flatten all else
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\u00b5s"))
+
+
+def plots(rows: Sequence[ratios.Row]) -> list[list[sheet.Plot]]:
+    """Returns the figures of each row: one a phase."""
+    return [[_trace(number, row, name) for name in row.phases] for number, row in enumerate(rows)]
+
+
+def _trace(number: int, row: ratios.Row, name: str) -> sheet.Plot:
+    phases = [report.phases[name] for report in row.group.reports[:_MOST_RUNS]]
+    steady = np.concatenate([step_s(phase)[phase.num_unsteady :] for phase in phases])
+    summary = summaries.summarize(steady.tolist())
+    unit, word = next((u for u in _UNITS if summary.median >= u[0]), _UNITS[-1])
+    top = _top(np.concatenate([step_s(phase) for phase in phases]), summary)
+
+    def paint(picture: figure.Figure) -> None:
+        trace, bins = picture.subplots(1, 2, sharey=True, width_ratios=[5.0, 1.0])
+        num_unsteady = max(phase.num_unsteady for phase in phases)
+        if num_unsteady:
+            trace.axvspan(0.5, num_unsteady + 0.5, color=sheet.SHADE, linewidth=0)
+        for place, phase in enumerate(reversed(phases)):
+            weight = 1.0 if place == len(phases) - 1 else 0.45
+            _draw_run(trace, step_s(phase) / unit, sheet.colour(number), top / unit, weight)
+        trace.axhline(summary.median / unit, color=sheet.INK, linewidth=0.8, dashes=(4, 3))
+        _draw_bins(bins, steady[steady <= top] / unit, sheet.colour(number))
+        low = min(float(step_s(phase).min()) for phase in phases)
+        trace.set_ylim((low - 0.06 * (top - low)) / unit, (top + 0.06 * (top - low)) / unit)
+        sheet.scale(trace, "y", log=False)
+        trace.set_ylabel(f"{word} per step")
+        trace.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+        trace.set_xlabel("sample")
+
+    return sheet.plot(
+        f"steps-{row.label}-{name}",
+        f"{row.label}: time of a step of {name}",
+        _caption(row, phases, top),
+        f"{row.label}, {name}: median {tables.number(summary.median)} s per step, 95 % interval "
+        f"{tables.interval(summary.interval_low, summary.interval_high)}, {summary.count} steady "
+        f"samples, {phases[0].num_unsteady} before the steady state.",
+        paint,
+        height=_HEIGHT,
+    )
+
+
+def step_s(phase: reader.Phase) -> Float[np.ndarray, "samples"]:
+    """Returns the seconds of a step, for every sample."""
+    return np.array([sample.seconds / sample.num_steps for sample in phase.samples], np.float64)
+
+
+def _top(values: Float[np.ndarray, "samples"], steady: summaries.Summary) -> float:
+    """Returns where the axis ends: above it all, or above most if a few would flatten the rest."""
+    far = steady.median + max(_FAR * steady.spread, 0.25 * steady.median)
+    return min(float(values.max()), far)
+
+
+def _draw_run(
+    ax: axes.Axes, values: Float[np.ndarray, "samples"], paint: str, top: float, weight: float
+) -> None:
+    found = envelope.envelope(values)
+    places = found.place + 1
+    if found.is_condensed:
+        ax.fill_between(
+            places, found.low, np.minimum(found.high, top), color=paint, alpha=0.3, linewidth=0
+        )
+    marks = "o-" if values.size <= _FEW else "-"
+    inside = np.where(found.median <= top, found.median, np.nan)
+    ax.plot(places, inside, marks, color=paint, alpha=weight, markersize=2.6, linewidth=1.0)
+    beyond = places[found.high > top]
+    ax.plot(beyond, np.full(beyond.size, top), "^", color=paint, alpha=weight, markersize=4)
+
+
+def _draw_bins(ax: axes.Axes, values: Float[np.ndarray, "samples"], paint: str) -> None:
+    """Of few values a histogram would show nothing but its bins: they are drawn one by one."""
+    if values.size < _FEWEST_FOR_BINS or np.ptp(values) == 0:
+        ax.plot(np.zeros(values.size), values, "_", color=paint, markersize=14)
+        ax.set_xlim(-1, 1)
+    else:
+        edges = np.histogram_bin_edges(values, "auto")
+        edges = edges if edges.size <= _MOST_BINS else np.linspace(*_ends(values), _MOST_BINS + 1)
+        ax.hist(values, bins=edges.tolist(), orientation="horizontal", color=paint, alpha=0.75)
+    ax.set_xticks([])
+    ax.spines["bottom"].set_visible(False)
+
+
+def _ends(values: Float[np.ndarray, "samples"]) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _caption(row: ratios.Row, phases: Sequence[reader.Phase], top: float) -> str:
+    parts = [
+        "Dashed: the median of the steady state. Right: how often each time was measured. "
+        "The axis need not begin at 0."
+    ]
+    if any(phase.num_unsteady for phase in phases):
+        parts.append("Shaded: before the steady state, left out of the score.")
+    if max(len(phase.samples) for phase in phases) > 2 * envelope.MOST_POINTS:
+        parts.append(
+            f"The line is the median, the band all values, of {envelope.MOST_POINTS} stretches."
+        )
+    times = np.concatenate([step_s(phase) for phase in phases])
+    if num_beyond := int(np.count_nonzero(times > top)):
+        slowest = tables.number(float(times.max()), 3)
+        parts.append(f"\u25b2 {num_beyond} beyond the axis, up to {slowest} s.")
+    if len(row.group.reports) > 1:
+        shown = min(len(row.group.reports), _MOST_RUNS)
+        parts.append(f"{shown} of {len(row.group.reports)} runs, the first one strongest.")
+    return " ".join(parts)

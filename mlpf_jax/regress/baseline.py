@@ -1,0 +1,200 @@
+"""Baselines: runs of one commit on one class of machine, kept to hold later runs against.
+
+A folder has a subfolder per class of machine, with a file per name. Nothing is overwritten unless
+that is asked for.
+"""
+
+import dataclasses
+import datetime
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+
+from mlpf_jax import atomic
+from mlpf_jax.regress import costs as measures
+from mlpf_jax.report import hepscore, reader
+from mlpf_jax.stats import sequential
+
+DEFAULT_FOLDER = Path("benchmarks") / "baselines"
+SAME_PROGRAMS = "compile, same programs"  # the noise of `compile` where only lowering can differ
+_FORMAT = "mlpf_jax baseline 1"
+_SCHEMA = Path(__file__).with_name("schema.json")
+_MOST_BYTES = 64 * 2**20
+_FEWEST_RUNS_OF_NOISE = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """Runs in order of time, at least one, with all that tells where they come from."""
+
+    name: str
+    created_at: str  # ISO 8601, UTC
+    preset: tuple[str, ...]  # the settings that were run
+    report: Mapping[str, Any]  # the first run's whole report: versions, commit, machine, events
+    runs: tuple[measures.RunMeasures, ...]
+
+    @property
+    def machine_class(self) -> str:
+        """That all its runs share."""
+        return self.runs[0].machine_class
+
+    @property
+    def first(self) -> reader.Report:
+        """The first run's report."""
+        return reader.from_document(self.report, f"baseline {self.name}")
+
+    @property
+    def noises(self) -> dict[str, float]:
+        """The standard deviation of the slowdown of two runs that differ in nothing, by cost.
+
+        Empty if there are not four runs to tell by.
+        """
+        if len(self.runs) < _FEWEST_RUNS_OF_NOISE:
+            return {}
+        names = self.runs[0].seconds.keys()
+        costs: dict[str, Sequence[float | None]] = {
+            name: [run.seconds.get(name) for run in self.runs] for name in names
+        }
+        costs[SAME_PROGRAMS] = measures.compile_of_same_programs(self.runs)
+        yardsticks = [run.yardstick_s for run in self.runs if run.yardstick_s is not None]
+        if len(yardsticks) == len(self.runs):
+            for name in sorted(names & measures.STEPS):
+                pairs = zip(self.runs, yardsticks, strict=True)
+                costs[by_yardstick(name)] = [run.seconds[name] / unit for run, unit in pairs]
+        slowdowns = {name: self._slowdowns(values) for name, values in costs.items()}
+        return {name: sequential.spread(found) for name, found in slowdowns.items() if found}
+
+    def _slowdowns(self, costs: Sequence[float | None]) -> list[float]:
+        """Of neighbouring runs, both compiling or both not; those without the cost are left out."""
+        neighbours = [
+            (a, b)
+            for (run, a), (other, b) in itertools.pairwise(zip(self.runs, costs, strict=True))
+            if a and b and run.measures_compile == other.measures_compile
+        ]
+        return sequential.slowdowns([a for a, _ in neighbours], [b for _, b in neighbours])
+
+
+def by_yardstick(name: str) -> str:
+    """Returns what the noise of a cost is called where the yardstick has been taken out of it."""
+    return f"{name}, by the yardstick"
+
+
+def make(
+    name: str,
+    preset: Sequence[str],
+    first: reader.Report,
+    runs: Sequence[measures.RunMeasures],
+) -> Baseline:
+    """Returns the baseline of runs of the same, at least one, in order of time.
+
+    Raises:
+        ValueError: for a name that is none for a file, no run, or several classes of machine.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
+        raise ValueError(f"{name!r} is no name of a baseline: small letters, digits, . _ - only.")
+    if len({run.machine_class for run in runs}) != 1:
+        raise ValueError("a baseline is made of runs on one class of machine, at least one.")
+    return Baseline(
+        name=name,
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        preset=tuple(preset),
+        report=first.document,
+        runs=tuple(runs),
+    )
+
+
+def path_of(folder: Path, machine_class: str, name: str) -> Path:
+    """Returns where the baseline of that name is, or would be."""
+    return folder / machine_class / f"{name}.json"
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Refuses a place that is taken.
+
+    Raises:
+        ValueError: if there is a baseline already and `force` does not say to replace it.
+    """
+    if path.exists() and not force:
+        raise ValueError(f"{path}: exists already. Take another name, or --force to replace it.")
+
+
+def write(baseline: Baseline, folder: Path, *, force: bool = False) -> Path:
+    """Writes the baseline into its class's folder and returns its path.
+
+    Raises:
+        ValueError: if there is one of that name and `force` does not say to replace it.
+        OSError: if it cannot be written.
+    """
+    path = path_of(folder, baseline.machine_class, baseline.name)
+    check_free(path, force=force)
+    document = {"format": _FORMAT, "machine_class": baseline.machine_class}
+    document |= dataclasses.asdict(baseline)
+    document = json.loads(json.dumps(document, allow_nan=False))
+    validate(document, "baseline")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_file(path, _text(document).encode())
+    return path
+
+
+def read(path: Path) -> Baseline:
+    """Reads a baseline.
+
+    Raises:
+        ValueError: if it is none; one line that begins with the path.
+        OSError: if it cannot be read.
+    """
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path}: larger than {_MOST_BYTES} bytes, so no baseline.")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        validate(document, "baseline")
+        hepscore.validate(document["report"])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
+    return Baseline(
+        name=document["name"],
+        created_at=document["created_at"],
+        preset=tuple(document["preset"]),
+        report=document["report"],
+        runs=tuple(measures.from_document(run) for run in document["runs"]),
+    )
+
+
+def newest(folder: Path, machine_class: str, preset: Sequence[str]) -> Baseline | None:
+    """Returns the newest baseline of that class and those settings, None if there is none.
+
+    Raises:
+        ValueError: if a file of that class is no baseline.
+    """
+    files = (folder / machine_class).glob("*.json")
+    found = [read(path) for path in files]
+    alike = [baseline for baseline in found if baseline.preset == tuple(preset)]
+    return max(alike, key=lambda baseline: baseline.created_at, default=None)
+
+
+def validate(document: Any, kind: Literal["baseline", "decision"]) -> None:
+    """Checks a document of the gate against the schema in the package.
+
+    Raises:
+        ValueError: if it does not fit; one line that names the place.
+    """
+    schema = json.loads(_SCHEMA.read_text())
+    wanted = {"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]}
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(wanted).iter_errors(document)
+    )
+    if error is not None:
+        place = "/".join(str(part) for part in error.absolute_path) or f"the {kind}"
+        raise ValueError(f"no {kind} of the regression gate: {place}: {error.message[:200]}")
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    """One run a line: a baseline is read by programs and compared by eye."""
+    head = {name: value for name, value in document.items() if name != "runs"}
+    runs = ",\n    ".join(json.dumps(run) for run in document["runs"])
+    return json.dumps(head, indent=2)[:-2] + f',\n  "runs": [\n    {runs}\n  ]\n}}\n'

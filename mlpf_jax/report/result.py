@@ -1,0 +1,190 @@
+"""What a run found, as plain values: no array, no device, no file."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from mlpf_jax import config as config_lib
+from mlpf_jax.measure import load, machine, records, trust
+from mlpf_jax.stats import summaries
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How well the network did on some events: per output the loss, and the class accuracy."""
+
+    losses: Mapping[str, float]  # `total` and each output's, before coefficients
+    accuracy: float  # as published: padding counted as correct
+    real_accuracy: float  # on real elements only
+    weighted_accuracy: float  # mean recall of the classes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """One epoch, the validation after it included in its seconds."""
+
+    seconds: float
+    validation_s: float
+    num_steps: int
+    num_events: int
+    train: Quality
+    validation: Quality
+
+    @property
+    def events_per_s(self) -> float:
+        """Training events over the time of the epoch, as the benchmark of 2022 counts."""
+        return self.num_events / self.seconds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """A length that a step was compiled for, where padding is tight, and how often it ran."""
+
+    num_bins: int  # on each device
+    num_steps: int  # of those in samples
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhaseResult:
+    """The timing of one step, training or inference: one program, or one for each capacity."""
+
+    compile_times: records.CompileTimes
+    # The first step of all, or the first of each capacity: it does what an allocator and a driver
+    # do once.
+    first_call_s: float
+    samples: tuple[records.Sample, ...]  # every one after the first call, in order
+    memory: records.StepMemory
+    program_sha256: str  # of the StableHLO of the step, for this number of devices
+    flops_per_event: float  # of what was computed, padding included
+    capacities: tuple[Capacity, ...] = ()  # none where padding is full
+
+    @property
+    def num_unsteady(self) -> int:
+        """Samples before the steady state, by the rule of `stats.steady_start`."""
+        return summaries.steady_start([s.seconds / s.num_steps for s in self.samples])
+
+    @property
+    def steady_samples(self) -> tuple[records.Sample, ...]:
+        """The samples that the score is made of."""
+        return self.samples[self.num_unsteady :]
+
+    @property
+    def score(self) -> summaries.Summary:
+        """Real events per second in the steady state; the median of it is the score."""
+        return summaries.summarize([s.events_per_s for s in self.steady_samples])
+
+    @property
+    def drift(self) -> summaries.Drift:
+        """Whether the steady state went faster or slower with time."""
+        return summaries.drift([s.events_per_s for s in self.steady_samples])
+
+    @property
+    def load(self) -> load.Load | None:
+        """What others did during the steady samples, on average; None if unknown."""
+        steady = self.steady_samples
+        return trust.mean_load([s.load for s in steady], [s.seconds for s in steady])
+
+    @property
+    def elements_per_s(self) -> float:
+        """Real elements per second: the median over the steady samples."""
+        return summaries.summarize([s.elements_per_s for s in self.steady_samples]).median
+
+    def num_places(self, config: config_lib.RunConfig) -> int:
+        """Returns the places of all samples: those of real events, or if tight, those computed."""
+        if not self.capacities:
+            return sum(s.num_events for s in self.samples) * config.data.num_elements
+        bins = sum(capacity.num_bins * capacity.num_steps for capacity in self.capacities)
+        return bins * config.model.bin_size * config.num_devices
+
+    def padding_fraction(self, config: config_lib.RunConfig) -> float:
+        """Returns the share of these places that no real element filled."""
+        return 1 - sum(s.num_elements for s in self.samples) / self.num_places(config)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetResult:
+    """Which events were fed."""
+
+    provenance: Mapping[str, Any]
+    num_events: int
+    num_elements: int  # before any was cut
+    num_cut_events: int  # longer than the padded length
+    num_cut_elements: int
+    sha256: str  # content of the events fed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Device:
+    """One device of the run."""
+
+    device_id: str
+    name: str
+    platform: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """One process's run. What a mode leaves out is None or empty."""
+
+    config: config_lib.RunConfig
+    devices: tuple[Device, ...]
+    is_emulated: bool  # several devices made of one CPU
+    environment: Mapping[str, Any]
+    started_at: str  # ISO 8601, UTC
+    finished_at: str
+    init_s: float  # drawing the weights, with compilation
+    train_data: DatasetResult | None
+    test_data: DatasetResult
+    training: PhaseResult | None
+    inference: PhaseResult | None
+    inference_quality: Quality | None
+    inference_weights: Literal["trained", "checkpoint", "initial"]
+    epochs: tuple[EpochResult, ...]
+    input_times: records.InputTimes | None
+    train_seconds: float
+    peak_device_bytes: int | None
+    peak_process_bytes: int | None
+    machine: machine.MachineChange  # around both phases
+    graph_sha256: str
+    loss_sha256: str
+    params_sha256: str
+
+    @property
+    def phases(self) -> dict[str, PhaseResult]:
+        """The phases that were run, by name."""
+        pairs = {"training": self.training, "inference": self.inference}
+        return {name: phase for name, phase in pairs.items() if phase is not None}
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the scores should not be trusted; empty if nothing was found."""
+        on_cpu = self.devices[0].platform == "cpu"
+        num_cores = self.environment["num_cpu_cores"]
+        found = trust.in_machine(self.machine, on_cpu=on_cpu)
+        for name, phase in self.phases.items():
+            reasons = trust.in_samples(phase.score, phase.drift)
+            reasons += trust.in_load(phase.load, num_cores, on_cpu=on_cpu)
+            found += [f"{name}: {reason}" for reason in reasons]
+        return tuple(found)
+
+    @property
+    def timed_epochs(self) -> tuple[EpochResult, ...]:
+        """All but the first, as the talk defines its means; the first if there is no other."""
+        return self.epochs[1:] or self.epochs
+
+    @property
+    def mean_throughput(self) -> float:
+        """Events per second, averaged over `timed_epochs`."""
+        return math.fsum(e.events_per_s for e in self.timed_epochs) / len(self.timed_epochs)
+
+    @property
+    def mean_epoch_time(self) -> float:
+        """Seconds, averaged over `timed_epochs`."""
+        return math.fsum(e.seconds for e in self.timed_epochs) / len(self.timed_epochs)
+
+
+def score_name(phase: str, precision: str, padding: str) -> str:
+    """Returns the score's name: plain for float32 and full padding, else it says what it is of."""
+    variants = [precision] * (precision != "float32") + [padding] * (padding != "full")
+    return "-".join([phase, *variants])

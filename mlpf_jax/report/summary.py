@@ -1,0 +1,140 @@
+"""The end of a run on one screen."""
+
+from io import TextIOBase
+from typing import IO, cast
+
+import rich.console
+import rich.panel
+import rich.table
+
+from mlpf_jax.render import tables
+from mlpf_jax.report import hepscore, result
+from mlpf_jax.stats import summaries
+
+_WIDTH = 92
+_WEIGHTS = {
+    "trained": "",
+    "checkpoint": " (weights of the checkpoint)",
+    "initial": " (initial weights: nothing was trained)",
+}
+
+
+def show(run: result.RunResult, path: str, stream: TextIOBase) -> None:
+    """Prints what a user came for: the scores, how sure they are, and where the report is."""
+    console = rich.console.Console(file=cast(IO[str], stream), highlight=False, width=_WIDTH)
+    table = rich.table.Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column()
+    for heading, text in _rows(run):
+        table.add_row(heading, text)
+    console.print(rich.panel.Panel(table, title="MLPF benchmark", width=_WIDTH))
+    if run.doubts:
+        console.print(f"[bold yellow]not to be trusted:[/] {'; '.join(run.doubts)}", soft_wrap=True)
+    console.print(f"report: {path}", soft_wrap=True)
+
+
+def _rows(run: result.RunResult) -> list[tuple[str, str]]:
+    config = run.config
+    rows = [("devices", _devices(run))]
+    for phase_name, phase in run.phases.items():
+        name = result.score_name(phase_name, config.model.precision, config.data.padding)
+        rows.append((name, f"[bold green]{phase.score.median:.4g} events/s[/]"))
+        rows.append(("", _certainty(phase.score)))
+        rows.append(("", _course(phase)))
+        rows.append(("", _work(phase, run)))
+        rows.append(("", _compile(phase)))
+    if run.epochs:
+        times = ", ".join(f"{epoch.seconds:.4g}" for epoch in run.epochs[:6])
+        more = ", ..." if len(run.epochs) > 6 else ""
+        rows.append(("epochs", f"{times}{more} s; mean {run.mean_epoch_time:.4g} s"))
+        rows.append(
+            ("mean throughput", f"{run.mean_throughput:.4g} events/s, first epoch left out")
+            if len(run.epochs) > 1
+            else ("mean throughput", f"{run.mean_throughput:.4g} events/s, of the only epoch")
+        )
+        last = run.epochs[-1]
+        rows.append(
+            (
+                "loss",
+                f"{last.train.losses['total']:.6g}, validation "
+                f"{last.validation.losses['total']:.6g}",
+            )
+        )
+    rows.append(("accuracy", _accuracy(run)))
+    rows.append(("data", _data(run)))
+    rows.append(("digests", f"losses {run.loss_sha256[:12]}, weights {run.params_sha256[:12]}"))
+    return rows
+
+
+def _certainty(score: summaries.Summary) -> str:
+    worth = (
+        f" (worth {score.effective_count:.3g} independent ones)"
+        if score.effective_count < score.count
+        else ""
+    )
+    return (
+        f"95 % interval {score.interval_low:.4g} to {score.interval_high:.4g}, "
+        f"spread {score.spread:.2g}, {score.count} samples{worth}"
+    )
+
+
+def _course(phase: result.PhaseResult) -> str:
+    """What happened while the samples were taken."""
+    drift, mean = phase.drift, phase.load
+    told = {
+        "none": "no drift",
+        "drifting": f"drift {100 * drift.change:+.1f} %",
+        "too few samples": "too few samples to see a drift",
+    }
+    left_out = tables.count(phase.num_unsteady, "sample")
+    warm_up = f"{left_out} of warm-up left out, " if phase.num_unsteady else ""
+    others = f", other processes on {mean.other_cores:.2f} cores" if mean else ""
+    return f"{warm_up}{told[drift.verdict]}{others}"
+
+
+def _devices(run: result.RunResult) -> str:
+    first, num_cores = run.devices[0], run.environment["runtime"]["num_cores"]
+    if run.is_emulated:
+        cores = tables.count(num_cores, "CPU core")
+        return f"{len(run.devices)} virtual devices, emulated on {cores}"
+    if first.platform == "cpu":
+        return f"CPU, {tables.count(num_cores, 'core')}"
+    return f"{len(run.devices)} x {first.name}"
+
+
+def _work(phase: result.PhaseResult, run: result.RunResult) -> str:
+    flops_per_s = phase.score.median * phase.flops_per_event
+    share = hepscore.share_of_peak(flops_per_s, run)
+    of_peak = f" ({100 * share['share']:.1f} % of peak)" if share else ""
+    padding = phase.padding_fraction(run.config)
+    return (
+        f"{phase.elements_per_s:.4g} real elements/s, padding {100 * padding:.0f} %, "
+        f"{flops_per_s / 1e12:.3g} TFLOP/s{of_peak}"
+    )
+
+
+def _compile(phase: result.PhaseResult) -> str:
+    compile_s = phase.compile_times.total_s
+    told = "not measured" if compile_s is None else f"{compile_s:.1f} s"
+    return (
+        f"compile {told}, first call {phase.first_call_s:.3g} s, "
+        f"memory {phase.memory.total_bytes / 2**30:.2f} GiB per device"
+    )
+
+
+def _accuracy(run: result.RunResult) -> str:
+    if run.inference_quality is not None:
+        quality = run.inference_quality
+        weights = _WEIGHTS[run.inference_weights]
+    else:
+        quality, weights = run.epochs[-1].validation, ""
+    return f"{quality.accuracy:.4f}, on real elements {quality.real_accuracy:.4f}{weights}"
+
+
+def _data(run: result.RunResult) -> str:
+    sets = [data for data in (run.train_data, run.test_data) if data is not None]
+    texts = []
+    for data in sets:
+        cut = f", {data.num_cut_events} cut" if data.num_cut_events else ""
+        texts.append(f"{data.num_events} {data.provenance.get('process')}{cut}")
+    return " + ".join(texts) + f" events ({sets[0].provenance.get('kind')})"

@@ -1,1 +1,0 @@
-"""What comes out: the result of a run and its HEPscore report."""

@@ -1,0 +1,1 @@
+"""One run of the benchmark, from events to a result."""

@@ -1,0 +1,268 @@
+"""The story of one run, from events to a result, top to bottom."""
+
+import dataclasses
+import datetime
+import functools
+import hashlib
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from mlpf_jax import config as config_lib
+from mlpf_jax import progress as progress_lib
+from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.events import ragged
+from mlpf_jax.measure import machine, memory, profiling, timing
+from mlpf_jax.report import result
+from mlpf_jax.run import feed, phases, programs
+from mlpf_jax.run import inputs as inputs_lib
+from mlpf_jax.training import cost, parallel, state, step
+
+# What the run's one key is folded with, by purpose.
+_INIT, _ORDER, _STEP = 0, 1, 2
+
+
+def pick_devices(config: config_lib.RunConfig) -> tuple[jax.Device, ...]:
+    """Returns the devices of the run, out of those that are there.
+
+    Raises:
+        ValueError: if there are fewer than asked for, or they lack the precision.
+    """
+    found = jax.local_devices()
+    kind = found[0].device_kind
+    if len(found) < config.num_devices:
+        raise ValueError(
+            f"--num_devices={config.num_devices}: only {len(found)} of platform "
+            f"{found[0].platform} ({kind}) can be used here."
+        )
+    capability = str(getattr(found[0], "compute_capability", ""))
+    if config.model.precision == "tf32" and not _has_tf32(found[0].platform, capability):
+        raise ValueError(
+            f"--precision=tf32: {kind} has no TF32; it takes an NVIDIA GPU of compute capability "
+            "8.0 or later. Choose float32 or bf16."
+        )
+    return tuple(found[: config.num_devices])
+
+
+def _has_tf32(platform: str, compute_capability: str) -> bool:
+    """Tells NVIDIA's "8.0" and later from older ones and from AMD's "gfx942"."""
+    major = compute_capability.partition(".")[0]
+    return platform == "gpu" and major.isdigit() and int(major) >= 8
+
+
+def run(
+    config: config_lib.RunConfig,
+    devices: Sequence[jax.Device],
+    inputs: inputs_lib.Inputs,
+    environment: Mapping[str, Any],
+    progress: progress_lib.Progress,
+    checkpoint: Path | None = None,
+    profile: Path | None = None,
+) -> result.RunResult:
+    """Trains, validates after every epoch, infers, and returns all that was measured.
+
+    Training writes its last weights to `checkpoint`; inference alone takes its weights from there.
+    When all is measured, one more step of each kind is traced into the folder `profile`.
+
+    Raises:
+        RuntimeError: if a loss is not finite.
+        ValueError: if the checkpoint cannot be written there, or be used.
+    """
+    started_at = _now()
+    spread = parallel.Devices(devices, config.parallel)
+    setup = phases.Setup(config, devices[0].platform, spread.split, progress)
+    key = jax.random.key(config.seed)
+    log = phases.LossLog()
+    before = machine.read()
+
+    current, init_s = _first_state(setup, spread, key, checkpoint)
+    graph = cost.graph_cost(config)
+    test = _prepare_test(setup, spread, inputs.test.events, current)
+    trained = training = outcome = None
+    if inputs.train is not None:
+        trained = _train(setup, spread, current, inputs.train.events, test, key, log)
+        outcome = trained.outcome
+        current = outcome.state
+        training = trained.programs.phase(
+            config, trained.first_call_s, outcome.samples, graph.train_flops
+        )
+        if checkpoint is not None:
+            _checkpoints().save(checkpoint, current)
+
+    inference = quality = None
+    if config.mode != "train":
+        samples = phases.infer(setup, current, test.step, test.batches)
+        # Trained weights have just been validated on the same events.
+        quality = outcome.epochs[-1].validation if outcome else test.quality(setup, current)
+        inference = test.step.phase(config, test.first_call_s, samples, graph.infer_flops)
+
+    if outcome is None and quality is not None:
+        log.append(dict(quality.losses))
+    finished = result.RunResult(
+        config=config,
+        devices=tuple(_describe(device) for device in devices),
+        is_emulated=devices[0].platform == "cpu" and len(devices) > 1,
+        environment=environment,
+        started_at=started_at,
+        finished_at=_now(),
+        init_s=init_s,
+        train_data=inputs.train.description if inputs.train else None,
+        test_data=inputs.test.description,
+        training=training,
+        inference=inference,
+        inference_quality=quality,
+        inference_weights="trained" if outcome else "checkpoint" if checkpoint else "initial",
+        epochs=outcome.epochs if outcome else (),
+        input_times=outcome.input_times if outcome else None,
+        train_seconds=outcome.seconds if outcome else 0.0,
+        peak_device_bytes=memory.peak_bytes(devices[0]),
+        peak_process_bytes=memory.peak_process_bytes(),
+        machine=machine.MachineChange(before=before, after=machine.read()),
+        graph_sha256=graph.graph_sha256,
+        loss_sha256=log.hexdigest(),
+        params_sha256=params_sha256(current),
+    )
+    if profile is not None:
+        steps = {"inference step": lambda: test.step(current, test.examples[0].on_device)}
+        if trained is not None:  # last, for it consumes the state
+            again, batch = trained.step, trained.batch
+            steps["training step"] = lambda: again(current, batch)
+        progress.say(f"profile: {profiling.write_trace(profile, steps)}")
+    return finished
+
+
+def _first_state(
+    setup: phases.Setup, spread: parallel.Devices, key: jax.Array, checkpoint: Path | None
+) -> tuple[state.TrainState, float]:
+    """Returns the state on all devices, drawn or from the checkpoint, and the seconds it took."""
+    setup.progress.say("drawing the weights")
+    start = timing.clock_ns()
+    created = state.create(setup.config, jax.random.fold_in(key, _INIT))
+    if setup.config.mode == "infer" and checkpoint is not None:
+        created = _checkpoints().load(checkpoint, created)
+    current = jax.block_until_ready(spread.replicate(created))
+    return current, (timing.clock_ns() - start) / 1e9
+
+
+@dataclasses.dataclass(frozen=True)
+class _Test:
+    """The test events on the devices, and the step that infers on them, called once."""
+
+    batches: Sequence[feed.FedBatch]
+    examples: Sequence[feed.FedBatch]  # one batch of each length
+    step: programs.Programs
+    first_call_s: float
+
+    def quality(self, setup: phases.Setup, current: state.TrainState) -> result.Quality:
+        """Of these weights on all of the events."""
+        return phases.evaluate(setup, current, self.step, self.batches)
+
+
+def _prepare_test(
+    setup: phases.Setup,
+    spread: parallel.Devices,
+    events: batch_lib.Events,
+    current: state.TrainState,
+) -> _Test:
+    batches = phases.load_all(setup, events, setup.config.data.num_test_events)
+    examples = phases.one_of_each_length(batches)
+    compiled = programs.compile_step(
+        "inference",
+        spread.spread_infer_step(functools.partial(step.infer_step, setup.config)),
+        [example.on_device for example in examples],
+        (current, ()),
+        setup.progress,
+        from_cache=not setup.config.measures_compile,
+    )
+    first_call_s = sum(
+        phases.time_inference(setup, current, compiled, [example])[1] for example in examples
+    )
+    return _Test(batches, examples, compiled, first_call_s)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """What training told, and its step, to be called again."""
+
+    outcome: phases.TrainOutcome
+    programs: programs.Programs
+    step: phases.TrainStep
+    batch: Any  # on the devices
+    first_call_s: float
+
+
+def _train(
+    setup: phases.Setup,
+    spread: parallel.Devices,
+    current: state.TrainState,
+    events: ragged.SizedEvents,
+    test: _Test,
+    key: jax.Array,
+    log: phases.LossLog,
+) -> _Trained:
+    """Compiles the step and trains, in the order that the key gives; `current` is consumed."""
+    config = setup.config
+    order = functools.partial(_order, config, jax.random.fold_in(key, _ORDER))
+    step_key = spread.replicate(jax.random.fold_in(key, _STEP))
+    empty: Sequence[Any] = ()
+    if config.data.padding == "tight":  # else all batches are as long as the test's
+        empty = phases.empty_training_batches(setup, events, order)
+    batches = empty or [example.on_device for example in test.examples]
+    compiled = programs.compile_step(
+        "training",
+        spread.spread_train_step(functools.partial(step.train_step, config)),
+        batches,
+        (current, (step_key,)),
+        setup.progress,
+        from_cache=not config.measures_compile,
+    )
+
+    def train_step(current, batch):
+        return compiled(current, batch, step_key)
+
+    first_calls_s = (
+        phases.call_each(train_step, spread.replicate(current), empty) if empty else None
+    )
+    validate = functools.partial(test.quality, setup)
+    outcome = phases.train(setup, current, train_step, validate, events, order, log)
+    first_call_s = first_calls_s or outcome.first_call_s
+    return _Trained(outcome, compiled, train_step, batches[-1], first_call_s)
+
+
+def _describe(device: jax.Device) -> result.Device:
+    return result.Device(
+        device_id=str(device.id), name=device.device_kind, platform=device.platform
+    )
+
+
+def _checkpoints() -> types.ModuleType:
+    """Imports Orbax only where it is used: it takes a second."""
+    from mlpf_jax.training import checkpoint
+
+    return checkpoint
+
+
+def _order(config: config_lib.RunConfig, key: jax.Array, number: int) -> np.ndarray:
+    """Returns the events of one pass over the data: as they are stored, or shuffled."""
+    num_events = config.data.num_train_events
+    if not config.data.shuffle:
+        return np.arange(num_events)
+    return np.asarray(jax.random.permutation(jax.random.fold_in(key, number), num_events))
+
+
+def params_sha256(current: state.TrainState) -> str:
+    """Returns the SHA-256 of all weights, fixed ones included, with their names."""
+    digest = hashlib.sha256()
+    weights = (current.params, current.rotations)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.asarray(leaf.addressable_data(0)).tobytes())
+    return digest.hexdigest()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

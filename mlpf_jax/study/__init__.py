@@ -1,0 +1,1 @@
+"""Studies: many runs of the benchmark, each a process, planned, run and read."""

@@ -1,0 +1,55 @@
+"""One run of the benchmark as a process of its own, and how it ended in one line."""
+
+import dataclasses
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mlpf_jax import processes
+from mlpf_jax.render import escaping
+
+_PATIENCE_S = 10.0  # with a process that was asked to end
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a process ended: its exit status, and the last line it wrote, an error if there is."""
+
+    status: int
+    last_line: str
+
+
+# Takes the arguments of a run and a folder for its log.
+Runner = Callable[[Sequence[str], Path], Outcome]
+
+
+def run_main(
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    timeout_s: float | None = None,
+    module: str = "mlpf_jax.main",
+) -> Outcome:
+    """Runs the benchmark in a fresh process; what it says goes to `log.txt` in the folder.
+
+    It is ended with all its children if it takes longer than the timeout, or if this process is
+    interrupted.
+    """
+    log = folder / "log.txt"
+    command = [sys.executable, "-m", module, *arguments]
+    try:
+        status = processes.status_of(command, log=log, timeout_s=timeout_s, patience_s=_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        return Outcome(-signal.SIGKILL, f"did not end within {timeout_s:g} s")
+    return Outcome(status, _last_line(log, status))
+
+
+def _last_line(log: Path, status: int) -> str:
+    lines = [clean for line in processes.tail(log) if (clean := escaping.clean(line).strip())]
+    errors = [line for line in lines if line.startswith("error: ")]
+    last = (errors or lines or ["it wrote nothing"])[-1].removeprefix("error: ")
+    if status == -signal.SIGKILL:
+        return f"killed, perhaps for lack of memory; its last line: {last}"
+    return f"ended by signal {-status}; its last line: {last}" if status < 0 else last

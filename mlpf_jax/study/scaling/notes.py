@@ -1,0 +1,100 @@
+"""A scaling study in sentences: the talk's open questions answered, and what to bear in mind.
+
+Source of the questions: the talk at the HEPscore workshop, September 2022, its slide on scaling.
+"""
+
+import math
+from collections.abc import Iterator
+
+from mlpf_jax.stats import scaling_laws as law_lib
+from mlpf_jax.study.scaling import findings as scaling
+from mlpf_jax.study.scaling import formats
+
+EMULATED = (
+    "Emulated: virtual devices share the cores of one CPU. Such points test the program, "
+    "not the hardware: their speed-up says nothing of devices."
+)
+
+
+def notes(findings: scaling.Findings) -> Iterator[str]:
+    """Yields the answers and the remarks that a reader needs, the most important first."""
+    if any(series.is_emulated for series in findings.series):
+        yield EMULATED
+    yield from _answers(findings)
+    for series in findings.series:
+        for phase, fit in series.fits.items():
+            yield _fit_text(series, phase, fit)
+    runs = [run for result in findings.results for run in result.runs.values()]
+    seeds = sorted({run.seed for run in runs})
+    if len(seeds) > 1:
+        yield (
+            f"In brackets: 95 % intervals of the mean over up to {findings.repeats} runs of a "
+            f"point, each a process with a seed of its own ({seeds[0]} to {seeds[-1]}); ratios and "
+            "changes are taken within a round of runs."
+        )
+    elif seeds:
+        yield "No intervals: with one run per point nothing tells how much runs differ."
+    doubtful = [run for run in runs if run.doubts]
+    if doubtful:
+        yield (
+            f"Of {len(runs)} runs {len(doubtful)} doubt their own speed, as {doubtful[0].file}: "
+            f"{'; '.join(doubtful[0].doubts)}. The JSON and the CSV have the reasons of all."
+        )
+    for result in findings.results:
+        if result.failure is not None:
+            yield f"Failed: {result.point.name}: {result.failure}"
+
+
+def _answers(findings: scaling.Findings) -> Iterator[str]:
+    """Answers the open questions of the talk of 2022, as far as the study can."""
+    rows = findings.batch_rows
+    if len(rows) > 1:
+        passes = sorted({round(row.passes, 3) for row in rows})
+        equal = (
+            f"after as many passes over the events ({passes[0]:g})"
+            if len(passes) == 1
+            else f"although the passes over the events differ ({passes[0]:g} to {passes[-1]:g})"
+        )
+        yield (
+            "Does a larger batch change the result? From "
+            f"{rows[0].global_batch_size} to {rows[-1].global_batch_size} events per step the "
+            f"accuracy changes by {formats.change(rows[-1].accuracy_change)}, {equal}: "
+            f"{_verdict(rows[-1].accuracy_change)}."
+        )
+    spreads = [row.spread_over_devices for row in rows if row.spread_over_devices is not None]
+    if spreads:
+        yield (
+            "Does the number of devices change it, at the same batch on all together and the same "
+            f"seed? The accuracy differs by at most {formats.spread(max(spreads))}."
+        )
+    for series in findings.series:
+        measured = [row for row in series.rows if row.accuracy is not None]
+        if series.study == "data" and len(measured) > 1:
+            yield _data_text(measured[-2], measured[-1])
+
+
+def _data_text(before: scaling.Row, last: scaling.Row) -> str:
+    step = scaling.accuracy_step(before.result, last.result)
+    return (
+        f"Is the set of events large enough? From {before.x} to {last.x} training events, at the "
+        f"same number of updates, the accuracy changes by {formats.change(step)}: "
+        f"{_verdict(step)}."
+    )
+
+
+def _verdict(change: law_lib.Estimate | None) -> str:
+    if change is None or math.isinf(change.high):
+        return "one run cannot tell it from chance"
+    if change.low <= 0 <= change.high:
+        return "that may be chance"
+    return "more than the seeds' chance"
+
+
+def _fit_text(series: scaling.Series, phase: str, fit: law_lib.SerialFraction) -> str:
+    found = law_lib.Estimate(fit.value, fit.low, fit.high, fit.count)
+    misfit = "" if fit.misfit is None else f"; runs miss it by {100 * fit.misfit:.1f} %"
+    emulated = ", emulated" if series.is_emulated else ""
+    return (
+        f"Serial fraction of {phase} by {fit.law}'s law ({series.study} scaling{emulated}): "
+        f"{formats.ratio(found)}{misfit}."
+    )

@@ -1,0 +1,199 @@
+"""Which points a scaling study has and what its runs are given; runs nothing."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mlpf_jax import config as config_lib
+from mlpf_jax.study.scaling import findings, runs
+
+_TALKS_BATCH = 16  # in total: the reproducibility table of the talk of 2022
+_NUM_HALVINGS = 3  # of the training events
+_VARIED = ("batch_size", "global_batch_size", "seed")
+_READ = (*_VARIED, "num_train_events", "num_epochs", "steps_per_epoch", "num_steps")
+_REFUSED = {
+    "num_devices": "the study sets it, up to --max_devices.",
+    "results_dir": "every run has its own, in --out.",
+    "checkpoint": "runs cannot share it.",
+    "fit": "it runs nothing.",
+    "flagfile": "it must have been read before.",
+}
+
+
+class PlanError(ValueError):
+    """A study cannot be as asked for; one line that says why."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study is asked for."""
+
+    studies: tuple[findings.Study, ...]
+    arguments: tuple[str, ...]  # of every run, --name=value; none of those that vary
+    max_devices: int
+    repeats: int
+    batch_size: int  # per device: weak scaling keeps it
+    global_batch_size: int  # strong scaling keeps it, and so does the scan of training events
+    max_batch_size: int  # of the scan of batches
+    seed: int  # of the first round
+    num_train_events: int  # of the scan of training events; 0 if not said
+    num_steps: int  # likewise
+
+    def points(self) -> dict[findings.Study, tuple[runs.Point, ...]]:
+        """Returns the points of every study, in the order of its axis."""
+        return {study: tuple(_POINTS[study](self)) for study in self.studies}
+
+    def run_arguments(self, point: runs.Point, number: int, folder: Path) -> list[str]:
+        """Returns the arguments of the run of a point in a round; later ones win."""
+        more = {
+            "num_devices": point.num_devices,
+            "batch_size": point.batch_size,
+            "num_train_events": point.num_train_events,
+            "num_steps": point.num_steps,
+            "seed": self.seed + number,
+        }
+        given = [f"--{name}={value}" for name, value in more.items() if value or name == "seed"]
+        return [*self.arguments, *given, f"--results_dir={folder}"]
+
+
+def make(
+    studies: Sequence[findings.Study],
+    arguments: Sequence[str],
+    *,
+    max_devices: int,
+    repeats: int,
+    max_batch_size: int | None = None,
+) -> Plan:
+    """Makes a plan out of the arguments that all runs share, flag files already read.
+
+    --batch_size and --global_batch_size among them are what weak and strong scaling keep; if one
+    is missing they agree at the most devices. Epochs are whole passes unless --steps_per_epoch or
+    --num_steps says otherwise: only so do all batches see the same events.
+
+    Raises:
+        PlanError: if an argument cannot be shared, or a batch cannot be shared evenly.
+    """
+    values = _read(arguments)
+    _require_positive({"max_devices": max_devices, "repeats": repeats})
+    total, each = values.get("global_batch_size"), values.get("batch_size")
+    if total is None:
+        total = max(_TALKS_BATCH, max_devices) if each is None else each * max_devices
+    if each is None:
+        each = max(1, total // max_devices)
+    made = Plan(
+        studies=tuple(studies),
+        arguments=("--steps_per_epoch=0", *(a for a in arguments if _name(a) not in _VARIED)),
+        max_devices=max_devices,
+        repeats=repeats,
+        batch_size=each,
+        global_batch_size=total,
+        max_batch_size=total if max_batch_size is None else max_batch_size,
+        seed=values.get("seed", config_lib.RunConfig().seed),
+        num_train_events=values.get("num_train_events", 0),
+        num_steps=_num_steps(values, total),
+    )
+    _check(made)
+    return made
+
+
+def _name(argument: str) -> str:
+    return argument.partition("=")[0].lstrip("-").replace("-", "_")
+
+
+def _read(arguments: Sequence[str]) -> dict[str, int]:
+    values = {}
+    for argument in arguments:
+        if not re.match(r"--?[a-zA-Z]", argument):
+            raise PlanError(f"{argument}: settings of the runs are written --name=value.")
+        name, value = _name(argument), argument.partition("=")[2]
+        if name in _REFUSED:
+            raise PlanError(f"{argument}: no setting of a study's runs: {_REFUSED[name]}")
+        if name in _READ:
+            if not re.fullmatch(r"\d{1,9}", value):
+                raise PlanError(f"{argument}: must be a whole number.")
+            values[name] = int(value)
+    return values
+
+
+def _num_steps(values: dict[str, int], batch_size: int) -> int:
+    """Returns the updates of a run over all training events; 0 if the arguments do not tell."""
+    if values.get("num_steps"):
+        return values["num_steps"]
+    whole_pass = -(-values.get("num_train_events", 0) // max(1, batch_size))
+    return values.get("num_epochs", 0) * (values.get("steps_per_epoch") or whole_pass)
+
+
+def _require_positive(sizes: Mapping[str, int]) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise PlanError(f"--{name}={value}: must be at least 1.")
+
+
+def _check(plan: Plan) -> None:
+    _require_positive(
+        {
+            "batch_size": plan.batch_size,
+            "global_batch_size": plan.global_batch_size,
+            "max_batch_size": plan.max_batch_size,
+        }
+    )
+    if not plan.studies:
+        raise PlanError(f"--study names none of {', '.join(findings.STUDIES)}.")
+    for number in _doublings(plan.max_devices) if "strong" in plan.studies else ():
+        if plan.global_batch_size % number:
+            raise PlanError(
+                f"--global_batch_size={plan.global_batch_size} cannot be shared evenly by {number} "
+                "devices, as strong scaling must: choose another, or another --max_devices."
+            )
+    if "data" in plan.studies and not (plan.num_train_events and plan.num_steps):
+        raise PlanError(
+            "--study=data takes --num_train_events, and --num_epochs or --num_steps, among the "
+            "settings of the runs: -- --num_train_events=1100 --num_epochs=5"
+        )
+
+
+def _doublings(limit: int) -> list[int]:
+    """Returns 1, 2, 4 and so on, and the limit itself."""
+    return sorted({*(2**power for power in range(limit.bit_length())), limit})
+
+
+def _weak(plan: Plan) -> Iterator[runs.Point]:
+    for number in _doublings(plan.max_devices):
+        yield runs.Point(num_devices=number, batch_size=plan.batch_size)
+
+
+def _strong(plan: Plan) -> Iterator[runs.Point]:
+    for number in _doublings(plan.max_devices):
+        batch_size = plan.global_batch_size // number
+        yield runs.Point(num_devices=number, batch_size=batch_size)
+
+
+def _batch(plan: Plan) -> Iterator[runs.Point]:
+    for batch_size in _doublings(plan.max_batch_size):
+        yield runs.Point(num_devices=1, batch_size=batch_size)
+
+
+def _data(plan: Plan) -> Iterator[runs.Point]:
+    """All training events and halves of them while they fill a batch, with as many updates.
+
+    With as many epochs instead, fewer events would also mean fewer updates, and nobody could tell
+    which of both did harm.
+    """
+    sizes = {-(-plan.num_train_events // 2**power) for power in range(_NUM_HALVINGS + 1)}
+    for size in sorted(sizes):
+        if size >= plan.global_batch_size or size == plan.num_train_events:
+            yield runs.Point(
+                num_devices=1,
+                batch_size=plan.global_batch_size,
+                num_train_events=size,
+                num_steps=plan.num_steps,
+            )
+
+
+_POINTS: dict[findings.Study, Callable[[Plan], Iterator[runs.Point]]] = {
+    "weak": _weak,
+    "strong": _strong,
+    "batch": _batch,
+    "data": _data,
+}

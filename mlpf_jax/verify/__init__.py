@@ -1,0 +1,1 @@
+"""Golden data of the original graph, and how the network is judged by it."""

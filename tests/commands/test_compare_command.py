@@ -1,0 +1,100 @@
+"""The tool shows, keeps and complains, with the exit statuses that it promises."""
+
+import csv
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.report import documents
+
+ROOT = pathlib.Path(__file__).parents[2]
+SLOWER = [rate / 2 for rate in documents.RATES]
+
+
+def compare(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "tools.compare", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"COLUMNS": "120"},
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    a = documents.write(tmp_path / "a.json")
+    b = documents.write(tmp_path / "b.json", training=SLOWER)
+    return a, b
+
+
+def complaint(run):
+    assert len(run.stderr.strip().splitlines()) == 1
+    assert run.stderr.startswith("error: ")
+    return run.stderr
+
+
+def test_a_slower_run_is_no_failure_and_any_file_can_be_the_baseline(files, tmp_path):
+    a, b = files
+
+    run = compare(b, a, f"--baseline={a}", "--format=csv", f"--out={tmp_path / 'x.csv'}")
+
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "x.csv").read_text())))
+    assert [row["file"] for row in rows] == [str(a), str(b)]
+    assert float(rows[1]["training_ratio_value"]) == pytest.approx(0.5)
+    assert rows[1]["training_verdict"] == "slower"
+
+
+def test_a_refused_ratio_fails_only_if_one_is_strict(files, tmp_path):
+    other = documents.write(tmp_path / "c.json", changes={"run_info/precision": "bf16"})
+
+    run = compare(files[0], other, "--strict", "--format=markdown")
+
+    assert run.returncode == 1
+    assert "refused" in run.stdout
+    assert "c.json against" in complaint(run)
+
+
+def test_results_are_kept_and_their_history_shown(files, tmp_path):
+    store = tmp_path / "store"
+
+    added = compare(f"--history={store}", "--add", *files, files[0])
+    run = compare(f"--history={store}", "--metric=inference", "--format=json")
+
+    assert [line.partition(".json: ")[2] for line in added.stdout.splitlines()] == [
+        "added",
+        "added",
+        "was there",
+    ]
+    assert [len(s["points"]) for s in json.loads(run.stdout)["series"]] == [2]
+
+
+def test_the_talks_tables_are_shown(files):
+    run = compare("--talk", "--format=markdown", files[0])
+
+    assert run.returncode == 0
+    assert "PUBLISHED 2022, NOT MEASURED HERE" in run.stdout
+    assert "80 events, not 1100" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "reason"),
+    [
+        ([], 2, "name results"),
+        (["--history=x", "a.json"], 2, "files are named with --add"),
+        (["pyproject.toml"], 1, "pyproject.toml: "),
+    ],
+)
+def test_wrong_usage_and_files_that_are_no_results_are_one_line(words, status, reason):
+    run = compare(*words)
+
+    assert run.returncode == status
+    assert reason in complaint(run)
+    assert run.stdout == ""

@@ -1,0 +1,114 @@
+"""The tool's exit status, table and files, as a user and a workflow see them."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mlpf_jax.regress import baseline
+from tests import fake_benchmark
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def start(folder, *words):
+    pythons = [f"--base_python={sys.executable}", f"--head_python={sys.executable}"]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "tools.regress", "--preset=preset.cfg", *pythons, *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def regress(folder, *words):
+    with start(folder, *words) as process:
+        stdout, stderr = process.communicate()
+    return process.returncode, stdout, stderr
+
+
+@pytest.fixture
+def slower(tmp_path):
+    return fake_benchmark.make(tmp_path / "repository", {}, {"inference": 0.6})
+
+
+def test_a_regression_is_status_1_with_a_table_and_all_files(slower):
+    status, stdout, stderr = regress(slower, "--base=HEAD~1", "--out=out")
+
+    assert status == 1, stderr
+    assert "Verdict: regression: inference (exit status 1)" in stdout
+    assert "pair 10, " in stderr
+    out = slower / "out"
+    assert {path.name for path in out.iterdir()} == {
+        "decision.json",
+        "table.md",
+        "bigger-is-better.json",
+        "smaller-is-better.json",
+        "bencher.json",
+    }
+    decision = json.loads((out / "decision.json").read_text())
+    baseline.validate(decision, "decision")
+    assert len(decision["runs"]) == 20
+    (row,) = re.findall(r"\| inference, s/event \|.*", (out / "table.md").read_text())
+    a, b, ratio = (float(cell) for cell in row.split("|")[2:5])
+    assert (a, b, ratio) == pytest.approx((0.5, 0.6, 1.2), rel=0.01)
+    assert "slower" in row
+
+
+def test_a_failed_run_is_status_4_with_its_last_words(slower):
+    (slower / "preset.cfg").write_text("--fail=1\n")
+
+    status, stdout, stderr = regress(slower, "--base=HEAD", "--quiet")
+
+    assert (status, stdout) == (4, "")
+    assert stderr.splitlines()[-2] == "error: the run of this preset fails"
+    assert stderr.splitlines()[-1].startswith("error: a run failed: ")
+
+
+@pytest.mark.parametrize("words", [["only-one"], ["--base=nowhere"]])
+def test_wrong_usage_is_one_line_and_status_2(slower, words):
+    status, stdout, stderr = regress(slower, *words)
+
+    assert (status, stdout) == (2, "")
+    assert len(stderr.splitlines()) <= 2
+    assert stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_a_base_that_cannot_be_slowed_is_one_line_that_names_it_and_the_way_out(slower):
+    package = slower / "mlpf_jax"
+    (package / "measure").mkdir()
+    (package / "runtime.py").write_text("def prepare(): ...")
+    (package / "measure" / "timing.py").write_text("def time_steps(): ...")
+
+    status, stdout, stderr = regress(slower, "--base=HEAD", "--inject=0.15", "--quiet")
+
+    assert (status, stdout) == (2, "")
+    commit = fake_benchmark.git(slower, "rev-parse", "HEAD")[:12]
+    assert stderr == (
+        f"error: {commit} has no mlpf_jax.runtime.prepare, which --inject slows down: leave "
+        "--inject out, or name a commit that has it, --base=.\n"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_runs_and_leaves_nothing_behind(slower, number):
+    (slower / "preset.cfg").write_text("--hang=1\n")
+    with start(slower, "--base=HEAD~1") as process:
+        assert process.stderr is not None
+        while "A: " not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1].startswith("error: interrupted")
+    assert [path.name for path in slower.parent.iterdir()] == ["repository"]
+    assert len(fake_benchmark.git(slower, "worktree", "list").splitlines()) == 1

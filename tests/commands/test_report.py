@@ -1,0 +1,52 @@
+"""The tool writes a page; what cannot be shown is one line."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.report import documents
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def report(*words):
+    command = [sys.executable, "-m", "tools.report", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_page_is_written_and_named(tmp_path):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "page.html"
+
+    run = report(documents.write(tmp_path / "a.json"), "-o", out, "--title=Ours")
+
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == f"{out}\n"
+    assert "<title>Ours</title>" in out.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [([], "name results"), (["a.json", "-o", "page.pdf"], "the page is an .html")],
+)
+def test_wrong_usage_is_one_line_and_status_2(words, reason):
+    run = report(*words)
+
+    assert run.returncode == 2
+    assert reason in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1
+
+
+def test_a_damaged_file_is_named_in_one_line_and_nothing_is_written(tmp_path):
+    damaged, out = tmp_path / "damaged.json", tmp_path / "page.html"
+    damaged.write_text("{")
+
+    run = report(damaged, f"--out={out}")
+
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"error: {damaged}: ")
+    assert len(run.stderr.strip().splitlines()) == 1
+    assert not out.exists()

@@ -1,0 +1,73 @@
+"""Equal sets do not differ, alike ones by chance only, and unlike ones where they are unlike."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mlpf_jax.events.validation import differences as comparison
+from mlpf_jax.events.validation import observables
+
+
+def differing(first, second):
+    return {d.quantity for d in comparison.compare(first, second) if d.is_significant}
+
+
+def test_a_set_does_not_differ_from_itself(qcd):
+    differences = comparison.compare(qcd, qcd)
+    assert len(differences) > 90
+    assert min(d.p_value for d in differences) == 1
+
+
+def test_processes_differ_in_their_hard_tracks(qcd, ttbar):
+    assert "shape of tracks pt" in differing(qcd, ttbar)
+
+
+def test_both_sides_are_reported_as_they_were_measured(qcd, ttbar):
+    (row,) = [d for d in comparison.compare(ttbar, qcd) if d.quantity == "elements"]
+    assert row.first == ttbar.numbers["elements"].mean()
+    assert row.second == qcd.numbers["elements"].mean()
+
+
+@pytest.mark.parametrize("sizes", [(30, 400), (200, 200)])
+def test_kolmogorov_and_smirnov_are_those_of_scipy(sizes):
+    rng = np.random.default_rng(6)
+    first, second = (np.rint(rng.normal(0, 5, size)) for size in sizes)
+    expected = stats.ks_2samp(first, second, method="asymp")
+    statistic, p_value = comparison.kolmogorov_smirnov(first, second)
+    assert statistic == pytest.approx(expected.statistic)
+    assert p_value == pytest.approx(expected.pvalue, rel=0.3)
+
+
+def made_of(measured, rng, *, shift=0.0):
+    """A measurement of random numbers: Gaussian numbers per event, a spectrum, a response."""
+    seen = observables.Observables()
+    for _ in range(200):
+        seen.add_number("elements", rng.normal(100 + shift, 10))
+        values = rng.normal(3 + 0.1 * shift, 1, rng.poisson(50) * 2)
+        seen.add_spectrum("tracks pt", values, np.linspace(0, 6, 13))
+    pairs = rng.normal(1 + 0.01 * shift, 0.1, 5000)
+    seen.responses["muon", "pt"].add(np.ones(5000), pairs)
+    seen.efficiencies["photon", "eta"].add(rng.uniform(-6, 6, 9000), rng.random(9000) < 0.8)
+    seen.confusion[3] = rng.multinomial(9000, [0.1, 0, 0.1, 0.8, 0, 0])
+    return dataclasses.replace(
+        measured, observables=seen, numbers=seen.numbers(), jet_response=None, num_events=200
+    )
+
+
+def test_p_values_of_alike_sets_are_uniform(qcd):
+    rng = np.random.default_rng(4)
+    rounds = [comparison.compare(made_of(qcd, rng), made_of(qcd, rng)) for _ in range(40)]
+    for quantity in ("elements", "shape of tracks pt", "response muon pt, mean"):
+        p_values = [
+            d.p_value for differences in rounds for d in differences if d.quantity == quantity
+        ]
+        assert len(p_values) == 40
+        assert stats.kstest(p_values, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("quantity", ["elements", "shape of tracks pt", "response muon pt, mean"])
+def test_a_shift_is_noticed(qcd, quantity):
+    rng = np.random.default_rng(5)
+    assert quantity in differing(made_of(qcd, rng), made_of(qcd, rng, shift=5))

@@ -1,0 +1,135 @@
+"""Baselines keep what they were given, and are not lost by mistake."""
+
+import dataclasses
+import json
+import math
+import pathlib
+
+import pytest
+
+from mlpf_jax.regress import baseline
+from mlpf_jax.regress import costs as measures
+from mlpf_jax.report import reader
+
+ROOT = pathlib.Path(__file__).parents[2]
+REPORT = reader.read(ROOT / "benchmarks" / "results" / "2026-11-23_epyc-2-cores_1-device.json")
+SETTINGS = ("--seed=1",)
+
+
+def make(name="spring", costs=(1.0, 1.1, 1.0, 1.1, 1.0)):
+    reports = []
+    for cost in costs:
+        document = json.loads(json.dumps(REPORT.document))
+        document["report"]["wl-stats"]["phases"]["training"]["sample_s"] = [cost] * 29
+        reports.append(reader.from_document(document, "x"))
+    runs = [measures.from_report(report) for report in reports]
+    return baseline.make(name, SETTINGS, reports[0], runs)
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    made = make()
+
+    path = baseline.write(made, tmp_path)
+
+    assert path == tmp_path / "amd-epyc-2-cores" / "spring.json"
+    assert baseline.read(path) == made
+    assert made.first.environment["git_commit"] == REPORT.environment["git_commit"]
+    assert made.runs[1].seconds["training"] == pytest.approx(1.1)
+
+
+def test_a_run_says_its_costs_and_where_they_come_from():
+    run = measures.from_report(REPORT)
+
+    training = REPORT.phases["training"]
+    assert run.seconds["training"] == 1 / training.score.median
+    assert run.seconds["compile"] == pytest.approx(
+        sum(phase.compile_times.total_s for phase in REPORT.phases.values())
+    )
+    assert run.memory_bytes["training"] == training.memory_bytes
+    assert run.accuracy == REPORT.accuracy
+    assert run.machine_class == REPORT.machine_class
+    assert {"losses", "weights", "program.training"} <= run.digests.keys()
+
+
+def test_nothing_is_replaced_unless_that_is_asked_for(tmp_path):
+    path = baseline.write(make(), tmp_path)
+    before = path.read_bytes()
+
+    with pytest.raises(ValueError, match=r"exists already. Take another name, or --force"):
+        baseline.write(make(costs=[2.0]), tmp_path)
+
+    assert path.read_bytes() == before
+    baseline.write(make(costs=[2.0]), tmp_path, force=True)
+    assert len(baseline.read(path).runs) == 1
+
+
+def test_the_noise_is_that_of_neighbouring_runs():
+    steps = math.log(1.1) * 1.4826
+    assert make().noises["training"] == pytest.approx(steps)
+    assert make().noises["compile"] == 0
+    assert make(costs=[1.0] * 3).noises == {}
+
+
+def test_a_run_that_compiled_is_no_neighbour_of_one_that_did_not():
+    made = make(costs=[1.0, 1.1, 1.0, 1.1, 5.0, 5.0, 5.0])
+    runs = [
+        dataclasses.replace(
+            run, seconds={"training": run.seconds["training"]} if i >= 4 else run.seconds
+        )
+        for i, run in enumerate(made.runs)
+    ]
+    steps = math.log(1.1) * 1.4826
+
+    noises = dataclasses.replace(made, runs=tuple(runs)).noises
+
+    assert noises["training"] == pytest.approx(steps)
+    assert noises["compile"] == 0
+
+
+def test_the_newest_of_a_class_and_preset_is_found(tmp_path):
+    baseline.write(make("old"), tmp_path)
+
+    found = baseline.newest(tmp_path, "amd-epyc-2-cores", SETTINGS)
+
+    assert found is not None
+    assert found.name == "old"
+    assert baseline.newest(tmp_path, "amd-epyc-2-cores", ("--seed=2",)) is None
+    assert baseline.newest(tmp_path, "other", SETTINGS) is None
+
+
+def test_the_same_programs_are_compiled_in_the_same_time_whatever_the_clock_said():
+    lowering, whole = [1.0, 1.2, 1.1], [5.0, 6.2, None]
+    run = measures.from_report(REPORT)
+    found = [
+        dataclasses.replace(run, lower_s=s, seconds={"compile": all_s} if all_s else {})
+        for s, all_s in zip(lowering, whole, strict=True)
+    ]
+
+    assert measures.compile_of_same_programs(found) == pytest.approx([5.5, 5.7, 5.6])
+
+
+@pytest.mark.parametrize("name", ["", "../x", "Spring", "a/b", ".x"])
+def test_a_name_is_one_of_a_file(name):
+    with pytest.raises(ValueError, match="no name of a baseline"):
+        make(name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda document: document.update(runs=[]), "runs: "),
+        (lambda document: document["runs"][0]["seconds"].update(training=0), "training: "),
+        (lambda document: document.update(format="x"), "format: "),
+        (lambda document: document["report"].pop("report"), "the report: "),
+    ],
+)
+def test_a_file_that_is_no_baseline_is_refused_by_its_name(tmp_path, damage, message):
+    path = baseline.write(make(), tmp_path)
+    document = json.loads(path.read_text())
+    damage(document)
+    path.write_text(json.dumps(document))
+
+    with pytest.raises(ValueError, match=message) as caught:
+        baseline.read(path)
+
+    assert str(caught.value).startswith(f"{path}: ")

@@ -1,0 +1,79 @@
+"""A change of the hardware and one of the compiler are told apart, and repetitions are known."""
+
+import pytest
+
+from mlpf_jax.report import facts
+from tests.report import documents
+
+VERSIONS = "app/environment/versions"
+NEWER = {"python": "3", "jax": "1", "jaxlib": "1", "flax": "0"}
+
+
+def changed(changes):
+    return facts.differences(documents.report(), documents.report("b.json", changes=changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "categories", "words"),
+    [
+        ({"app/devices": documents.GPU}, {"hardware"}, "the hardware changed, the compiler did"),
+        ({"app/environment/cpu": "Xeon"}, {"hardware"}, "the hardware changed"),
+        ({"app/environment/runtime/num_cores": 64}, {"hardware"}, "the hardware changed"),
+        ({VERSIONS: NEWER}, {"compiler"}, "the compiler changed, the hardware did not"),
+        ({"app/environment/runtime/xla_flags": "--fast"}, {"compiler"}, "the compiler changed"),
+        ({VERSIONS: NEWER, "app/devices": documents.GPU}, {"hardware", "compiler"}, "both changed"),
+        ({f"{VERSIONS}/flax": "1"}, {"libraries"}, "neither hardware nor compiler changed"),
+        ({"app/bmk_checksum": "1" * 32}, {"code"}, "neither"),
+        ({"app/environment/runtime/allocator": "one arena"}, {"system"}, "neither"),
+        ({"run_info/config/seed": 1}, {"settings"}, "neither"),
+        ({"report/wl-stats/data/train/sha256": "1" * 64}, {"events"}, "neither"),
+        ({"report/wl-stats/graph_sha256": "1" * 64}, {"program"}, "neither"),
+        ({}, set(), "nothing that is recorded differs"),
+    ],
+)
+def test_what_changed_is_told_by_its_kind(changes, categories, words):
+    found = changed(changes)
+
+    assert {difference.category for difference in found} == categories
+    assert words in facts.explanation(found)
+
+
+def test_an_explanation_names_what_changed_and_what_did_not():
+    text = facts.explanation(changed({f"{VERSIONS}/jaxlib": "9.9"}))
+
+    assert "compiler (jaxlib 0 -> 9.9)" in text
+    assert text.endswith("Same: hardware, libraries, code, system, settings, events, program")
+
+
+def test_a_commit_that_left_the_package_alone_makes_no_other_run():
+    a = documents.report(changes={"app/environment/git_commit": "1" * 40})
+    b = documents.report(changes={"app/environment/git_commit": "2" * 40})
+
+    assert facts.differences(a, b) == ()
+    assert facts.identity(a) == facts.identity(b)
+
+
+def test_with_other_code_the_commit_is_told():
+    found = changed({"app/bmk_checksum": "1" * 32, "app/environment/git_commit": "2" * 40})
+
+    assert [d.name for d in found] == ["package checksum", "commit"]
+    assert "commit unknown -> 222222222222" in facts.explanation(found)
+
+
+def test_what_only_one_run_tells_is_unknown_of_the_other():
+    (found,) = changed({"app/environment/cpu": "Xeon"})
+
+    assert (found.before, found.after) == (None, "Xeon")
+
+
+def test_a_reboot_does_not_make_other_hardware():
+    sizes = (25276514304, 25276502016)
+    a, b = (documents.report(changes={"app/environment/memory_bytes": n}) for n in sizes)
+
+    assert facts.differences(a, b) == ()
+
+
+def test_padding_is_full_where_nothing_is_said():
+    assert documents.report().padding == "full"
+    told = documents.report(changes={"run_info/config/data/padding": "tight"})
+    assert told.padding == "tight"

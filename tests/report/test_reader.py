@@ -1,0 +1,88 @@
+"""Reports come back as they were written; what is none is refused in one line."""
+
+import json
+
+import pytest
+
+from mlpf_jax.measure import load
+from mlpf_jax.report import reader
+from tests.report.test_hepscore import DOCUMENT, PHASE, changed
+
+NEW = "report/wl-stats/phases/training"
+
+
+def document(**fields):
+    phase = PHASE | {"memory_per_device": {"total_bytes": 7}} | fields
+    return changed(NEW, phase)
+
+
+def test_samples_and_load_come_back_in_order():
+    report = reader.from_document(
+        document(
+            sample_s=[4.0, 1.0, 2.0],
+            sample_steps=[1, 1, 2],
+            sample_events=[8, 8, 16],
+            sample_elements=[1, 2, 3],
+            num_unsteady_samples=1,
+            sample_other_cores=[None, 0.5, 0.0],
+            sample_stolen_cores=[None, 0.25, 0.0],
+        ),
+        "x.json",
+    )
+
+    phase = report.phases["training"]
+    assert phase.rates == [8.0, 8.0]
+    assert phase.samples[0].load is None
+    assert phase.samples[1].load == load.Load(0.5, 0.25)
+    assert phase.memory_bytes == 7
+
+
+def test_reports_of_before_the_load_was_recorded_are_read():
+    report = reader.from_document(document(), "x.json")
+
+    assert report.phases["training"].samples[0].load is None
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "Expecting value"),
+        ("[]", "not a HEPscore report"),
+        ("{}", "not a HEPscore report"),
+        ('{"report": NaN}', "NaN is no number"),
+        ("[" * 100_000, "recursion"),
+        (json.dumps(DOCUMENT)[:-40], "Expecting"),
+    ],
+)
+def test_what_is_no_report_is_refused_in_one_line_with_its_path(tmp_path, text, word):
+    path = tmp_path / "odd.json"
+    path.write_text(text)
+
+    with pytest.raises(ValueError, match=word) as caught:
+        reader.read(path)
+
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_stands_for_its_files_in_order(tmp_path):
+    for name in ("b.json", "a.json", "c.txt"):
+        (tmp_path / name).write_text("{}")
+
+    assert [path.name for path in reader.find([tmp_path])] == ["a.json", "b.json"]
+
+
+def test_missing_files_and_empty_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match="no result file"):
+        reader.find([tmp_path])
+    with pytest.raises(ValueError, match=r"gone\.json: no such file"):
+        reader.find([tmp_path / "gone.json"])
+
+
+def test_the_machine_class_tells_devices_and_cores_apart():
+    gpus = [{"device_id": str(i), "name": "NVIDIA H200", "platform": "gpu"} for i in range(2)]
+    on_gpus = document()
+    on_gpus["app"]["devices"] = gpus
+
+    assert reader.from_document(document(), "x.json").machine_class == "cpu-1-core"
+    assert reader.from_document(on_gpus, "y.json").machine_class == "2-x-nvidia-h200"

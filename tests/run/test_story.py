@@ -1,0 +1,228 @@
+"""The story of a run, on tiny events, in this process."""
+
+import dataclasses
+import io
+
+import jax
+import pytest
+
+from mlpf_jax import progress
+from mlpf_jax.measure import environment
+from mlpf_jax.report import hepscore, reader, result, summary
+from mlpf_jax.run import inputs, story
+from mlpf_jax.training import state
+from tests import tiny
+
+
+def describe(process, num_events):
+    return result.DatasetResult(
+        provenance={"kind": "simulated", "process": process, "seed": 1},
+        num_events=num_events,
+        num_elements=num_events * 60,
+        num_cut_events=1,
+        num_cut_elements=9,
+        sha256="0" * 64,
+    )
+
+
+def fake_inputs(run):
+    def dataset(process, seed, number):
+        return inputs.Dataset(tiny.FakeEvents(seed), describe(process, number))
+
+    return inputs.Inputs(
+        train=None if run.mode == "infer" else dataset("ttbar", 1, run.data.num_train_events),
+        test=dataset("qcd", 2, run.data.num_test_events),
+    )
+
+
+def surroundings():
+    runtime = {"xla_flags": "", "allocator": "default", "num_cores": 2}
+    return environment.describe() | {"runtime": runtime}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_weights():
+    """The network's own initialisers take ten seconds to compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "create", lambda run, key: tiny.random_state(run))
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished():
+    run = dataclasses.replace(tiny.run_config(batch_size=1, num_epochs=2), num_devices=2)
+    return story.run(
+        run,
+        tuple(jax.local_devices()[:2]),
+        fake_inputs(run),
+        surroundings(),
+        progress.Progress(quiet=True),
+    )
+
+
+def test_epochs_hold_their_events_and_the_validation(finished):
+    assert [epoch.num_steps for epoch in finished.epochs] == [4, 4]
+    assert [epoch.num_events for epoch in finished.epochs] == [8, 8]
+    assert all(0 < epoch.validation_s < epoch.seconds for epoch in finished.epochs)
+    assert finished.epochs[1].train.losses["total"] < finished.epochs[0].train.losses["total"]
+    assert finished.mean_epoch_time == finished.epochs[1].seconds
+    assert finished.mean_throughput == pytest.approx(8 / finished.epochs[1].seconds)
+
+
+def test_every_step_but_the_first_is_in_a_sample(finished):
+    assert sum(sample.num_steps for sample in finished.training.samples) == 7
+    assert finished.training.first_call_s > 0
+    assert len(finished.inference.samples) == 3
+    score = finished.training.score
+    assert score.min <= score.interval_low <= score.median <= score.interval_high <= score.max
+
+
+def test_the_report_is_valid_and_complete(finished, tmp_path):
+    document = hepscore.report(finished, "--num_devices=2")
+    path = hepscore.write(document, tmp_path)
+
+    assert path.name == "mlpf-jax_summary.json"
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    scores = document["report"]["wl-scores"]
+    assert scores == {
+        "training": finished.training.score.median,
+        "inference": finished.inference.score.median,
+    }
+    assert document["report"]["wl-stats"]["mean_throughput"] == finished.mean_throughput
+    assert document["run_info"]["is_emulated"]
+
+
+def test_the_report_tells_how_far_its_scores_can_be_trusted(finished):
+    stats = hepscore.report(finished, "")["report"]["wl-stats"]
+
+    assert 1 <= stats["training"]["effective_count"] <= stats["training"]["count"]
+    for phase in stats["phases"].values():
+        assert phase["drift"]["verdict"] in ("none", "drifting", "too few samples")
+        assert len(phase["sample_other_cores"]) == len(phase["sample_s"])
+    assert set(stats["machine"]["before"]) == set(stats["machine"]["after"])
+    # Three samples of a tiny network are no measurement, and the report says so.
+    assert any(doubt.startswith("inference: only") for doubt in stats["doubts"])
+
+
+def test_doubts_are_one_line_of_the_summary_and_none_without_any(finished, monkeypatch):
+    def lines(doubts):
+        monkeypatch.setattr(result.RunResult, "doubts", doubts)
+        stream = io.StringIO()
+        summary.show(finished, "x.json", stream)
+        return [line for line in stream.getvalue().splitlines() if "not to be trusted" in line]
+
+    assert lines(()) == []
+    assert lines(("training: a drift of -9 %", "3000 pages swapped")) == [
+        "not to be trusted: training: a drift of -9 %; 3000 pages swapped"
+    ]
+
+
+@pytest.mark.parametrize(("number", "text"), [(1, "on 1 CPU core "), (2, "on 2 CPU cores ")])
+def test_one_core_is_no_cores(finished, number, text):
+    surrounded = finished.environment | {"runtime": {"num_cores": number}}
+    stream = io.StringIO()
+    summary.show(dataclasses.replace(finished, environment=surrounded), "x.json", stream)
+
+    assert text in stream.getvalue()
+
+
+def test_the_summary_fits_on_one_screen(finished):
+    stream = io.StringIO()
+    summary.show(finished, "results/mlpf-jax_summary.json", stream)
+    lines = stream.getvalue().splitlines()
+
+    assert len(lines) <= 30
+    assert max(len(line) for line in lines if "not to be trusted" not in line) <= 92
+    assert f"{finished.training.score.median:.4g} events/s" in stream.getvalue()
+    assert "emulated" in stream.getvalue()
+
+
+def test_a_profile_is_written_after_all_and_changes_no_bit(tmp_path, finished):
+    run = dataclasses.replace(tiny.run_config(batch_size=1, num_epochs=2), num_devices=2)
+    profiled = story.run(
+        run,
+        tuple(jax.local_devices()[:2]),
+        fake_inputs(run),
+        surroundings(),
+        progress.Progress(quiet=True),
+        profile=tmp_path,
+    )
+
+    assert (profiled.loss_sha256, profiled.params_sha256) == (
+        finished.loss_sha256,
+        finished.params_sha256,
+    )
+    assert profiled.training.program_sha256 == finished.training.program_sha256
+    assert len(list(tmp_path.rglob("*.trace.json.gz"))) == 1
+    (trace,) = tmp_path.rglob("*.xplane.pb")
+    planes = jax.profiler.ProfileData.from_file(str(trace)).planes
+    names = {event.name for plane in planes for line in plane.lines for event in line.events}
+    assert {"inference step", "training step"} <= names
+
+
+def test_tight_padding_compiles_each_length_first_and_trains_the_same(finished, tmp_path):
+    """Of two events per step, one on each device, some fill three bins and some all four."""
+    run = dataclasses.replace(tiny.run_config(batch_size=1, num_epochs=2), num_devices=2)
+    run = dataclasses.replace(run, data=dataclasses.replace(run.data, padding="tight"))
+    needed = {2: 0, 3: 0, 4: 0}
+    lengths = [20, 30, 40, 10, 64, 80, 33, 17]
+    inputs_of = fake_inputs(run)
+    events = tiny.FakeEvents(lengths=lengths)
+    packed = dataclasses.replace(
+        inputs_of, train=dataclasses.replace(inputs_of.train, events=events)
+    )
+
+    tight = story.run(
+        run,
+        tuple(jax.local_devices()[:2]),
+        packed,
+        surroundings(),
+        progress.Progress(quiet=True),
+        profile=tmp_path / "profile",
+    )
+
+    for pair in zip(lengths[::2], lengths[1::2], strict=True):
+        needed[-(-min(max(pair), 64) // 16)] += 2  # epochs
+    needed[2] -= 1  # the first step makes no sample
+    used = {capacity.num_bins: capacity.num_steps for capacity in tight.training.capacities}
+    assert used == needed
+    full_flops = finished.training.flops_per_event
+    share = sum(bins * steps for bins, steps in needed.items()) * 2 / (14 * 4)
+    assert tight.training.flops_per_event == pytest.approx(share * full_flops, rel=0.01)
+    places = 32 * sum(bins * steps for bins, steps in needed.items())
+    elements = sum(sample.num_elements for sample in tight.training.samples)
+    assert tight.training.padding_fraction(run) == pytest.approx(1 - elements / places)
+    document = hepscore.report(tight, "")
+    hepscore.validate(document)
+    assert set(document["report"]["wl-scores"]) == {"training-tight", "inference-tight"}
+    assert document["run_info"]["padding"] == "tight"
+    assert reader.from_document(document, "a").variant == "float32, tight"
+    ours, theirs = (one.epochs[0].validation.losses["total"] for one in (tight, finished))
+    assert ours != theirs  # other events were trained on
+    assert tight.inference.samples[0].num_elements > 0
+
+
+def test_too_few_devices_are_refused_in_one_line():
+    run = dataclasses.replace(tiny.run_config(), num_devices=99)
+    with pytest.raises(ValueError, match="--num_devices=99: only 8 of platform cpu"):
+        story.pick_devices(run)
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "expected"),
+    [("gpu", "8.0", True), ("gpu", "7.5", False), ("gpu", "gfx942", False), ("cpu", "", False)],
+)
+def test_tf32_takes_an_nvidia_gpu_of_2020_or_later(platform, capability, expected):
+    assert story._has_tf32(platform, capability) is expected
+
+
+def test_a_loss_that_is_not_finite_ends_the_run():
+    run = tiny.run_config(learning_rate=1e30)
+    with pytest.raises(RuntimeError, match="is not finite"):
+        story.run(
+            run,
+            tuple(jax.local_devices()[:1]),
+            fake_inputs(run),
+            surroundings(),
+            progress.Progress(quiet=True),
+        )

@@ -1,0 +1,239 @@
+"""Summaries against NumPy, SciPy and simulated noise; drift and steady state by their rules."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlpf_jax.stats import summaries as stats
+from tests.stats import noise
+
+positive = st.floats(0.1, 10.0)
+
+
+def steady_series(kind, num_series, count):
+    """Step times around 1 with no trend and no warm-up."""
+    return np.exp(noise.logs(kind, np.random.default_rng(5), (num_series, count))).tolist()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(positive, min_size=1, max_size=12))
+def test_summary_agrees_with_numpy_and_its_interval_holds_the_median(values):
+    summary = stats.summarize(values)
+
+    assert summary.count == len(values)
+    assert summary.median == pytest.approx(np.median(values))
+    assert summary.min <= summary.interval_low <= summary.median + 1e-12
+    assert summary.median - 1e-12 <= summary.interval_high <= summary.max
+    assert summary.spread == pytest.approx(
+        scipy.stats.median_abs_deviation(values, scale="normal"), rel=1e-4
+    )
+    assert 1 <= summary.effective_count <= len(values)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(positive, min_size=2, max_size=12))
+def test_a_summary_in_another_unit_is_the_same(values):
+    summary, scaled = stats.summarize(values), stats.summarize([1024 * v for v in values])
+
+    assert scaled.interval_low == pytest.approx(1024 * summary.interval_low)
+    assert scaled.interval_high == pytest.approx(1024 * summary.interval_high)
+    assert scaled.spread == pytest.approx(1024 * summary.spread)
+    assert scaled.effective_count == summary.effective_count
+
+
+def test_without_correlation_the_interval_is_the_percentile_bootstraps():
+    ordered = np.sort(np.random.default_rng(3).lognormal(size=200))
+    alternating = np.stack([ordered[:100], ordered[:99:-1]], axis=1).ravel().tolist()
+    assert stats.effective_count(alternating) == 200
+    oracle = scipy.stats.bootstrap(
+        (alternating,), np.median, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+
+    summary = stats.summarize(alternating)
+
+    assert summary.interval_low == pytest.approx(oracle.low, rel=0.03)
+    assert summary.interval_high == pytest.approx(oracle.high, rel=0.03)
+
+
+def covered(series, truth):
+    summaries = [stats.summarize(values) for values in series]
+    return np.mean([s.interval_low <= truth <= s.interval_high for s in summaries])
+
+
+def test_the_interval_covers_the_true_median_as_often_as_it_says():
+    series = np.random.default_rng(1).lognormal(size=(400, 20))
+    assert covered(series.tolist(), 1.0) > 0.94
+
+
+@pytest.mark.parametrize(("count", "least"), [(10, 0.85), (30, 0.90), (100, 0.93)])
+def test_the_interval_is_nearly_as_honest_when_samples_are_correlated(count, least):
+    series = noise.first_order(np.random.default_rng(2), (400, count), 0.6)
+    assert covered(series.tolist(), 0.0) > least
+
+
+@pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
+@pytest.mark.parametrize(
+    "function", [stats.summarize, stats.effective_count, stats.drift], ids=lambda f: f.__name__
+)
+def test_what_cannot_be_summarised_is_refused(function, values):
+    with pytest.raises(ValueError, match="finite values, at least one"):
+        function(values)
+
+
+def test_the_same_values_give_the_same_interval():
+    values = [1.0, 1.2, 0.9, 1.1, 1.05]
+    assert stats.summarize(values) == stats.summarize(values)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(positive, min_size=1, max_size=40))
+def test_the_effective_count_is_that_of_the_inverse_and_of_the_reversed_values(values):
+    count = stats.effective_count(values)
+
+    assert 1 <= count <= len(values)
+    assert stats.effective_count(values[::-1]) == pytest.approx(count)
+    if len({1 / v for v in values}) == len(set(values)):
+        assert stats.effective_count([1 / v for v in values]) == pytest.approx(count)
+
+
+def test_equal_and_alternating_values_count_fully():
+    assert stats.effective_count([2.0] * 12) == 12
+    assert stats.effective_count([1.0, 2.0] * 10) == 20
+
+
+@pytest.mark.parametrize(("correlation", "low", "high"), [(0.0, 0.8, 1.0), (0.6, 0.2, 0.31)])
+def test_the_effective_count_follows_the_theory_of_first_order_noise(correlation, low, high):
+    """One over (1 + r) / (1 - r) of them, so 1 and 0.25, with some too few to be safe."""
+    series = noise.first_order(np.random.default_rng(7), (60, 300), correlation)
+    shares = [stats.effective_count(values) / 300 for values in series.tolist()]
+    assert low < np.mean(shares) <= high
+
+
+def test_an_outlier_does_not_hide_a_correlation():
+    values = noise.first_order(np.random.default_rng(8), (200,), 0.8)
+    before = stats.effective_count(values.tolist())
+    values[60] = 1e6
+
+    assert stats.effective_count(values.tolist()) == pytest.approx(before, rel=0.2)
+
+
+def false_drifts(kind, count, num_series):
+    verdicts = [stats.drift(values).verdict for values in steady_series(kind, num_series, count)]
+    return verdicts.count("drifting") / num_series
+
+
+@pytest.mark.parametrize("kind", noise.KINDS)
+def test_noise_is_seldom_called_a_drift(kind):
+    assert false_drifts(kind, 30, 300) <= 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [15, 30, 100])
+@pytest.mark.parametrize("kind", noise.KINDS)
+def test_noise_is_called_a_drift_in_one_of_a_hundred_cases_at_most(kind, count):
+    assert false_drifts(kind, count, 2000) <= 0.01 + 2 * math.sqrt(0.01 / 2000)
+
+
+@pytest.mark.parametrize("change", [-0.1, 0.1])
+def test_a_drift_is_found_with_its_size_and_sign(change):
+    errors = 0.01 * np.random.default_rng(4).standard_normal(30)
+    drift = stats.drift((5 * (1 + change * np.linspace(-0.5, 0.5, 30) + errors)).tolist())
+
+    assert drift.verdict == "drifting"
+    assert drift.change == pytest.approx(change, abs=0.02)
+    assert drift.p_value < 0.001
+
+
+def test_a_drift_too_small_to_matter_is_none():
+    errors = 0.001 * np.random.default_rng(4).standard_normal(60)
+    drift = stats.drift((1 + np.linspace(0, 0.01, 60) + errors).tolist())
+
+    assert drift.p_value < 0.001
+    assert drift.verdict == "none"
+
+
+def test_a_drift_backwards_is_its_opposite():
+    values = np.random.default_rng(6).lognormal(sigma=0.1, size=25)
+    drift, backwards = stats.drift(values.tolist()), stats.drift(values[::-1].tolist())
+
+    assert backwards.change == pytest.approx(-drift.change)
+    assert backwards.p_value == pytest.approx(drift.p_value)
+
+
+def test_too_few_or_too_similar_samples_tell_of_no_drift():
+    assert stats.drift([1.0, 2.0, 3.0]).verdict == "too few samples"
+    assert stats.drift([1.0 + 0.1 * i for i in range(9)]).verdict == "too few samples"
+    long_waves = np.sin(np.linspace(0, 2 * np.pi, 12)).tolist()
+    assert stats.drift([10.0 + wave for wave in long_waves]).verdict == "too few samples"
+    assert stats.drift([3.0] * 20) == stats.Drift(0.0, 1.0, "none")
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([1.0, 1.01, 0.99, 1.0, 1.02, 0.98], 0),
+        ([3.0, 1.0, 1.01, 0.99, 1.0, 1.0], 1),
+        ([3.0, 3.1, 3.0, 1.0, 1.01, 0.99, 1.0, 1.0], 3),  # a heap that grows for three steps
+        ([1.0, 1.0, 3.0, 1.0, 1.0, 1.0], 0),  # one slow sample in the middle is not warming up
+        ([3.0, 1.0, 1.0, 3.0, 1.0, 1.0], 0),  # nor is one in front, if another follows
+        ([3.0, 3.0, *[1.0] * 20, 3.0], 2),  # two in front are, if there is but one more in many
+        ([1.0, 1.01, 1.5, 1.52, 1.5, 1.51], 0),  # a machine that slows down is not, either
+        ([1.09, 1.0, 1.0, 1.0, 1.0, 1.0], 0),  # a tenth is the least
+        ([1.0], 0),
+        ([2.0, 1.0], 0),
+        ([2.0, 1.0, 1.0], 0),
+    ],
+)
+def test_the_steady_state_begins_by_the_rule(times, expected):
+    assert stats.steady_start(times) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(positive, max_size=30))
+def test_at_most_half_is_cut_and_three_are_left(times):
+    cut = stats.steady_start(times)
+    assert cut <= len(times) // 2
+    assert cut == 0 or len(times) - cut >= 3
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(positive, max_size=20))
+def test_what_is_cut_is_slower_than_the_middle_of_the_rest_in_any_unit(times):
+    cut = stats.steady_start(times)
+
+    assert stats.steady_start([1024 * time for time in times]) == cut
+    assert all(time > 1.1 * np.median(times[cut:]) for time in times[:cut])
+
+
+def share_cut(series, least=1):
+    return np.mean([stats.steady_start(values) >= least for values in series])
+
+
+@pytest.mark.parametrize("count", [4, 6, 10, 30])
+@pytest.mark.parametrize("kind", ["normal", "correlated", "heavy tails"])
+def test_noise_is_seldom_cut(kind, count):
+    assert share_cut(steady_series(kind, 300, count)) <= 0.02
+
+
+@pytest.mark.parametrize("count", [10, 30])
+def test_a_machine_with_slow_samples_now_and_then_keeps_most_of_its_first(count):
+    """One of twenty is slow. What leads and stays alone looks like warming up."""
+    assert share_cut(steady_series("outliers", 300, count)) <= 0.05 * 0.95 ** (count - 1) + 0.03
+
+
+@pytest.mark.parametrize("trend", [0.2, -0.2])
+def test_a_trend_is_not_cut(trend):
+    errors = 0.03 * np.random.default_rng(3).standard_normal((300, 20))
+    assert share_cut((1 + trend * np.linspace(0, 1, 20) + errors).tolist()) <= 0.01
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_a_heap_that_grows_is_cut_wholly(length):
+    times = 1 + 0.05 * np.random.default_rng(9).standard_normal((300, 20))
+    times[:, :length] += 1
+
+    assert share_cut(times.tolist(), least=length) > 0.98

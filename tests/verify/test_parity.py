@@ -1,0 +1,103 @@
+"""The network computes what the original graph computes, and the verifier can fail."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from mlpf_jax.verify import golden, parity
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_users_compile():
+    """The golden data judge the optimised program, as mlpf-jax-verify does."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(scope="module")
+def case():
+    return golden.load(golden.SMALL_CASE)
+
+
+def test_the_small_case_holds(case):
+    verdict = parity.verify(case)
+
+    failures = [check for check in verdict.checks if not check.holds]
+    assert verdict.holds, failures
+    assert len(verdict.checks) > 450
+    assert not verdict.unknown
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cg_0/ffn_dist/dense_0/kernel",
+        "cg_0/ffn_dist/dense_1/bias",
+        "cg_energy_1/msg_0/W_t",
+        "cg_1/msg_0/b_t",
+        "output_dec/layernorm/beta",
+        "output_dec/ffn_phi/dense_3/bias",
+        "output_dec/ffn_pt/dense_0/kernel",
+    ],
+)
+def test_a_single_wrong_weight_is_reported(case, name):
+    key = f"weights/{name}"
+    wrong = case.arrays[key].copy()
+    wrong.flat[0] += 0.05
+
+    verdict = parity.verify(dataclasses.replace(case, arrays={**case.arrays, key: wrong}))
+
+    assert not verdict.holds
+
+
+def without(case, *prefixes):
+    kept = {k: v for k, v in case.arrays.items() if not k.startswith(prefixes)}
+    return dataclasses.replace(case, arrays=kept)
+
+
+def test_a_file_without_gradients_proves_nothing(case):
+    verdict = parity.verify(without(case, "grads/", "grad_norm/"))
+    assert verdict.missing == ["gradients"]
+    assert not verdict.holds
+
+
+def test_norms_and_row_sums_stand_in_for_tensors(case):
+    """The full-size file has these instead; made here from the small one's tensors."""
+    reduced = without(case, "grads/", "weights_step")
+    arrays = {k: v for k, v in reduced.arrays.items() if not k.startswith("inter/")}
+    for key, values in case.arrays.items():
+        kind, _, name = key.partition("/")
+        if key.startswith("inter/") and key.endswith(("/dist", "/enc")):
+            arrays[f"{key}_rowsum"] = values.sum(-1)
+        elif key.endswith("/dm"):
+            arrays[key.removesuffix("dm") + "adj_rowsum"] = values.sum(-1)
+        elif key.endswith(("/bins", "/lsh_bin_idx")):
+            arrays[key] = values
+        elif kind in ("weights_step1", "weights_step3"):
+            delta = values.astype(np.float64) - case.arrays[f"weights/{name}"]
+            arrays[f"weight_delta_norm_{kind.removeprefix('weights_')}/{name}"] = np.array(
+                np.linalg.norm(delta)
+            )
+
+    verdict = parity.verify(dataclasses.replace(case, arrays=arrays))
+
+    assert verdict.holds, [check for check in verdict.checks if not check.holds]
+    assert {check.group for check in verdict.checks} >= {"weight changes", "encodings"}
+    assert not verdict.unknown
+    assert any(key.startswith("grads/") for key in verdict.skipped)
+
+
+def test_a_wrong_shape_fails_instead_of_raising(case):
+    arrays = {**case.arrays, "out/pt": case.arrays["out/pt"][:1]}
+    verdict = parity.verify(dataclasses.replace(case, arrays=arrays))
+    assert [c.key for c in verdict.checks if not c.holds] == [
+        "out/pt (shape (2, 256, 1), not (1, 256, 1))"
+    ]
+
+
+def test_float64_needs_the_twin(case):
+    with pytest.raises(ValueError, match=r"no \*_f64.npz stands beside it"):
+        parity.verify(dataclasses.replace(case, float64_arrays=None), float64=True)

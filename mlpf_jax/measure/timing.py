@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from mlpf_jax.measure import records
+from mlpf_jax.measure import records, window
 
 Clock = Callable[[], int]  # nanoseconds
 State = TypeVar("State")
@@ -74,8 +74,12 @@ def time_steps(
     The batches are on the devices before the clock starts. Nothing waits between the steps, so
     the host runs ahead of an accelerator as it does in training, and nothing is fetched; the clock
     stops when the last state and all outputs are ready. `waits_each` waits for every step.
+    `window.hook`, if there is one, is called around the window.
     """
+    hook = window.hook
     outputs = []
+    if hook is not None:
+        hook.before_start()
     start = clock()
     for batch in batches:
         state, output = advance(state, batch)
@@ -83,7 +87,12 @@ def time_steps(
         if waits_each:
             jax.block_until_ready((state, output))
     jax.block_until_ready((state, outputs))
-    return state, outputs, (clock() - start) / 1e9
+    if hook is not None:
+        hook.before_end((clock() - start) / 1e9)
+    seconds = (clock() - start) / 1e9
+    if hook is not None:
+        hook.after_end()
+    return state, outputs, seconds
 
 
 def steps_per_sample(step_s: float, shortest_sample_s: float) -> int:

@@ -1,6 +1,6 @@
 """Runs the benchmark as the gate does: with a yardstick after every timed window.
 
-    python -P driver.py 0.15 yardstick.json --flagfile=flags/regression.cfg
+    python -P yardstick.py 0.15 yardstick.json --flagfile=flags/regression.cfg
 
 It is run by its path, for the benchmark that it drives may be an older one. The yardstick is a
 product of matrices on the first device: how long one takes, as soon as the clock of a window has
@@ -8,11 +8,9 @@ stopped, tells how fast the machine was just then. It goes into a file of its ow
 benchmark measured is changed.
 
 To try the gate out, a share of extra work is done inside every window: the same products, as often
-as takes that share of the time that the window's own steps took. 0 is a share like any other. What
-is patched is `time_steps`, which every sample goes through; compilation stays as it is.
+as takes that share of the time that the window's own steps took. 0 is a share like any other.
 """
 
-import ast
 import contextlib
 import importlib.util
 import json
@@ -23,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-_PATCHED = (("runtime", "prepare"), ("measure.timing", "time_steps"))
+_HOOK = "measure.window"  # a benchmark that has no such module is older than the hook
 _SIZE = 640
 _CALIBRATION_S = 0.2
 _YARDSTICK_S, _YARDSTICKS = 0.06, 3
@@ -72,48 +70,32 @@ class Work:
         self._multiply(number).block_until_ready()
 
 
-def drive(
-    time_steps: Callable[..., Any], share: float, work: Work, yardstick: list[float]
-) -> Callable[..., Any]:
-    """Returns `time_steps` with extra work before its clock stops, and the yardstick after."""
+class Driver:
+    """The hook of the gate: extra work inside every window, the yardstick after it."""
 
-    def driven(advance: Callable[..., Any], state: Any, batches: Sequence[Any], *rest, **options):
-        import jax
+    def __init__(self, share: float, work: Work):
+        self.yardstick: list[float] = []  # seconds per product, one for each window
+        self._share = share
+        self._work = work
 
-        work.do(0.0)  # calibrated before the clock starts
-        num_done, started = 0, 0.0
+    def before_start(self) -> None:
+        """Calibrates the work before the first clock starts."""
+        self._work.do(0.0)
 
-        def with_extra_work(current, batch):
-            nonlocal num_done, started
-            started = started or time.perf_counter()
-            result = advance(current, batch)
-            num_done += 1
-            if share and num_done == len(batches):
-                jax.block_until_ready(result)
-                work.do(share * (time.perf_counter() - started))
-            return result
+    def before_end(self, seconds: float) -> None:
+        """Works for the share of what the window's own steps took."""
+        if self._share:
+            self._work.do(self._share * seconds)
 
-        timed = time_steps(with_extra_work, state, batches, *rest, **options)
-        yardstick.append(work.seconds_per_product())
-        return timed
-
-    return driven
+    def after_end(self) -> None:
+        """Times the yardstick."""
+        self.yardstick.append(self._work.seconds_per_product())
 
 
 def missing(package: Path) -> str | None:
-    """Returns which function the package in that folder lacks to be driven; None if it has all.
-
-    The files are read and not imported: that would import JAX, and it is not our own package.
-    """
-    for module, name in _PATCHED:
-        path = package.joinpath(*module.split(".")).with_suffix(".py")
-        try:
-            body = ast.parse(path.read_bytes()).body
-        except (OSError, SyntaxError, ValueError):
-            body = []
-        if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in body):
-            return f"{module}.{name}"
-    return None
+    """Returns the module that the package in that folder lacks to be driven; None if it has all."""
+    path = package.joinpath(*_HOOK.split(".")).with_suffix(".py")
+    return None if path.is_file() else _HOOK
 
 
 def _compile_products() -> Callable[[int], Any]:
@@ -130,29 +112,19 @@ def _compile_products() -> Callable[[int], Any]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Patches the benchmark, runs it with the arguments after the first two, and says how fast."""
+    """Runs the benchmark with the arguments after the first two, and says how fast it was."""
     share, told_in = float(arguments[0]), Path(arguments[1])
     spec = importlib.util.find_spec("mlpf_jax")
     folders = spec.submodule_search_locations if spec else None
     if lacking := missing(Path(folders[0])) if folders else "main":
         sys.exit(f"error: this benchmark cannot be driven: it has no {lacking}")
-    from mlpf_jax import runtime
+    from mlpf_jax.measure import window
 
-    prepare = runtime.prepare
-    yardstick: list[float] = []
-
-    def prepare_and_patch(*rest, **options):
-        settings = prepare(*rest, **options)
-        # Only now: JAX must not be imported before it is set up, and `timing` imports it.
-        from mlpf_jax.measure import timing
-
-        timing.time_steps = drive(timing.time_steps, share, Work(), yardstick)
-        return settings
-
-    runtime.prepare = prepare_and_patch
+    driver = Driver(share, Work())
+    window.hook = driver
     sys.argv = ["mlpf_jax.main", *arguments[2:]]
     with contextlib.ExitStack() as stack:
-        stack.callback(lambda: told_in.write_text(json.dumps(yardstick)))
+        stack.callback(lambda: told_in.write_text(json.dumps(driver.yardstick)))
         runpy.run_module("mlpf_jax.main", run_name="__main__", alter_sys=True)
 
 

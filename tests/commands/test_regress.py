@@ -84,15 +84,14 @@ def test_wrong_usage_is_one_line_and_status_2(slower, words):
 def test_a_base_that_cannot_be_slowed_is_one_line_that_names_it_and_the_way_out(slower):
     package = slower / "mlpf_jax"
     (package / "measure").mkdir()
-    (package / "runtime.py").write_text("def prepare(): ...")
-    (package / "measure" / "timing.py").write_text("def time_steps(): ...")
+    (package / "measure" / "window.py").touch()
 
     status, stdout, stderr = regress(slower, "--base=HEAD", "--inject=0.15", "--quiet")
 
     assert (status, stdout) == (2, "")
     commit = fake_benchmark.git(slower, "rev-parse", "HEAD")[:12]
     assert stderr == (
-        f"error: {commit} has no mlpf_jax.runtime.prepare, which --inject slows down: leave "
+        f"error: {commit} has no mlpf_jax.measure.window, which --inject slows down: leave "
         "--inject out, or name a commit that has it, --base=.\n"
     )
 

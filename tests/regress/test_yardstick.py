@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import mlpf_jax
-from mlpf_jax.measure import timing
+from mlpf_jax.measure import timing, window
 from mlpf_jax.regress import yardstick as driver
 
 
@@ -31,16 +31,27 @@ def count(state, batch):
     return state + batch, state
 
 
-def test_the_work_comes_once_per_window_after_its_last_step():
+@pytest.fixture
+def drive(monkeypatch):
+    """Times steps under the gate's hook."""
+
+    def driven(share, work, *arguments, **options):
+        driver_hook = driver.Driver(share, work)
+        monkeypatch.setattr(window, "hook", driver_hook)
+        return timing.time_steps(*arguments, **options), driver_hook.yardstick
+
+    return driven
+
+
+def test_the_work_comes_once_per_window_after_its_last_step(drive):
     work = Work()
-    slow = driver.drive(timing.time_steps, 0.5, work, [])
     num_done = []
 
     def advance(state, batch):
         num_done.append(len(work.seconds))
         return count(state, batch)
 
-    state, outputs, _ = slow(advance, 1, [10, 20, 30], waits_each=False)
+    (state, outputs, _), _ = drive(0.5, work, advance, 1, [10, 20, 30], waits_each=False)
 
     assert (state, outputs) == (61, [1, 11, 31])
     assert num_done == [1, 1, 1], "only the calibration went before the steps"
@@ -49,18 +60,17 @@ def test_the_work_comes_once_per_window_after_its_last_step():
     assert len(work.seconds) == 2
 
 
-def test_the_window_itself_becomes_longer_by_the_work():
+def test_the_window_itself_becomes_longer_by_the_work(drive):
     now = [0]
 
     class Spending(Work):
         def do(self, seconds):
             now[0] += 7 if seconds else 0
 
-    _, _, seconds = driver.drive(timing.time_steps, 0.1, Spending(), [])(
-        count, 1, [1, 2], lambda: now[0]
-    )
+    clock = iter([0, 100, 100])
+    (_, _, seconds), _ = drive(0.1, Spending(), count, 1, [1, 2], lambda: next(clock) + now[0])
 
-    assert seconds == 7e-9
+    assert seconds == pytest.approx(107e-9)
 
 
 def test_the_number_of_products_follows_from_their_rate():
@@ -85,28 +95,18 @@ def test_the_products_really_run():
     assert work._rate > 0
 
 
-def lay_out(package, runtime="", timing=""):
+def lay_out(package, *modules):
     (package / "measure").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "runtime.py").write_text(runtime)
-    (package / "measure" / "timing.py").write_text(timing)
+    for module in ("__init__", *modules):
+        (package / f"{module}.py").touch()
     return package
 
 
-PREPARE, TIME_STEPS = "def prepare(): ...", "def time_steps(): ..."
-
-
 @pytest.mark.parametrize(
-    ("runtime", "timing", "lacking"),
-    [
-        (PREPARE, TIME_STEPS, None),
-        ("", TIME_STEPS, "runtime.prepare"),
-        (PREPARE, "import time", "measure.timing.time_steps"),
-        (PREPARE, "def (", "measure.timing.time_steps"),
-    ],
+    ("modules", "lacking"), [(["measure/window"], None), (["measure/timing"], "measure.window")]
 )
-def test_what_a_benchmark_lacks_is_told_from_its_files(tmp_path, runtime, timing, lacking):
-    assert driver.missing(lay_out(tmp_path / "mlpf_jax", runtime, timing)) == lacking
+def test_what_a_benchmark_lacks_is_told_from_its_files(tmp_path, modules, lacking):
+    assert driver.missing(lay_out(tmp_path / "mlpf_jax", *modules)) == lacking
 
 
 def test_our_own_benchmark_can_be_driven():
@@ -114,7 +114,7 @@ def test_our_own_benchmark_can_be_driven():
 
 
 def test_an_older_benchmark_is_refused_in_one_line(tmp_path):
-    lay_out(tmp_path / "mlpf_jax", PREPARE)
+    lay_out(tmp_path / "mlpf_jax")
 
     done = subprocess.run(
         [sys.executable, "-P", driver.__file__, "0.15", "x"],
@@ -125,21 +125,18 @@ def test_an_older_benchmark_is_refused_in_one_line(tmp_path):
     )
 
     assert done.returncode == 1
-    assert done.stderr == (
-        "error: this benchmark cannot be driven: it has no measure.timing.time_steps\n"
-    )
+    assert done.stderr == "error: this benchmark cannot be driven: it has no measure.window\n"
 
 
-def test_the_yardstick_comes_after_the_clock_has_stopped():
-    now, yardstick = [0], []
+def test_the_yardstick_comes_after_the_clock_has_stopped(drive):
+    now = [0]
 
     class Late(Work):
         def seconds_per_product(self):
             now[0] += 10**9
             return 0.25
 
-    driven = driver.drive(timing.time_steps, 0.0, Late(), yardstick)
-    state, _, seconds = driven(count, 1, [1, 2], lambda: now[0])
+    (state, _, seconds), yardstick = drive(0.0, Late(), count, 1, [1, 2], lambda: now[0])
 
     assert (state, seconds, yardstick) == (4, 0.0, [0.25])
 
@@ -148,9 +145,7 @@ def test_the_benchmark_is_run_with_its_own_arguments(monkeypatch, tmp_path):
     ran = []
     monkeypatch.setattr(runpy, "run_module", lambda *words, **_: ran.append((words, sys.argv)))
     monkeypatch.setattr(sys, "argv", ["driver.py"])
-    from mlpf_jax import runtime
-
-    monkeypatch.setattr(runtime, "prepare", runtime.prepare)
+    monkeypatch.setattr(window, "hook", window.hook)
     driver.main(["0.15", str(tmp_path / "yardstick.json"), "--seed=1"])
     assert (tmp_path / "yardstick.json").read_text() == "[]"
     assert ran == [(("mlpf_jax.main",), ["mlpf_jax.main", "--seed=1"])]

@@ -1,6 +1,8 @@
 """An environment is made by the checkout's own script from its own lock, once per lock."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,8 +83,20 @@ def test_an_old_commit_without_locks_needs_a_python_by_name(make, mine, tmp_path
         python_of(checkout, mine, tmp_path)
 
 
-def test_this_process_has_an_environment():
+def test_an_environment_that_the_script_did_not_make_counts_as_one_of_the_cpu(mine, tmp_path):
+    assert mine.backend == "cuda12"
+    assert dataclasses.replace(mine, made_from=tmp_path / "nowhere").backend == "cpu"
+
+
+def test_this_process_is_found_with_the_python_that_its_environment_was_made_with():
     current = installations.current()
-    assert current.python.exists()
-    assert current.base_python.exists()
-    assert current.backend
+
+    told = subprocess.run(
+        [current.base_python, "-c", "import sys; print(sys.prefix, sys.version, sep='\\n')"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == f"{sys.base_prefix}\n{current.version}"
+    assert current.python.samefile(sys.executable)
+    assert current.made_from == Path(sys.prefix) / "made-from"

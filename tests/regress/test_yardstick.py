@@ -6,6 +6,8 @@ import runpy
 import subprocess
 import sys
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import mlpf_jax
@@ -88,11 +90,32 @@ def test_the_number_of_products_follows_from_their_rate():
     assert done[-1] == 0
 
 
-def test_the_products_really_run():
+def test_as_many_products_are_computed_as_asked_for(monkeypatch):
+    """Of twice the identity: each product doubles the result, so it tells their number."""
+    eye = jnp.eye
+    monkeypatch.setattr(jnp, "eye", lambda *size, **options: 2 * eye(*size, **options))
+
+    multiply = driver._compile_products()
+
+    for number in (0, 1, 5):
+        np.testing.assert_array_equal(multiply(number), 2 ** (number + 1) * eye(driver._SIZE))
+
+
+def test_the_work_is_waited_for_before_the_window_ends():
+    class Result:
+        def __init__(self, number):
+            self.number = number
+
+        def block_until_ready(self):
+            waited_for.append(self.number)
+
+    waited_for = []
     work = driver.Work()
-    work.do(0.0)
-    assert work._rate is not None
-    assert work._rate > 0
+    work._rate, work._multiply = 100.0, Result
+
+    work.do(0.5)
+
+    assert waited_for == [50]
 
 
 def lay_out(package, *modules):

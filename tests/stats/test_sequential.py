@@ -80,7 +80,15 @@ def test_a_sequence_finds_b_slower_by_chance_as_seldom_as_stated(sequence, bound
     """Whatever the magnitudes are: the test only sees signs of ranks."""
     found = crossing(sequence.looks, sequence.first_level, sequence.later_level)
     assert bound - 0.008 < found < bound + 0.003
-    assert 3 * 0.036 * 0.088 < 0.01
+
+
+def test_of_all_timed_measures_together_one_in_a_hundred_is_a_false_alarm_at_most():
+    both = [
+        crossing(one.looks, one.first_level, one.later_level)
+        for one in (sequential._FIRST, sequential._CONFIRMING)
+    ]
+
+    assert sequential.MOST_TIMED_MEASURES * math.prod(both) < 0.01
 
 
 def test_a_sequence_finds_a_slowdown_of_the_threshold_fine_as_seldom_as_stated():

@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-TEMPLATE = ROOT / "benchmarks" / "results" / "2026-11-23_epyc-2-cores_1-device.json"
+from tests import recorded
+
+TEMPLATE = recorded.OLDEST_REPORT
 _MAIN = """
 import json, pathlib, random, sys, time
 

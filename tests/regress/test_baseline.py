@@ -3,16 +3,15 @@
 import dataclasses
 import json
 import math
-import pathlib
 
 import pytest
 
 from mlpf_jax.regress import baseline
 from mlpf_jax.regress import costs as measures
 from mlpf_jax.report import reader
+from tests import recorded
 
-ROOT = pathlib.Path(__file__).parents[2]
-REPORT = reader.read(ROOT / "benchmarks" / "results" / "2026-11-23_epyc-2-cores_1-device.json")
+REPORT = reader.read(recorded.OLDEST_REPORT)
 SETTINGS = ("--seed=1",)
 
 

@@ -1,15 +1,14 @@
 """Runs are taken in turns, in blocks of four, until it is enough or the time is up."""
 
-import pathlib
 import random
 
 import pytest
 
 from mlpf_jax.regress import costs, pairing, sources
 from mlpf_jax.report import reader
+from tests import recorded
 
-ROOT = pathlib.Path(__file__).parents[2]
-REPORT = reader.read(ROOT / "benchmarks" / "results" / "2026-11-23_epyc-2-cores_1-device.json")
+REPORT = reader.read(recorded.OLDEST_REPORT)
 RUN = costs.from_report(REPORT)
 
 

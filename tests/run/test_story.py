@@ -13,7 +13,7 @@ from mlpf_jax.run import inputs, story
 from mlpf_jax.training import state
 from tests import tiny
 
-# Of the events trained on. Two to a step, one on each device: they fill two, three or all four bins.
+# Of the events trained on. Two make a step, one on each device: they fill two, three or four bins.
 LENGTHS = (20, 30, 40, 10, 64, 80, 33, 17)
 
 

@@ -15,10 +15,9 @@ from mlpf_jax.stats import scaling_laws
 from mlpf_jax.study import running
 from mlpf_jax.study.scaling import plan as planning
 from mlpf_jax.study.scaling import study
+from tests import recorded
 
-TEMPLATE = (
-    Path(__file__).parents[2] / "benchmarks" / "results" / "2026-11-23_epyc-2-cores_1-device.json"
-)
+TEMPLATE = recorded.OLDEST_REPORT
 OUT_OF_MEMORY = running.Outcome(1, "out of memory on the device")
 USAGE = running.Outcome(2, "--num_devices=8: only 4 can be used here.")
 

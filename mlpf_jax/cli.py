@@ -8,29 +8,36 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from absl import app, flags, logging
+from absl import flags, logging
+
+from mlpf_jax import arguments
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+_HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
 _INSIST_S = 3.0  # longer than cleaning up takes
 
 
-def run(main: Callable[[Sequence[str]], int | None], *, takes_files: bool = False) -> NoReturn:
-    """Parses the flags and runs `main`, whose return value is the exit status.
+def run(
+    main: Callable[[Sequence[str]], int | None],
+    *,
+    takes_files: bool = False,
+    values: flags.FlagValues = flags.FLAGS,
+) -> NoReturn:
+    """Parses the flags into `values` and runs `main`, whose return value is the exit status.
 
-    `--num-devices` is taken as `--num_devices`: HEPscore's configurations prefer dashes.
+    `main` is given the words that are no flags, after the program's name. `--help` prints the
+    docstring of its module and the flags: those that the module defines, or all of `values`.
     """
-    app.define_help_flags()
-    flags.FLAGS.set_gnu_getopt()  # flags may follow files
     try:
-        argv = flags.FLAGS([_with_underscores(argument) for argument in sys.argv])
-    except (flags.Error, OSError) as error:
+        argv = _parse(main, values)
+    except (flags.Error, OSError, ValueError) as error:
         sys.exit(complain(error, USAGE))
     if len(argv) > 1 and not takes_files:
         stray = " ".join(argv[1:])
         sys.exit(complain(f"stray argument: {stray}. Settings are written --name=value.", USAGE))
     logging.set_verbosity(logging.WARNING)
     try:
-        app.run(main, argv=argv)
+        status = main(argv)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         status = complain("interrupted: nothing half-written was left behind.", INTERRUPTED)
@@ -40,7 +47,39 @@ def run(main: Callable[[Sequence[str]], int | None], *, takes_files: bool = Fals
         # Everything has been cleaned up on the way here. Python's own end would take down what XLA
         # still compiles on, and crash.
         os._exit(status)
-    sys.exit(0)
+    sys.exit(status)
+
+
+def _parse(main: Callable, values: flags.FlagValues) -> list[str]:
+    """Returns the program's name and the words that are no flags; prints help if it is asked."""
+    own = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    if _HELP & set(own):
+        print(help_text(main, values))
+        sys.exit(0)
+    values.set_gnu_getopt()  # flags may follow files
+    flags.FLAGS.mark_as_parsed()  # libraries ask it for their own
+    return values([sys.argv[0], *arguments.expand(sys.argv[1:])])
+
+
+def help_text(main: Callable, values: flags.FlagValues) -> str:
+    """Returns the docstring of `main`'s module and its flags, in groups if `values` has some."""
+    module = sys.modules[getattr(main, "func", main).__module__]
+    groups = values.flags_by_module_dict()
+    if values is flags.FLAGS:
+        groups = {"Flags": values.get_flags_for_module(module)}
+    lines = [(module.__doc__ or "").strip()]
+    for heading, members in groups.items():
+        lines += ["", f"{heading}:"]
+        lines += [_flag_help(flag) for flag in members]
+    return "\n".join([*lines, "", "  --flagfile: Reads flags from a file, one in each line.", ""])
+
+
+def _flag_help(flag: flags.Flag) -> str:
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+    short = f"-{flag.short_name}, " if flag.short_name else ""
+    shown = (flag.default_as_str or "").strip("'")
+    text = f"{short}{name}: {flag.help}" + (f" Default: {shown}." if shown else "")
+    return flags.text_wrap(text, length=100, indent="      ", firstline_indent="  ")
 
 
 def insist_on_interrupts() -> None:
@@ -83,10 +122,3 @@ def one_line(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}."
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _with_underscores(argument: str) -> str:
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value

@@ -1,12 +1,17 @@
 """What one run is: frozen values, checked when made, hashable so that jit can take them.
 
 The defaults are those of `parameters/delphes-benchmark.yaml` in the reference
-(jpata/particleflow at 0f1d1ead).
+(jpata/particleflow at 0f1d1ead). A field made by `setting` is also a flag of the run: what is said
+of the flag stands there, and `options` reads it.
 """
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Literal
+
+from mlpf_jax import settings
+from mlpf_jax.settings import setting
 
 Precision = Literal["float32", "tf32", "bf16"]
 Parallel = Literal["pmap", "shard_map"]
@@ -38,38 +43,36 @@ def _require(holds: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _require_positive(settings: object, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        _require(value >= 1, f"--{name}={value}: must be at least 1.")
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Sizes and numerics of the network."""
 
-    num_id_layers: int = 3  # graph layers that feed particle identification
-    num_energy_layers: int = 3  # graph layers that feed energy and transverse momentum
-    bin_size: int = 640  # elements per LSH bin
-    embedding_dim: int = 128  # the space in which distance is taken
-    embedding_hidden_dim: int = 128
-    hidden_dim: int = 256  # features per element after a graph layer
-    decoder_dim: int = 256  # width of a decoding head's first layer; each later one has half
+    precision: Precision = setting(
+        "float32", "Precision of matrix products; others than float32 have scores of their own."
+    )
+    pair_kernel: PairKernel = setting(
+        "xla",
+        "How messages are passed in bins: by XLA, or by a fused kernel (never run on a device).",
+        choices=("xla", "pallas"),
+    )
+    bin_size: int = setting(640, "Elements per LSH bin.", at_least=1)
+    num_id_layers: int = setting(3, "Graph layers for particle identification.", at_least=1)
+    num_energy_layers: int = setting(
+        3, "Graph layers for energy and transverse momentum.", at_least=1
+    )
+    hidden_dim: int = setting(256, "Features per element after a graph layer.", at_least=1)
+    embedding_dim: int = setting(
+        128, "Dimensions of the space in which distance is taken.", at_least=1
+    )
+    embedding_hidden_dim: int = setting(128, "Width of the layer before the embedding.", at_least=1)
+    decoder_dim: int = setting(
+        256, "Width of the first layer of a decoding head; each of the next three has half."
+    )
     max_num_bins: int = 100  # the rotations are drawn for this many, whatever is used
     distance_scale: float = 0.1  # adjacency = exp(-distance_scale * distance)
-    precision: Precision = "float32"
-    pair_kernel: PairKernel = "xla"
 
     def __post_init__(self):
-        _require_positive(
-            self,
-            "num_id_layers",
-            "num_energy_layers",
-            "bin_size",
-            "embedding_dim",
-            "embedding_hidden_dim",
-            "hidden_dim",
-        )
+        settings.check(self)
         _require(
             self.decoder_dim >= 8,
             f"--decoder_dim={self.decoder_dim}: must be at least 8, for it is halved three times.",
@@ -78,39 +81,68 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which events are fed, and in what shape."""
+    """Which events are used, and in what shape."""
 
-    num_train_events: int = 1100  # ttbar
-    num_test_events: int = 100  # QCD: validation and inference
-    num_elements: int = 6400  # per event, padding included; longer events are cut
-    data_seed: int = 1  # names the simulated events
-    shuffle: bool = False  # the reference keeps the order of the files, every epoch
-    padding: Padding = "full"
+    num_train_events: int = setting(1100, "ttbar events to train on.", on_cpu=80, at_least=1)
+    num_test_events: int = setting(
+        100, "QCD events to validate and infer on.", on_cpu=8, at_least=1
+    )
+    num_elements: int = setting(
+        6400, "Elements per event, padding included; longer events are cut.", at_least=1
+    )
+    padding: Padding = setting(
+        "full",
+        "Compute all --num_elements places of an event, or only the bins that hold elements: the "
+        "same result, with scores of their own.",
+    )
+    data_seed: int = setting(1, "Random seed of the simulated events.", at_least=0)
+    # The reference keeps the order of the files, every epoch.
+    shuffle: bool = setting(False, "Shuffle the training events in every epoch, by --seed.")
 
     def __post_init__(self):
-        _require_positive(self, "num_train_events", "num_test_events", "num_elements")
-        _require(self.data_seed >= 0, f"--data_seed={self.data_seed}: must not be negative.")
+        settings.check(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """The optimiser and how much it works."""
 
-    batch_size: int = 16  # events per device and step
-    num_epochs: int = 5
-    steps_per_epoch: int = 0  # 0: a whole pass; else the next epoch goes on where this one ended
-    num_steps: int = 0  # 0: as many as the epochs have; else stop after so many
-    learning_rate: float = 1e-4
+    batch_size: int = setting(
+        16, "Events per device and step.", on_accelerator=None, on_cpu=1, at_least=1
+    )
+    num_epochs: int = setting(5, "Epochs to train.", on_cpu=2, at_least=1)
+    steps_per_epoch: int = setting(
+        0,
+        "Steps per epoch; the next epoch continues where this one ended. 0: a whole pass.",
+        on_cpu=5,
+        at_least=0,
+    )
+    num_steps: int = setting(  # 0: as many as the epochs have
+        0,
+        "Steps to train in all, whatever --num_epochs says.",
+        on_accelerator=None,
+        on_cpu=None,
+        at_least=0,
+    )
+    learning_rate: float = setting(1e-4, "Initial learning rate of Adam.")
+    events_at_once: int = setting(
+        0,
+        "Events that a device computes at once, the rest of its batch one after another; 0: all. "
+        "Less saves memory; the result is the same, but for rounding.",
+        on_cpu=1,
+        at_least=0,
+    )
+    stacks_chains: bool = setting(
+        False,
+        "Compute both chains of graph layers at once: fewer, larger operations. The result is the "
+        "same, but for rounding.",
+        on_accelerator=True,
+    )
     decay_steps: int = 10_000  # the learning rate falls in steps of this many
     decay_rate: float = 0.99
-    events_at_once: int = 0  # per device; 0: all of its batch. Less saves memory, same result
-    stacks_chains: bool = False  # both chains of graph layers as one of twice the size, same result
 
     def __post_init__(self):
-        _require_positive(self, "batch_size", "num_epochs", "decay_steps")
-        for name in ("steps_per_epoch", "num_steps", "events_at_once"):
-            value = getattr(self, name)
-            _require(value >= 0, f"--{name}={value}: must not be negative.")
+        settings.check(self)
         _require(
             math.isfinite(self.learning_rate) and self.learning_rate > 0,
             f"--learning_rate={self.learning_rate}: must be a positive number.",
@@ -129,15 +161,26 @@ class RunConfig:
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
-    mode: Mode = "both"
-    num_devices: int = 1
-    parallel: Parallel = "pmap"
-    num_infer_samples: int = 10  # timed samples of the inference phase
-    measures_compile: bool = True  # False: the steps may come from JAX's compilation cache
-    seed: int = 1234  # of weights, rotations and order; never of the events
+    mode: Mode = setting("both", "What to run.")
+    num_devices: int = setting(
+        1, "Local accelerators to use; where there is only a CPU, virtual devices.", at_least=1
+    )
+    parallel: Parallel = setting("pmap", "How the devices are programmed.")
+    num_infer_samples: int = setting(
+        10, "Timed samples of inference.", on_accelerator=30, on_cpu=8, at_least=1
+    )
+    measures_compile: bool = setting(
+        True,
+        "If false, the steps too are taken from --compilation_cache, and their compile time is not "
+        "reported. A step that was compiled in the same process can run some percent slower.",
+        flag="measure_compile",
+    )
+    seed: int = setting(
+        1234, "Random seed of weights, LSH rotations and order; never of the events."
+    )
 
     def __post_init__(self):
-        _require_positive(self, "num_devices", "num_infer_samples")
+        settings.check(self)
         _require(0 <= self.seed < 2**32, f"--seed={self.seed}: must be from 0 to 2^32 - 1.")
         num_bins, remainder = divmod(self.data.num_elements, self.model.bin_size)
         _require(
@@ -174,3 +217,38 @@ class RunConfig:
     def global_batch_size(self) -> int:
         """Events per step on all devices together."""
         return self.num_devices * self.train.batch_size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FilesConfig:
+    """Files and output. Nothing of it changes a result."""
+
+    data_dir: Path | None = setting(
+        None,
+        "Folder of the events: its subfolders ttbar and qcd if they are there, else simulated "
+        "events are kept in it. Default: $XDG_CACHE_HOME/mlpf_jax/events, or "
+        "~/.cache/mlpf_jax/events.",
+    )
+    bank: Path | None = setting(
+        None, "Truth bank to simulate from (.npz). Default: the one in the package."
+    )
+    verify_data: bool = setting(True, "Hash every file of events before it is used.")
+    results_dir: Path = setting(Path("results"), "Folder of the report.")
+    checkpoint: Path | None = setting(
+        None,
+        "Folder of weights: training writes its last ones there, --mode=infer alone reads them.",
+    )
+    profile: Path | None = setting(
+        None,
+        "Folder for a profiler's trace of one more step of each kind, when all is measured: XProf "
+        "opens its *.xplane.pb, Perfetto its *.trace.json.gz.",
+    )
+    compilation_cache: Path | None = setting(
+        None,
+        "Folder, of this machine alone, that keeps the compiled programs that are not measured: "
+        "later runs start seconds earlier. The measured steps are compiled anew in every run.",
+    )
+    fit: bool = setting(
+        False, "Train nothing: print the largest batch that fits the devices' memory."
+    )
+    quiet: bool = setting(False, "Print no progress, only the summary.")

@@ -5,6 +5,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -132,6 +133,23 @@ def test_the_wheel_holds_the_data_and_no_program_of_the_repository(tmp_path, mon
     folder = f"mlpf_jax-{PROJECT['version']}.dist-info"
     assert {name.split("/")[0] for name in names} == {"mlpf_jax", folder}
     assert {f"{folder}/licenses/LICENSE", f"{folder}/entry_points.txt"} <= names
+    for preset in (ROOT / "flags").glob("*.cfg"):
+        assert wheel.read(f"mlpf_jax/presets/{preset.name}") == preset.read_bytes()
+
+
+def test_the_source_distribution_holds_the_presets_and_the_package_finds_them(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(ROOT)
+
+    with tarfile.open(tmp_path / buildapi.build_sdist(str(tmp_path))) as archive:
+        archive.extractall(tmp_path, filter="data")
+
+    unpacked = tmp_path / f"mlpf_jax-{PROJECT['version']}"
+    for preset in (ROOT / "flags").glob("*.cfg"):
+        assert (unpacked / "flags" / preset.name).read_bytes() == preset.read_bytes()
+        packaged = unpacked / "mlpf_jax" / "presets" / preset.name
+        assert packaged.read_bytes() == preset.read_bytes()
 
 
 @pytest.mark.parametrize("page", ["README.md", "BUILD.md"])

@@ -3,12 +3,14 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from mlpf_jax import main, options
 from mlpf_jax.report import hepscore
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -261,13 +263,42 @@ def test_tight_padding_is_a_score_of_its_own_name_and_learns_the_same(environ, t
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [
+        (["--flagfile=flags/missing.cfg"], "missing.cfg"),
+        (["--precision=tf32"], "--precision=tf32: cpu has no TF32"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_status_2(environ, arguments, culprit):
+    done = run_main(environ, *arguments)
+
+    assert done.returncode == 2
+    assert culprit in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def main_in_process(monkeypatch, capsys, *arguments):
+    """Returns the exit status and what was printed, of a run that must not get as far as JAX."""
+    monkeypatch.setattr(sys, "argv", ["mlpf-jax", *arguments])
+    monkeypatch.setattr(main, "_FLAGS", options.define())
+    monkeypatch.setattr(main.runtime, "prepare", None)
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as ended:
+        main.run_app()
+    return ended.value.code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "culprit"),
+    [
         (["--no_such_flag=1"], "no_such_flag"),
         (["--batch_size=many"], "batch_size"),
+        (["--noquiet=1"], "--noquiet=1"),
         (["--flagfile=flags/missing.cfg"], "missing.cfg"),
+        (["--flagfile"], "--flagfile: name a file"),
+        (["--preset=fast"], "--preset=fast: no file, and none of default, hepscore"),
+        (["--preset=README.md"], "README.md: A benchmark that tells"),
         (["batch_size=4"], "stray argument: batch_size=4"),
         (["--precision=float16"], "precision"),
-        (["--precision=tf32"], "--precision=tf32: cpu has no TF32"),
-        (["--pair_kernel=pallas"], "--pair_kernel=pallas: there is no compiler for it on cpu"),
         (["--padding=loose"], "padding"),
         (
             ["--padding=tight", "--batch_size=4", "--events_at_once=2"],
@@ -280,15 +311,34 @@ def test_tight_padding_is_a_score_of_its_own_name_and_learns_the_same(environ, t
         (["--results_dir=pyproject.toml/x"], "--results_dir=pyproject.toml/x"),
         (["--compilation_cache=README.md"], "--compilation_cache=README.md"),
         (["--nomeasure_compile"], "--nomeasure_compile: name the cache"),
+        (["--data_dir="], "name a file or folder"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_status_2(environ, arguments, culprit):
-    done = run_main(environ, *arguments)
+def test_wrong_usage_is_told_in_one_line_before_jax_starts(monkeypatch, capsys, arguments, culprit):
+    status, printed, said = main_in_process(monkeypatch, capsys, *arguments)
 
-    assert done.returncode == 2
-    assert culprit in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
+    assert status == 2
+    assert culprit in said
+    assert len(said.splitlines()) == 1
+    assert printed == ""
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "-?", "--helpfull", "--helpshort"])
+def test_help_is_status_0_with_the_programs_text_and_every_flag(monkeypatch, capsys, word):
+    status, printed, said = main_in_process(monkeypatch, capsys, "--seed=1", word)
+
+    assert (status, said) == (0, "")
+    assert printed.startswith("Trains the MLPF network")
+    assert "\n  --batch_size: Events per device and step. Default: 1 on a CPU" in printed
+    named = re.findall(r"^  --(?:\[no\])?(\w+):", printed, re.MULTILINE)
+    assert sorted(named) == sorted([*options.define(), "flagfile"])
+
+
+def test_help_as_xml_is_refused(monkeypatch, capsys):
+    status, _, said = main_in_process(monkeypatch, capsys, "--helpxml")
+
+    assert status == 2
+    assert said == "error: Unknown command line flag 'helpxml'\n"
 
 
 def test_damaged_events_are_one_line_and_exit_status_1(environ, tmp_path):
@@ -331,8 +381,8 @@ from mlpf_jax import main
 
 start_jax = main._start_jax
 
-def start_jax_and_wait_for_it_to_compile():
-    platform = start_jax()
+def start_jax_and_wait_for_it_to_compile(*arguments):
+    platform = start_jax(*arguments)
     import jax
     compile_it = jax.stages.Lowered.compile
 

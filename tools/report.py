@@ -1,6 +1,6 @@
 """Writes a report page of results: one HTML file that needs nothing else."""
 
-import runpy
+from mlpf_jax.commands.report import run_app
 
 if __name__ == "__main__":
-    runpy.run_module("mlpf_jax.commands.report", run_name="__main__", alter_sys=True)
+    run_app()

@@ -1,6 +1,6 @@
 """Measures how the benchmark scales: over devices, batch sizes and training events."""
 
-import runpy
+from mlpf_jax.commands.scaling import run_app
 
 if __name__ == "__main__":
-    runpy.run_module("mlpf_jax.commands.scaling", run_name="__main__", alter_sys=True)
+    run_app()

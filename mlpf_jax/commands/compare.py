@@ -1,9 +1,9 @@
 """Holds results against a baseline; shows the talk's tables, or how a number went with time.
 
-    python -m tools.compare A.json B.json ...          # or folders of runs; A is the baseline
-    python -m tools.compare --talk RESULTS...          # the talk's two tables, published beside
-    python -m tools.compare --history=DIR --add FILES  # copies results into a store
-    python -m tools.compare --history=DIR --metric=training
+    mlpf-jax-compare A.json B.json ...          # or folders of runs; A is the baseline
+    mlpf-jax-compare --talk RESULTS...          # the talk's two tables, published beside
+    mlpf-jax-compare --history=DIR --add FILES  # copies results into a store
+    mlpf-jax-compare --history=DIR --metric=training
 
 A file is a row; runs of a folder that differ in nothing known are one. See docs/comparing.md.
 Exit status: 0 whatever the ratios are; 1 if a file is no sound result, or with --strict if a ratio
@@ -57,7 +57,7 @@ def _wrong_usage(paths: Sequence[Path]) -> str | None:
     if _HISTORY.value and bool(paths) != _ADD.value:
         return "--history=DIR shows what is in DIR; files are named with --add."
     if not paths and not _HISTORY.value and not _BASELINE.value:
-        return "name results: python -m tools.compare A.json B.json"
+        return "name results: mlpf-jax-compare A.json B.json"
     return None
 
 
@@ -95,5 +95,10 @@ def _write(view: tables.View) -> None:
         sys.stdout.write(text)
 
 
-if __name__ == "__main__":
+def run_app() -> None:
+    """Runs the program."""
     cli.run(main, takes_files=True)
+
+
+if __name__ == "__main__":
+    run_app()

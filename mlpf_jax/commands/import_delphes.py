@@ -1,6 +1,6 @@
 """Imports the public Delphes files as sets of events.
 
-    python -m tools.import_delphes FILES... --out=data
+    mlpf-jax-import FILES... --out=data
     python -m mlpf_jax.main --data_dir=data
 
 FILES are the pickles of Zenodo 4559324 (tev14_pythia8_{ttbar,qcd}_*.pkl.bz2, packed or not), the
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _import(words: Sequence[str]) -> importing.Imported:
     if not words:
-        raise ValueError("no files: say which, as in `tools.import_delphes FILES... --out=DIR`.")
+        raise ValueError("no files: say which, as in `mlpf-jax-import FILES... --out=DIR`.")
     paths = importing.find_files(words)
     teller = progress.Progress(quiet=_QUIET.value)
     with teller.stage("importing", len(paths)) as stage:
@@ -69,5 +69,10 @@ def _import(words: Sequence[str]) -> importing.Imported:
         )
 
 
-if __name__ == "__main__":
+def run_app() -> None:
+    """Runs the program."""
     cli.run(main, takes_files=True)
+
+
+if __name__ == "__main__":
+    run_app()

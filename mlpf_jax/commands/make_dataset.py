@@ -1,6 +1,6 @@
 """Makes a folder of simulated events, or goes on with one that was interrupted.
 
-    python -m tools.make_dataset --process=ttbar --events=2000 --seed=1 --out=data/ttbar
+    mlpf-jax-dataset --process=ttbar --events=2000 --seed=1 --out=data/ttbar
 
 The same command ends in the same bytes, whatever interrupts it and with however many workers.
 Exit status: 0 when the events are there, 1 if that failed, 2 for wrong usage, 130 on Ctrl-C.
@@ -79,5 +79,10 @@ def _simulate(stage: progress.Stage, teller: progress.Progress) -> store.EventSt
     )
 
 
-if __name__ == "__main__":
+def run_app() -> None:
+    """Runs the program."""
     cli.run(main)
+
+
+if __name__ == "__main__":
+    run_app()

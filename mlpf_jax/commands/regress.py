@@ -1,11 +1,11 @@
 """Says whether a change made the benchmark slower, by runs of both sides in turns.
 
-    python -m tools.regress --base=main                 # a commit against the files as they stand
-    python -m tools.regress --base=HEAD --inject=0.15   # the gate tried out: B does 15 % more work
-    python -m tools.regress --base=HEAD --head_python=OTHER/bin/python    # two environments
-    python -m tools.regress --save_baseline=spring      # keeps runs of this machine
-    python -m tools.regress --baseline=spring           # against what was kept
-    python -m tools.regress RESULTS_A RESULTS_B         # against each other, without any run
+    mlpf-jax-regress --base=main                 # a commit against the files as they stand
+    mlpf-jax-regress --base=HEAD --inject=0.15   # the gate tried out: B does 15 % more work
+    mlpf-jax-regress --base=HEAD --head_python=OTHER/bin/python    # two environments
+    mlpf-jax-regress --save_baseline=spring      # keeps runs of this machine
+    mlpf-jax-regress --baseline=spring           # against what was kept
+    mlpf-jax-regress RESULTS_A RESULTS_B         # against each other, without any run
 
 Every run is a fresh process; docs/regression.md says what is decided and how surely. Exit status:
 0 no regression, 1 regression, 2 wrong usage, 3 cannot decide, 4 a run failed, 130 on Ctrl-C.
@@ -99,5 +99,10 @@ def _report(outcome: documents.Outcome) -> int:
     return found["exit_status"]
 
 
-if __name__ == "__main__":
+def run_app() -> None:
+    """Runs the program."""
     cli.run(main, takes_files=True)
+
+
+if __name__ == "__main__":
+    run_app()

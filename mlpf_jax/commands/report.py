@@ -1,6 +1,6 @@
 """Writes a report page of results: one HTML file that needs nothing else.
 
-    python -m tools.report RESULTS... -o report.html
+    mlpf-jax-report RESULTS... -o report.html
 
 RESULTS are result files, folders of them, and scaling studies; the first is the baseline of all
 ratios. It needs the extra `report`. See docs/report.md.
@@ -23,7 +23,7 @@ _TITLE = flags.DEFINE_string("title", "MLPF benchmark", "Heading of the page.")
 def main(argv: Sequence[str]) -> int:
     out, paths = Path(_OUT.value), [Path(name) for name in argv[1:]]
     if not paths:
-        return cli.complain("name results: python -m tools.report A.json B.json", cli.USAGE)
+        return cli.complain("name results: mlpf-jax-report A.json B.json", cli.USAGE)
     if out.suffix not in (".html", ".htm"):
         return cli.complain(f"--out={out}: the page is an .html.", cli.USAGE)
     missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
@@ -45,5 +45,10 @@ def _write(paths: Sequence[Path], out: Path) -> None:
     atomic.write_file(out, page.encode())
 
 
-if __name__ == "__main__":
+def run_app() -> None:
+    """Runs the program."""
     cli.run(main, takes_files=True)
+
+
+if __name__ == "__main__":
+    run_app()

@@ -1,7 +1,7 @@
 """Measures how the benchmark scales: over devices, batch sizes and training events.
 
-    python -m tools.scaling --max_devices=8 --study=weak,strong,batch --out=scaling
-    python -m tools.scaling --max_devices=2 --study=weak,data -- --flagfile=flags/smoke.cfg
+    mlpf-jax-scaling --max_devices=8 --study=weak,strong,batch --out=scaling
+    mlpf-jax-scaling --max_devices=2 --study=weak,data -- --flagfile=flags/smoke.cfg
 
 What follows `--` are settings of every run, as mlpf_jax.main takes them. Each run is a process of
 its own. The same command goes on with what an interrupted one left in --out. See docs/scaling.md.
@@ -19,7 +19,7 @@ from typing import cast
 
 from absl import flags
 
-from mlpf_jax import atomic, cli, processes, progress
+from mlpf_jax import arguments, atomic, cli, processes, progress
 from mlpf_jax.render import tables
 from mlpf_jax.study import running
 from mlpf_jax.study.scaling import findings as scaling
@@ -45,9 +45,13 @@ def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
     del argv  # has nothing left
     teller = progress.Progress(quiet=_QUIET.value)
     try:
+        settings = arguments.expand(run_arguments)
+    except (OSError, ValueError) as error:
+        return cli.complain(error, cli.USAGE)
+    try:
         plan = planning.make(
             _studies(),
-            flags.FlagValues().read_flags_from_files(list(run_arguments)),
+            settings,
             max_devices=_MAX_DEVICES.value,
             repeats=_REPEATS.value,
             max_batch_size=_MAX_BATCH_SIZE.value,
@@ -56,7 +60,7 @@ def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
         with processes.interrupted_by_terminate():
             findings = study.run(plan, Path(_OUT.value), runner, teller)
         _write(findings, Path(_OUT.value), teller)
-    except (planning.PlanError, flags.Error) as error:
+    except planning.PlanError as error:
         return cli.complain(error, cli.USAGE)
     except (OSError, RuntimeError, ValueError) as error:
         return cli.complain(error, cli.FAILURE)

@@ -1,7 +1,7 @@
 """Proves on the machine at hand that the network computes what the original graph computes.
 
     mlpf-jax-verify
-    python -m tools.verify --golden=FILE.npz --golden=OTHER.npz --x64
+    mlpf-jax-verify --golden=FILE.npz --golden=OTHER.npz --x64
 
 Without --golden it takes the small case that ships with the package. Exit status: 0 if all
 quantities hold, 1 if not, 2 for wrong usage or a file that is not a golden one.

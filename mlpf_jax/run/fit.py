@@ -7,11 +7,13 @@ from collections.abc import Callable
 import jax
 
 from mlpf_jax import config as config_lib
+from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.measure import memory, records, timing
 from mlpf_jax.training import parallel, state, step
 
 LARGEST_BATCH = 4096
+_GIB = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,3 +74,38 @@ def _attempt(config, devices, batch_size, limit_bytes) -> Attempt:
     needed = memory.of_step(compiled)
     fits = needed.total_bytes <= limit_bytes
     return Attempt(batch_size, needed, times.total_s or 0.0, fits)
+
+
+def print_table(
+    config: config_lib.RunConfig,
+    devices: tuple[jax.Device, ...],
+    progress: progress_lib.Progress,
+) -> bool:
+    """Prints every attempt and the largest batch that fits; returns whether one event does.
+
+    Raises:
+        RuntimeError: if the device does not tell how much memory it has.
+    """
+    limit = memory.limit_bytes(devices[0], len(devices))
+    if limit is None:
+        raise RuntimeError("--fit: this device does not tell how much memory it has.")
+    print(f"{len(devices)} x {devices[0].device_kind}, {limit / _GIB:.2f} GiB for each")
+    print("events per device   needs GiB   of it temporary   compile s   fits")
+    progress.say("compiling the training step for growing batches; nothing is trained")
+    largest = largest_batch(config, devices, limit, _print_attempt)
+    if not largest:
+        print("It does not fit: not even one event per device.")
+        return False
+    print(f"It fits: up to {largest} events per device, {largest * len(devices)} per step.")
+    return True
+
+
+def _print_attempt(attempt: Attempt) -> None:
+    needed = attempt.needed
+    total = f"{needed.total_bytes / _GIB:.2f}" if needed else "too much"
+    temporary = f"{needed.temporary_bytes / _GIB:.2f}" if needed else ""
+    print(
+        f"{attempt.batch_size:17d}   {total:>9}   {temporary:>15}   "
+        f"{attempt.compile_s:9.1f}   {'yes' if attempt.fits else 'no'}",
+        flush=True,
+    )

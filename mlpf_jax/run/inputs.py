@@ -1,7 +1,6 @@
 """Opens a run's events, simulating what is missing, and checks what is about to be fed."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
@@ -45,13 +44,10 @@ class Inputs:
 
 def open_inputs(
     config: config_lib.RunConfig,
-    data_dir: Path,
-    bank: Path | None,
+    files: config_lib.FilesConfig,
     progress: progress_lib.Progress,
-    *,
-    verify: bool = True,
 ) -> Inputs:
-    """Opens both sets of events in `data_dir`; `verify` hashes every file again.
+    """Opens both sets of events, simulating what is missing.
 
     Raises:
         ValueError: if events are missing, damaged, or not those that they should be.
@@ -63,12 +59,12 @@ def open_inputs(
             events = source.open_events(
                 process,
                 num_events,
-                data_dir=data_dir,
+                data_dir=files.data_dir or source.default_data_dir(),
                 data_seed=config.data.data_seed,
-                bank=bank,
+                bank=files.bank,
                 on_progress=lambda done, wanted: stage.update(done, total=wanted),
             )
-        if verify:
+        if files.verify_data:
             events.verify()
         description = describe(events, num_events, config.data.num_elements)
         _check_standard(description)

@@ -18,6 +18,10 @@ def run_config(mode="both"):
     return dataclasses.replace(run, data=data)
 
 
+def files(data_dir):
+    return config.FilesConfig(data_dir=data_dir)
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
@@ -27,7 +31,7 @@ def data_dir(tmp_path_factory):
 
 
 def test_both_sets_are_opened_and_described(data_dir):
-    opened = inputs.open_inputs(run_config(), data_dir, None, QUIET)
+    opened = inputs.open_inputs(run_config(), files(data_dir), QUIET)
 
     assert opened.test.description.sha256 == (
         "4db8cf42bcb60b4994c74bbf4064a1cff07c33c10e2867ad0b1c88fb0ae005b0"
@@ -39,13 +43,13 @@ def test_both_sets_are_opened_and_described(data_dir):
 
 
 def test_inference_alone_needs_no_training_events(data_dir):
-    assert inputs.open_inputs(run_config("infer"), data_dir, None, QUIET).train is None
+    assert inputs.open_inputs(run_config("infer"), files(data_dir), QUIET).train is None
 
 
 def test_standard_events_that_differ_are_refused(data_dir, monkeypatch):
     monkeypatch.setitem(inputs.STANDARD_SHA256, ("qcd", 8), "f" * 64)
     with pytest.raises(ValueError, match="the 8 qcd events are not the standard ones"):
-        inputs.open_inputs(run_config("infer"), data_dir, None, QUIET)
+        inputs.open_inputs(run_config("infer"), files(data_dir), QUIET)
 
 
 def test_a_flipped_bit_is_found(data_dir, tmp_path):
@@ -57,4 +61,4 @@ def test_a_flipped_bit_is_found(data_dir, tmp_path):
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=r"elements.npy is damaged"):
-        inputs.open_inputs(run_config("infer"), tmp_path, None, QUIET)
+        inputs.open_inputs(run_config("infer"), files(tmp_path), QUIET)

@@ -18,6 +18,7 @@ _REFUSED = {
     "checkpoint": "runs cannot share it.",
     "fit": "it runs nothing.",
     "flagfile": "it must have been read before.",
+    "preset": "name its file, --flagfile=flags/NAME.cfg.",
 }
 
 

@@ -1,0 +1,64 @@
+"""The words of a command line, before any flag is known: flag files are read, dashes unified."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+_FLAG_FILE = "--flagfile"
+
+
+def expand(words: Sequence[str]) -> list[str]:
+    """Returns the words with `--flagfile=FILE` replaced by what is in the file.
+
+    `--num-devices` becomes `--num_devices`: HEPscore's configurations prefer dashes. Words after
+    `--` stay as they are.
+
+    Raises:
+        OSError: if a flag file cannot be read.
+        ValueError: if one includes itself, or is named without a path.
+    """
+    return list(_expanded(iter(words), ()))
+
+
+def read_file(path: Path) -> list[str]:
+    """Returns the words of a flag file; what it includes is searched beside it.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it includes itself.
+    """
+    return list(_words_of(path, ()))
+
+
+def _expanded(words: Iterator[str], within: tuple[Path, ...]) -> Iterator[str]:
+    for word in words:
+        if word == "--":
+            yield word
+            yield from words
+            return
+        word = _with_underscores(word)
+        name, equals, value = word.partition("=")
+        if name not in (_FLAG_FILE, _FLAG_FILE[1:]):
+            yield word
+            continue
+        value = value if equals else next(words, "")
+        if not value:
+            raise ValueError(f"{_FLAG_FILE}: name a file, {_FLAG_FILE}=FILE.")
+        yield from _words_of(Path(value).expanduser(), within)
+
+
+def _words_of(path: Path, within: tuple[Path, ...]) -> Iterator[str]:
+    path = within[-1].parent / path if within else path
+    if path.resolve() in within:
+        raise ValueError(f"{_FLAG_FILE}={path}: includes itself.")
+    # A byte-order mark is an editor's; other bytes may belong to a path.
+    text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    lines = [line.strip() for line in text.split("\n")]
+    settings = (line for line in lines if line and not line.startswith(("#", "//")))
+    yield from _expanded(settings, (*within, path.resolve()))
+
+
+def _with_underscores(word: str) -> str:
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value

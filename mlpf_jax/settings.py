@@ -1,0 +1,65 @@
+"""Fields of frozen configs that are also flags: all that is said of a flag stands at its field."""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is said of a field that a flag sets."""
+
+    text: str
+    flag: str | None  # its name, if it is not the field's
+    on_accelerator: Any  # the default of the flag, which may differ from the field's
+    on_cpu: Any
+    at_least: int | None
+    choices: tuple[str, ...]  # of the flag; none: those of the field's type
+
+
+_SAME: Any = object()
+
+
+def setting(
+    default: Any,
+    text: str,
+    *,
+    flag: str | None = None,
+    on_accelerator: Any = _SAME,
+    on_cpu: Any = _SAME,
+    at_least: int | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Returns a field that a flag sets; `text` is its help. Ask `check` for its lower bound."""
+    said = Setting(
+        text=text,
+        flag=flag,
+        on_accelerator=default if on_accelerator is _SAME else on_accelerator,
+        on_cpu=default if on_cpu is _SAME else on_cpu,
+        at_least=at_least,
+        choices=choices,
+    )
+    return dataclasses.field(default=default, metadata={"setting": said})
+
+
+def settings_of(config: Any) -> dict[str, Setting]:
+    """Returns the settings of a config or its class, by the name of the field."""
+    return {
+        field.name: field.metadata["setting"]
+        for field in dataclasses.fields(config)
+        if "setting" in field.metadata
+    }
+
+
+def check(config: Any) -> None:
+    """Compares every setting with its lower bound.
+
+    Raises:
+        ValueError: if one is below.
+    """
+    for name, said in settings_of(config).items():
+        value = getattr(config, name)
+        if value is None or said.at_least is None:
+            continue
+        rule = f"be at least {said.at_least}" if said.at_least else "not be negative"
+        if value < said.at_least:
+            raise ValueError(f"--{said.flag or name}={value}: must {rule}.")

@@ -1,0 +1,220 @@
+"""Presets are valid and plain, defaults are what the README says, bad flags are refused."""
+
+import dataclasses
+import pathlib
+import typing
+
+import pytest
+
+from mlpf_jax import arguments, config, options, presets
+
+PRESETS = sorted((pathlib.Path(__file__).parents[1] / "flags").glob("*.cfg"))
+
+
+def request_of(*words):
+    values = options.define()
+    assert values(["main", *arguments.expand(words)]) == ["main"]
+    return options.read(values)
+
+
+def config_of(*words, platform="cpu"):
+    return request_of(*words).run_config(platform)
+
+
+def test_the_presets_are_there_and_the_package_has_them():
+    names = {"default", "hepscore", "regression", "reproducibility", "smoke"}
+
+    assert {path.stem for path in PRESETS} == set(presets.NAMES) == names
+    for path in PRESETS:
+        assert presets.find(path.stem).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_preset_makes_a_valid_config(path, platform):
+    config_of(f"--flagfile={path}", platform=platform)
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_preset_is_plain(path):
+    """absl takes '# ...' after a value as part of it, and lets a repeated flag win in silence."""
+    lines = path.read_text().splitlines()
+    settings = [line for line in lines if line and not line.startswith("#")]
+    names = [line.partition("=")[0] for line in settings]
+
+    assert lines[0].startswith("# "), "say what the preset is for"
+    assert all(line.startswith("--") and "=" in line and "#" not in line for line in settings)
+    assert len(set(names)) == len(names)
+
+
+def test_the_command_of_the_readme_on_a_cpu():
+    run = config_of("--num_devices=8")
+
+    assert run.num_devices == 8
+    assert run.train.batch_size == 1
+    assert run.steps_by_epoch == (5, 5)
+    assert (run.data.num_train_events, run.data.num_test_events) == (80, 8)
+    assert run.num_infer_samples == 8
+    assert run.data.num_elements == 6400
+    assert run.model == config.ModelConfig()
+    # The first call is no sample: nine are left of ten steps, one step each.
+    assert sum(run.steps_by_epoch) - 1 >= 8
+
+
+def test_the_preset_named_default_spells_that_command_out():
+    spelled = config_of(f"--flagfile={PRESETS[0].with_name('default.cfg')}", "--num_devices=8")
+    assert spelled == config_of("--num_devices=8")
+
+
+def test_the_command_of_the_readme_on_accelerators_is_the_reproducibility_preset():
+    preset = f"--flagfile={PRESETS[0].with_name('reproducibility.cfg')}"
+    run = config_of("--num_devices=8", platform="gpu")
+
+    assert run == config_of(preset, "--num_devices=8", platform="gpu")
+    assert run.global_batch_size == 16
+    assert run.steps_by_epoch == (69,) * 5
+
+
+def test_the_hepscore_preset_has_five_events_per_device():
+    run = config_of(f"--flagfile={PRESETS[0].with_name('hepscore.cfg')}", "--num_devices=8")
+    assert (run.global_batch_size, run.steps_by_epoch) == (40, (50,) * 10)
+
+
+def test_naming_the_work_means_whole_passes():
+    assert config_of("--num_train_events=6", "--num_test_events=2").steps_by_epoch == (6, 6)
+    assert config_of("--num_epochs=1").steps_by_epoch == (80,)
+    assert config_of("--num_steps=7").steps_by_epoch == (7,)
+    assert config_of("--num_steps=90", "--num_epochs=9").steps_by_epoch == (80, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--global_batch_size=6", "--num_devices=4"], "cannot be shared evenly by --num_dev"),
+        (["--global_batch_size=6", "--batch_size=2"], "exclude each other"),
+        (["--num_steps=0"], "--num_steps=0: must be at least 1"),
+        (["--num_devices=0"], "--num_devices=0: must be at least 1"),
+        (["--padding=tight", "--events_at_once=1", "--batch_size=2"], "--events_at_once=1 exclude"),
+        (["--padding=tight", "--fit"], "--fit asks for --padding=full"),
+        (["--global_batch_size=0"], "--global_batch_size=0: must be at least 1"),
+        (["--num_infer_samples=-1"], "--num_infer_samples=-1: must be at least 1"),
+        (["--events_at_once=-1"], "--events_at_once=-1: must not be negative"),
+        (["--nomeasure_compile", "--num_epochs=0"], "--num_epochs=0: must be at least 1"),
+        (["--pair_kernel=pallas"], "no compiler for it on cpu"),
+    ],
+)
+def test_contradictions_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        config_of(*arguments)
+
+
+def test_tight_padding_takes_all_events_at_once_unless_told_otherwise():
+    run = config_of("--padding=tight", "--batch_size=4")
+    assert (run.data.padding, run.train.events_at_once) == ("tight", 0)
+    assert config_of("--batch_size=4").train.events_at_once == 1
+
+
+def test_what_is_given_wins_over_a_preset_wherever_it_stands():
+    for words in (
+        ("--preset=reproducibility", "--num_epochs=2", "--batch_size=3"),
+        ("--num_epochs=2", "--batch_size=3", "--preset=reproducibility"),
+    ):
+        run = config_of(*words)
+        assert (run.train.num_epochs, run.train.batch_size) == (2, 3)
+        assert run.data.num_train_events == 1100
+
+
+def test_a_preset_by_name_or_path_is_its_flag_file(tmp_path):
+    path = PRESETS[0].with_name("hepscore.cfg")
+    run = config_of(f"--flagfile={path}")
+
+    assert run == config_of("--preset=hepscore") == config_of(f"--preset={path}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batch_size=4", "batch_size=4: a preset holds settings"),
+        ("--preset=smoke", "--preset: a preset holds settings"),
+        ("--batch=4", "Unknown command line flag 'batch'"),
+        ("--flagfile=own.cfg", "own.cfg: includes itself"),
+    ],
+)
+def test_a_file_that_is_no_preset_is_refused_by_name(tmp_path, text, message):
+    path = tmp_path / "own.cfg"
+    path.write_text(text)
+
+    with pytest.raises(ValueError, match=message) as refusal:
+        config_of(f"--preset={path}")
+    assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize(("words", "shuffles"), [([], False), (["--shuffle"], True)])
+def test_training_events_are_shuffled_on_request(words, shuffles):
+    assert config_of(*words).data.shuffle == shuffles
+
+
+def test_every_field_of_a_config_that_is_a_setting_reaches_it():
+    """Nothing that a flag says is lost on the way."""
+    words = {"precision": "bf16", "mode": "infer", "parallel": "shard_map", "padding": "tight"}
+    for name in (
+        *("num_train_events", "num_test_events", "num_epochs", "steps_per_epoch", "num_steps"),
+        *("num_devices", "num_infer_samples", "batch_size", "num_id_layers", "num_energy_layers"),
+        *("embedding_dim", "embedding_hidden_dim", "hidden_dim", "data_seed", "seed"),
+    ):
+        words[name] = "4"
+    words |= {"decoder_dim": "9", "learning_rate": "0.5", "bin_size": "10", "num_elements": "20"}
+    words |= {"shuffle": "true", "stacks_chains": "true", "measure_compile": "false"}
+    words |= {"pair_kernel": "pallas", "events_at_once": "4"}
+
+    run = config_of(*(f"--{name}={value}" for name, value in words.items()), platform="gpu")
+
+    default = config.RunConfig()
+    for one, other in ((run, default), *((getattr(run, n), getattr(default, n)) for n in PARTS)):
+        for field in dataclasses.fields(one):
+            if "setting" in field.metadata:
+                assert getattr(one, field.name) != getattr(other, field.name), field.name
+
+
+PARTS = ("model", "data", "train")
+
+
+def test_files_are_paths_and_home_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    names = [
+        name
+        for name, hint in typing.get_type_hints(config.FilesConfig).items()
+        if hint in (pathlib.Path, pathlib.Path | None)
+    ]
+    files = request_of(*(f"--{name}=~/{name}" for name in names)).files
+
+    assert len(names) == 6
+    for name in names:
+        assert getattr(files, name) == pathlib.Path("/home/someone") / name
+
+
+@pytest.mark.parametrize(
+    ("words", "platform"),
+    [
+        (["--pair_kernel=pallas"], "gpu"),
+        (["--events_at_once=0", "--global_batch_size=16"], "cpu"),
+    ],
+)
+def test_the_check_before_jax_starts_lets_pass_what_a_platform_can_run(words, platform):
+    request = request_of(*words)
+
+    assert request.check() == request.run_config(platform)
+
+
+def test_the_check_before_jax_starts_refuses_what_no_platform_in_question_can_run():
+    request = request_of("--pair_kernel=pallas")
+
+    with pytest.raises(
+        ValueError, match="--pair_kernel=pallas: there is no compiler for it on cpu"
+    ):
+        request.check(["cpu"])
+
+
+def test_a_global_batch_is_shared_by_the_devices():
+    run = config_of("--global_batch_size=8", "--num_devices=4")
+    assert run.train.batch_size == 2

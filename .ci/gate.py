@@ -1,0 +1,37 @@
+"""Checks that the regression gate, asked about a commit and itself, does its work.
+
+    python .ci/gate.py --base=HEAD --preset=flags/smoke.cfg --max_pairs=6
+
+The arguments are those of `tools.regress`. "No regression" and "cannot decide" are sound verdicts
+on the same files; a regression is a false alarm, and any other exit status means that the gate
+itself failed. The verdict must stand in a decision.json that fits its schema.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mlpf_jax.regress import baseline, documents
+
+
+def main(arguments: list[str]) -> None:
+    """Lets the gate decide, and exits with one line that says what is wrong, if anything is."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "tools.regress", *arguments, f"--out={out}"]
+        status = subprocess.run(command, check=False).returncode
+        verdict = {number: name for name, number in documents.EXIT_STATUS.items()}.get(status)
+        path = Path(out) / "decision.json"
+        if verdict is None or not path.is_file():
+            sys.exit(f"error: the gate came to no verdict: its exit status is {status}.")
+        decision = json.loads(path.read_text())
+    baseline.validate(decision, "decision")
+    if (decision["verdict"], decision["exit_status"]) != (verdict, status):
+        sys.exit(f"error: the exit status is {status}; decision.json says {decision['verdict']!r}.")
+    if verdict == "regression":
+        sys.exit("error: a false alarm: nothing changed, and the gate confirmed a regression.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

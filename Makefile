@@ -1,7 +1,7 @@
 # make bench and make test are all that most people need; both make their virtual environment first.
 VENV ?= .venv
 PYTHON ?= # of the environment that is there, else python3
-BACKEND ?= # likewise, else cpu; or cuda12, cuda13, rocm7, tpu, newest
+BACKEND ?= # likewise, else what this machine has; or cpu, cuda12, cuda13, rocm7, tpu, newest
 DATA ?= data
 PEER_PYTHON ?= python3.11 # TensorFlow 2.15 has no later one
 
@@ -10,6 +10,8 @@ SMOKE := build/smoke
 # Compiling tiny programs keeps one core busy; more than four workers take much memory.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 export VENV PYTHON BACKEND
+# What runs is the environment's, not what a site's modules put before it.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 
 .PHONY: help venv venv-test bench bench-regression test lint smoke test-slow dataset peers lock clean
 

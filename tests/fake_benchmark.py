@@ -64,7 +64,10 @@ def git(folder, *words):
 
 
 def make(folder, *costs):
-    """Makes a repository with a commit for each of `costs`, in order, on the branch main."""
+    """Makes a repository with a commit for each of `costs`, in order, on the branch main.
+
+    Their packages differ, if in nothing else than a number.
+    """
     package = folder / "mlpf_jax"
     package.mkdir(parents=True)
     git(folder, "init", "--quiet", "--initial-branch=main")
@@ -72,7 +75,8 @@ def make(folder, *costs):
     (package / "main.py").write_text(_MAIN)
     (package / "template.json").write_text(TEMPLATE.read_text())
     (folder / "preset.cfg").write_text("# Nothing to set.\n--seed=1\n")
-    for changed in costs:
+    for number, changed in enumerate(costs):
+        (package / "version").write_text(str(number))
         set_costs(folder, **changed)
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--allow-empty", "--message=x")

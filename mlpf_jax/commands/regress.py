@@ -8,11 +8,13 @@
     mlpf-jax-regress RESULTS_A RESULTS_B         # against each other, without any run
 
 Every run is a fresh process; docs/regression.md says what is decided and how surely. Exit status:
-0 no regression, 1 regression, 2 wrong usage, 3 cannot decide, 4 a run failed, 130 on Ctrl-C.
+0 no regression, 1 regression, 2 wrong usage, 3 cannot decide, 4 a run failed, 5 nothing to compare,
+70 the gate itself failed, 130 on Ctrl-C.
 """
 
 import shutil
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,23 +46,45 @@ _TIMEOUT = flags.DEFINE_float("run_timeout_s", 300, "Seconds after which a run i
 _OUT = flags.DEFINE_string("out", "build/regression", "Folder of the decision and its exports.")
 _QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
 
-_RUN_FAILED = 4
+_RUN_FAILED, _NOTHING_TO_COMPARE = 4, 5
+_GATE_FAILED = 70  # EX_SOFTWARE of sysexits.h: no verdict, whatever it was
 
 
 def main(argv: Sequence[str]) -> int:
     tell = progress.Progress(quiet=_QUIET.value).say
     try:
         with processes.interrupted_by_terminate():
-            request = _request(argv[1:])
-            if _SAVE.value is not None:
-                print(session.record(request, _SAVE.value, tell, force=_FORCE.value))
-                return 0
-            return _report(session.compare(request, tell))
+            return _run(argv[1:], tell)
+    except session.NothingToCompareError as same:
+        print(f"nothing to compare: {same} A commit against itself: --base=HEAD.")
+        return _NOTHING_TO_COMPARE
     except processes.RunFailedError as error:
         print(*error.last_lines, sep="\n", file=sys.stderr)
         return cli.complain(f"a run failed: {error}", _RUN_FAILED)
     except (OSError, ValueError) as error:
         return cli.complain(error, cli.USAGE)
+    except Exception:  # noqa: BLE001 - Python's own status for it is that of a regression
+        traceback.print_exc()
+        return cli.complain("the gate itself failed, as told above: no verdict.", _GATE_FAILED)
+
+
+def _run(files: Sequence[str], tell: session.Tell) -> int:
+    request = _request(files)
+    if _SAVE.value is not None:
+        print(session.record(request, _SAVE.value, tell, force=_FORCE.value))
+        return 0
+    out = Path(_OUT.value)
+    documents.check_writable(out)
+    found = documents.document(session.compare(request, tell))
+    width = shutil.get_terminal_size((120, 24)).columns
+    print(documents.text(found, width=width, colour=sys.stdout.isatty()), end="", flush=True)
+    try:
+        print(f"decision: {documents.write(found, out)}")
+    except OSError as error:
+        told = f"the verdict above was not written into {out}: {error.strerror or error}."
+        is_regression = found["verdict"] == "regression"
+        return cli.complain(told, found["exit_status"] if is_regression else _GATE_FAILED)
+    return found["exit_status"]
 
 
 def _request(files: Sequence[str]) -> session.Request:
@@ -88,15 +112,6 @@ def _request(files: Sequence[str]) -> session.Request:
 def _python(path: str | None) -> Path | None:
     """Returns the path from the root: runs start elsewhere. A link is what an environment is."""
     return Path(path).absolute() if path else None
-
-
-def _report(outcome: documents.Outcome) -> int:
-    found = documents.document(outcome)
-    path = documents.write(found, Path(_OUT.value))
-    width = shutil.get_terminal_size((120, 24)).columns
-    print(documents.text(found, width=width, colour=sys.stdout.isatty()), end="")
-    print(f"decision: {path}")
-    return found["exit_status"]
 
 
 def run_app() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ FORMAT = "mlpf_jax decision 1"
 EXIT_STATUS: dict[judging.Whole, int] = {"no regression": 0, "regression": 1, "cannot decide": 3}
 _WORDS = {"regression": "slower", "no regression": "no regression", "undecided": "cannot decide"}
 _OTHER_WORDS = {"exact": "more memory", "quality": "worse"}  # of a regression that is not of time
+_BYTES_OF_DECISION = 2**18  # with its exports, of the most pairs
 _STOPPED = {
     "decided": "",
     "out of time": "The time was up before all was decided: more --budget_s, or a quieter machine.",
@@ -102,6 +104,20 @@ def view(found: Mapping[str, Any]) -> tables.View:
 def text(found: Mapping[str, Any], *, width: int = 120, colour: bool = False) -> str:
     """Returns a decision document as a table for a terminal."""
     return tables.render(view(found), "terminal", width=width, colour=colour)
+
+
+def check_writable(folder: Path) -> None:
+    """Makes the folder and writes and removes as much as a decision may take.
+
+    Raises:
+        OSError: if that cannot be done.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".tmp-{os.getpid()}"
+    try:
+        path.write_bytes(bytes(_BYTES_OF_DECISION))
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def write(found: Mapping[str, Any], folder: Path) -> Path:

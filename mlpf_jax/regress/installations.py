@@ -44,14 +44,33 @@ def current() -> Current:
 
 
 def default_folder() -> Path:
-    """Returns $XDG_CACHE_HOME/mlpf_jax/environments, or that in ~/.cache if it is not set."""
+    """Returns $XDG_CACHE_HOME/mlpf_jax/environments, or that in ~/.cache if it is not set.
+
+    Raises:
+        ValueError: if there is no home folder either.
+    """
     cache = os.environ.get("XDG_CACHE_HOME")
-    root = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
+    try:
+        root = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        raise ValueError(
+            "no home folder to keep an environment in: set HOME or XDG_CACHE_HOME, or name Pythons "
+            "by --base_python= and --head_python=."
+        ) from None
     return root / "mlpf_jax" / "environments"
 
 
-def python_of(checkout: checkouts.Checkout, folder: Path, log: Path, mine: Current) -> Path:
+def lock_of(environment: Current) -> str:
+    """Returns the place in a checkout of the lock for the environment's back end."""
+    return f"locks/{environment.backend}.txt"
+
+
+def python_of(
+    checkout: checkouts.Checkout, log: Path, mine: Current, folder: Path | None = None
+) -> Path:
     """Returns a Python with what the checkout's lock says, making it in `folder` if need be.
+
+    Without `folder` it is the default one.
 
     This process's own environment serves if it was made from the same lock. What is imported of
     the project itself is never an environment's matter: runs are told the checkout's folder.
@@ -60,7 +79,7 @@ def python_of(checkout: checkouts.Checkout, folder: Path, log: Path, mine: Curre
         ValueError: if the checkout has no such lock or no script that makes environments.
         RunFailedError: if the script fails.
     """
-    lock = checkout.folder / "locks" / f"{mine.backend}.txt"
+    lock = checkout.folder / lock_of(mine)
     for needed in (lock, checkout.folder / _SCRIPT):
         if not needed.is_file():
             raise ValueError(
@@ -70,6 +89,7 @@ def python_of(checkout: checkouts.Checkout, folder: Path, log: Path, mine: Curre
     content = lock.read_bytes()
     if _content(mine.made_from / lock.name) == content:
         return mine.python
+    folder = folder or default_folder()
     digest = hashlib.sha256(content + mine.version.encode()).hexdigest()[:16]
     venv = folder / f"{mine.backend}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)

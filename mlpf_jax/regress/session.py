@@ -28,6 +28,10 @@ BASELINE_ALLOWANCE = 0.02
 _PAIRS_OF_NOTE = 10
 
 
+class NothingToCompareError(Exception):
+    """Both sides are the same, and nobody asked to hold one against itself."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
     """What to compare and how. Of A at most one of `base`, `baseline_name` and `files` is given."""
@@ -131,6 +135,7 @@ def compare(request: Request, tell: Tell) -> documents.Outcome:
     """Takes runs of both sides in turns until all is decided, or the budget is spent.
 
     Raises:
+        NothingToCompareError: if both sides are the same.
         ValueError: if what was asked for is not there.
         RunFailedError: if a run fails.
     """
@@ -216,7 +221,12 @@ def _live(
     request: Request, sides: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
 ) -> list[sources.Processes]:
     """Lays out the sides. Each uses what caches all of them have: alike."""
-    programs = {side: _program(request, side, folder, stack, tell) for side in sides}
+    checkouts_of = {side: _checkout(request, side, folder, stack, tell) for side in sides}
+    if len(checkouts_of) > 1:
+        _check_differ(request, checkouts_of["A"], checkouts_of["B"])
+    programs = {
+        side: _program(request, side, checkout, folder) for side, checkout in checkouts_of.items()
+    }
     known = [
         program.known_flags(folder / f"help-{side}.txt", request.run_timeout_s)
         for side, program in programs.items()
@@ -232,10 +242,10 @@ def _live(
     ]
 
 
-def _program(
+def _checkout(
     request: Request, side: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
-) -> sources.Program:
-    """Lays out the side's commit and its environment."""
+) -> checkouts.Checkout:
+    """Lays out the side's commit."""
     top = checkouts.top_folder(Path.cwd())
     is_base = side == "A"
     revision = (request.base or checkouts.default_base(top)) if is_base else request.head
@@ -247,11 +257,33 @@ def _program(
     tell(f"{side}: {checkout.label}")
     if request.inject is not None:
         sources.check_can_be_slowed(checkout, "--base" if is_base else "--head")
+    return checkout
+
+
+def _check_differ(request: Request, a: checkouts.Checkout, b: checkouts.Checkout) -> None:
+    """Refuses two sides that are the same in all that is measured.
+
+    A commit that was named and is that of both sides, or an injected slowdown, is a gate tried out.
+    """
+    is_tried_out = request.inject is not None or (request.base and a.commit == b.commit)
+    if is_tried_out or request.base_python != request.head_python:
+        return
+    measured = [sources.PACKAGE]
+    if request.base_python is None:
+        measured.append(installations.lock_of(installations.current()))
+    if a.digest(measured) == b.digest(measured):
+        raise NothingToCompareError(
+            f"{' and '.join(measured)} are the same in A ({a.label}) and B ({b.label})."
+        )
+
+
+def _program(
+    request: Request, side: str, checkout: checkouts.Checkout, folder: Path
+) -> sources.Program:
+    """Finds or makes the side's environment."""
+    is_base = side == "A"
     python = (request.base_python if is_base else request.head_python) or installations.python_of(
-        checkout,
-        installations.default_folder(),
-        folder / f"environment-{side}.txt",
-        installations.current(),
+        checkout, folder / f"environment-{side}.txt", installations.current()
     )
     share = 0.0 if is_base else request.inject or 0.0
     return sources.Program(checkout.label, checkout.folder, python, request.settings, share)

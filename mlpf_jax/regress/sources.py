@@ -14,6 +14,7 @@ from mlpf_jax.regress import baseline, checkouts, costs
 from mlpf_jax.regress import yardstick as driver
 from mlpf_jax.report import hepscore, reader
 
+PACKAGE = "mlpf_jax"  # the folder of a checkout that its runs import
 _DRIVER = Path(driver.__file__)
 _CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 
@@ -31,7 +32,7 @@ class Program:
     @property
     def can_be_driven(self) -> bool:
         """Whether the benchmark has what the driver patches: an older one may not."""
-        return driver.missing(self.folder / "mlpf_jax") is None
+        return driver.missing(self.folder / PACKAGE) is None
 
     def command(self, yardstick: Path | None) -> list[str]:
         """Returns the command without the folders of a run. -P: no module is found by luck.
@@ -68,7 +69,7 @@ def check_can_be_slowed(checkout: checkouts.Checkout, flag: str) -> None:
     Raises:
         ValueError: one line that says what it lacks, and the way out.
     """
-    if lacking := driver.missing(checkout.folder / "mlpf_jax"):
+    if lacking := driver.missing(checkout.folder / PACKAGE):
         raise ValueError(
             f"{checkout.label} has no mlpf_jax.{lacking}, which --inject slows down: leave "
             f"--inject out, or name a commit that has it, {flag}=."

@@ -16,10 +16,12 @@ from tests import fake_benchmark
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def start(folder, *words):
+def start(folder, *words, code=None):
+    """Starts the tool, or other code in its place."""
+    program = ["-m", "tools.regress"] if code is None else ["-c", code]
     pythons = [f"--base_python={sys.executable}", f"--head_python={sys.executable}"]
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "tools.regress", "--preset=preset.cfg", *pythons, *words],
+        [sys.executable, "-P", *program, "--preset=preset.cfg", *pythons, *words],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder.parent)},
         stdout=subprocess.PIPE,
@@ -28,8 +30,8 @@ def start(folder, *words):
     )
 
 
-def regress(folder, *words):
-    with start(folder, *words) as process:
+def regress(folder, *words, code=None):
+    with start(folder, *words, code=code) as process:
         stdout, stderr = process.communicate()
     return process.returncode, stdout, stderr
 
@@ -93,6 +95,67 @@ def test_a_base_that_cannot_be_slowed_is_one_line_that_names_it_and_the_way_out(
     assert stderr == (
         f"error: {commit} has no mlpf_jax.measure.window, which --inject slows down: leave "
         "--inject out, or name a commit that has it, --base=.\n"
+    )
+
+
+def test_nothing_to_compare_is_status_5_and_no_verdict(slower):
+    fake_benchmark.git(slower, "commit", "--quiet", "--allow-empty", "--message=x")
+
+    status, stdout, stderr = regress(slower, "--base=HEAD~1", "--quiet")
+
+    assert (status, stderr) == (5, "")
+    assert stdout.startswith("nothing to compare: mlpf_jax are the same in A (")
+    assert not (slower / "build" / "regression" / "decision.json").exists()
+
+
+def test_an_output_folder_that_cannot_be_used_is_told_before_any_run(slower):
+    (slower / "file").touch()
+
+    status, stdout, stderr = regress(slower, "--base=HEAD~1", "--out=file/x")
+
+    assert (status, stdout) == (2, "")
+    assert stderr == "error: file/x: Not a directory.\n"
+
+
+_PATCHED = """
+import errno
+from mlpf_jax import cli
+from mlpf_jax.commands import regress
+
+def fail(*_, **__):
+    raise {error}
+
+regress.{name} = fail
+cli.run(regress.main, takes_files=True)
+"""
+
+
+def test_what_nobody_foresaw_is_no_verdict(slower):
+    code = _PATCHED.format(name="session.compare", error='RuntimeError("no idea")')
+
+    status, stdout, stderr = regress(slower, "--base=HEAD", code=code)
+
+    assert (status, stdout) == (70, "")
+    assert stderr.splitlines()[-2:] == [
+        "RuntimeError: no idea",
+        "error: the gate itself failed, as told above: no verdict.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("base", "verdict", "status"), [("HEAD~1", "regression", 1), ("HEAD", "no regression", 70)]
+)
+def test_a_verdict_that_cannot_be_written_is_printed_first(slower, base, verdict, status):
+    code = _PATCHED.format(
+        name="documents.atomic.write_file", error='OSError(errno.ENOSPC, "No space left on device")'
+    )
+
+    found, stdout, stderr = regress(slower, f"--base={base}", "--quiet", code=code)
+
+    assert found == status
+    assert f"Verdict: {verdict}" in stdout
+    assert stderr == (
+        "error: the verdict above was not written into build/regression: No space left on device.\n"
     )
 
 

@@ -32,13 +32,13 @@ def make(tmp_path):
             (folder / subfolder).mkdir(parents=True)
         (folder / "locks" / "cuda12.txt").write_text(lock)
         (folder / "tools" / "venv.sh").write_text(script)
-        return checkouts.Checkout(folder, name)
+        return checkouts.Checkout(folder, name, "0" * 40)
 
     return checkout
 
 
 def python_of(checkout, mine, tmp_path):
-    return installations.python_of(checkout, tmp_path / "kept", tmp_path / "log.txt", mine)
+    return installations.python_of(checkout, tmp_path / "log.txt", mine, tmp_path / "kept")
 
 
 def test_my_own_environment_serves_if_the_lock_is_the_same(make, mine, tmp_path):
@@ -100,3 +100,16 @@ def test_this_process_is_found_with_the_python_that_its_environment_was_made_wit
     assert told.stdout.strip() == f"{sys.base_prefix}\n{current.version}"
     assert current.python.samefile(sys.executable)
     assert current.made_from == Path(sys.prefix) / "made-from"
+
+
+def test_without_a_home_the_line_names_the_ways_out(make, mine, tmp_path, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    log = tmp_path / "log.txt"
+
+    assert installations.python_of(make("x", "jax==1\n"), log, mine) == Path("/mine")
+    with pytest.raises(ValueError, match=r"no home folder .*: set HOME or XDG_CACHE_HOME"):
+        installations.python_of(make("y", "jax==2\n"), log, mine)

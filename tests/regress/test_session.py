@@ -142,6 +142,28 @@ def test_changes_that_are_not_committed_are_what_is_compared(repository):
     assert "with changes" in found["sides"]["B"]["label"]
 
 
+def test_the_base_of_a_pull_request_is_the_first_parent_of_its_merge(repository):
+    """The event's sha is older: it lacks what others have merged since."""
+    folder = repository({"training": 2.0}, {})
+    fake_benchmark.git(folder, "switch", "--quiet", "--create", "empty", "HEAD~1")
+    fake_benchmark.git(folder, "commit", "--quiet", "--allow-empty", "--message=x")
+    fake_benchmark.git(folder, "switch", "--quiet", "--detach", "main")
+    fake_benchmark.git(folder, "merge", "--quiet", "--no-ff", "--message=x", "empty")
+
+    with pytest.raises(session.NothingToCompareError, match="mlpf_jax are the same in A"):
+        compare(base="HEAD^1")
+
+
+def test_on_main_there_is_nothing_to_compare(repository, tmp_path):
+    folder = repository({})
+    clone = tmp_path / "clone"
+    fake_benchmark.git(tmp_path, "clone", "--quiet", str(folder), str(clone))
+    os.chdir(clone)
+
+    with pytest.raises(session.NothingToCompareError):
+        compare()
+
+
 def test_without_a_base_it_is_the_parent_of_main(repository):
     repository({"training": 0.5}, {})
 

@@ -52,9 +52,10 @@ lint: venv-test
 smoke: venv-test
 	@rm -rf $(SMOKE)
 	$(PY) -m mlpf_jax.main --flagfile=flags/smoke.cfg --results_dir=$(SMOKE)
+	$(PY) -m mlpf_jax.report.schema > $(SMOKE)/schema.json
 	$(PY) -c 'import json, pathlib, sys, jsonschema; \
 	jsonschema.validate(*(json.loads(pathlib.Path(name).read_text()) for name in sys.argv[1:]))' \
-	$(SMOKE)/mlpf-jax_summary.json mlpf_jax/report/schema.json
+	$(SMOKE)/mlpf-jax_summary.json $(SMOKE)/schema.json
 
 test-slow: venv-test
 	$(PY) -m pytest -q -m slow $(WORKERS)

@@ -129,7 +129,7 @@ def test_the_wheel_holds_the_data_and_no_program_of_the_repository(tmp_path, mon
         for path in tracked_files()
         if path.suffix in {".json", ".npz"} and path.is_relative_to(ROOT / "mlpf_jax")
     }
-    assert {"mlpf_jax/report/schema.json", "mlpf_jax/simulation/bank_4096.npz"} <= data <= names
+    assert {"mlpf_jax/regress/schema.json", "mlpf_jax/simulation/bank_4096.npz"} <= data <= names
     folder = f"mlpf_jax-{PROJECT['version']}.dist-info"
     assert {name.split("/")[0] for name in names} == {"mlpf_jax", folder}
     assert {f"{folder}/licenses/LICENSE", f"{folder}/entry_points.txt"} <= names

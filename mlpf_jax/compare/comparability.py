@@ -2,23 +2,20 @@
 
 A difference refuses the ratio (none is printed, the reason is) or marks it (it is printed with a
 footnote). Other hardware, compilers and code are what a comparison is for: they do neither, but
-are told by `facts.explanation`. `docs/comparing.md` has the table of the rules.
+are told by `facts.explanation`. Most rules stand at the fields that differ, in `report.model`; here
+are those that ask more than whether a field differs. `docs/comparing.md` has the table of all.
 """
 
 import dataclasses
 import math
-import re
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from mlpf_jax.report import facts, reader
+from mlpf_jax.report import facts, model, reader
+from mlpf_jax.report.fields import ALL, PHASES, Scope
 
-Scope = Literal["training", "inference", "epochs"]  # epochs: their time and the accuracy
-Severity = Literal["refused", "marked"]
 DOUBT = "the run itself doubts it: "
-PHASES: tuple[Scope, ...] = ("training", "inference")
-ALL: tuple[Scope, ...] = (*PHASES, "epochs")
 _FEWEST_SAMPLES = 5
 _SAME_SCORE = 1e-6  # relative; scores are written in full digits
 
@@ -27,47 +24,12 @@ _SAME_SCORE = 1e-6  # relative; scores are written in full digits
 class Finding:
     """What speaks against a number, and which numbers it concerns."""
 
-    severity: Severity
+    severity: Literal["refused", "marked"]
     scopes: tuple[Scope, ...]
     text: str
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.text}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """What follows if facts of these names differ, and both are known."""
-
-    names: str  # a regular expression for the whole name
-    severity: Severity
-    scopes: tuple[Scope, ...]
-    reason: str
-
-
-RULES = (
-    Rule("workload version", "refused", ALL, "the measured work was changed between them"),
-    Rule("model[.](?!pair_kernel).*|data[.]num_elements", "refused", ALL, "another network"),
-    Rule("precision", "refused", PHASES, "another precision is another score"),
-    Rule("precision", "marked", ("epochs",), "another precision"),
-    Rule("padding", "refused", ALL, "another padding, so other work per event"),
-    Rule(
-        "emulated devices",
-        "refused",
-        ALL,
-        "virtual devices on a CPU tell nothing of devices",
-    ),
-    Rule("batch per device", "marked", PHASES, "another batch per device"),
-    Rule("steps from a cache", "marked", PHASES, "a step compiled in its process may run slower"),
-    Rule("global batch", "marked", ("epochs",), "another batch in total, so another training"),
-    Rule("steps by epoch", "marked", ("epochs",), "another number of steps"),
-    Rule(
-        "seed|data[.]shuffle|train[.](learning_rate|decay_.*)",
-        "marked",
-        ("epochs",),
-        "another training",
-    ),
-)
 
 
 def between(a: reader.Report, b: reader.Report) -> tuple[Finding, ...]:
@@ -77,7 +39,7 @@ def between(a: reader.Report, b: reader.Report) -> tuple[Finding, ...]:
     """
     differences = facts.differences(a, b)
     found = [
-        *_by_rules(differences),
+        *_declared(differences),
         *_events(a, b),
         *_graph(differences),
         *_missing_phases(a, b),
@@ -98,10 +60,10 @@ def within(report: reader.Report) -> tuple[Finding, ...]:
         found.append(
             _mark(ALL, "emulated: virtual devices share one CPU, no statement about devices")
         )
-    weights = report.stats.get("inference_weights", "trained")
+    weights = report.inference_weights or "trained"
     if weights != "trained":
         found.append(_mark(("epochs",), f"accuracy with {weights} weights"))
-    for doubt in report.stats.get("doubts", []):
+    for doubt in report.doubts or ():
         concerned = tuple(name for name in PHASES if doubt.startswith(f"{name}: "))
         found.append(_mark(concerned or ALL, DOUBT + doubt))
     for name in PHASES:
@@ -109,26 +71,23 @@ def within(report: reader.Report) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _by_rules(differences: Sequence[facts.Difference]) -> Iterator[Finding]:
-    for rule in RULES:
-        hits = [d for d in differences if re.fullmatch(rule.names, d.name) and _known(d)]
+def _declared(differences: Sequence[facts.Difference]) -> Iterator[Finding]:
+    """What the fields of a report declare, where both runs tell what differs."""
+    known = [d for d in differences if d.before is not None and d.after is not None]
+    for effect in model.Report.effects():
+        hits = [str(difference) for difference in known if effect in difference.effects]
         if hits:
-            listed = ", ".join(map(str, hits))
-            yield Finding(rule.severity, rule.scopes, f"{rule.reason}: {listed}")
-
-
-def _known(difference: facts.Difference) -> bool:
-    return difference.before is not None and difference.after is not None
+            yield Finding(effect.severity, effect.scopes, f"{effect.reason}: {', '.join(hits)}")
 
 
 def _events(a: reader.Report, b: reader.Report) -> Iterator[Finding]:
     """Another number of events of the same source costs the same per event; others may not."""
-    concerned: dict[str, tuple[Scope, ...]] = {
-        "train": ("training", "epochs"),
-        "test": ("inference", "epochs"),
-    }
-    for name, scopes in concerned.items():
-        first, second = (facts.at(report.stats["data"], name) for report in (a, b))
+    concerned: tuple[tuple[str, Scope, Any, Any], ...] = (
+        ("train", "training", a.train_data, b.train_data),
+        ("test", "inference", a.test_data, b.test_data),
+    )
+    for name, phase, first, second in concerned:
+        scopes: tuple[Scope, ...] = (phase, "epochs")
         if first is None or second is None or first["sha256"] == second["sha256"]:
             continue
         counts = first["num_events"], second["num_events"]
@@ -174,9 +133,9 @@ def _phase(report: reader.Report, name: Scope) -> Iterator[Finding]:
     phase = report.phases.get(name)
     if phase is None:
         return
-    if "doubts" not in report.stats and len(phase.rates) < _FEWEST_SAMPLES:
+    if report.doubts is None and len(phase.rates) < _FEWEST_SAMPLES:
         yield _mark((name,), f"only {len(phase.rates)} samples of {name}")
-    score = report.document["report"]["wl-scores"].get(phase.score_name, 0.0)
+    score = report.scores.get(phase.score_name, 0.0)
     if not math.isclose(score, statistics.median(phase.rates), rel_tol=_SAME_SCORE):
         yield _mark((name,), f"the file's score of {name} is not the median of its samples")
 

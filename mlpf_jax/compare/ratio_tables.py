@@ -244,7 +244,10 @@ def _document(found: ratios.Comparison) -> dict[str, Any]:
             {
                 "label": row.label,
                 "files": [report.source for report in row.group.reports],
-                "facts": [dataclasses.asdict(fact) for fact in facts.facts(row.group.first)],
+                "facts": [
+                    {"category": fact.category, "name": fact.name, "value": fact.value}
+                    for fact in facts.facts(row.group.first)
+                ],
                 "phases": {n: dataclasses.asdict(phase) for n, phase in row.phases.items()},
                 "mean_epoch_s": row.mean_epoch_s,
                 "mean_events_per_s": row.mean_throughput,

@@ -1,52 +1,11 @@
 """Result files as groups of runs: a file is one, a folder one for each kind of run in it."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import jsonschema
-
 from mlpf_jax.report import facts, reader
 from mlpf_jax.study.scaling import documents
-
-# What is computed with and the schema of reports leaves open: JSON has numbers like 1e999.
-_NUMBER = {"type": "number", "minimum": 0, "maximum": 1e30}
-_NUMBERS = {"type": "array", "items": _NUMBER}
-_MAYBE = {"anyOf": [{"type": "null"}, _NUMBER]}
-_INTEGER = {"type": "integer", "minimum": 0, "maximum": 1e18}
-_COUNTS = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 1e15}}
-_PHASE = {
-    "properties": {
-        **dict.fromkeys(("lower_s", "first_call_s", "flops_per_event"), _NUMBER),
-        "compile_s": _MAYBE,
-        "flops_per_s": _NUMBER,
-        "num_unsteady_samples": _INTEGER,
-        "sample_s": {"type": "array", "items": _NUMBER | {"minimum": 1e-12}},
-        **dict.fromkeys(("sample_steps", "sample_events", "sample_elements"), _COUNTS),
-        "share_of_peak": {"properties": {"share": _NUMBER}},
-        "memory_per_device": {"properties": {"total_bytes": _INTEGER}},
-        "energy": {"properties": {"events_per_j": _MAYBE}},
-        "cost": {"properties": {"per_million_events": _MAYBE}},
-    }
-}
-_STATS = {
-    "properties": {
-        **dict.fromkeys(("batch_size_per_device", "batch_size_total"), _INTEGER),
-        **dict.fromkeys(("mean_epoch_time", "mean_throughput"), _NUMBER),
-        **dict.fromkeys(("epoch_times", "throughput_per_epoch"), _NUMBERS),
-        "steps_by_epoch": _COUNTS,
-        "memory": {"properties": {"peak_process_bytes": _MAYBE}},
-        "phases": {"additionalProperties": _PHASE},
-    },
-    "patternProperties": {"_accuracy$": _NUMBERS},
-}
-_SCORES = {"additionalProperties": _NUMBER}
-_SOUND = {
-    "properties": {
-        "report": {"properties": {"wl-scores": _SCORES, "wl-stats": _STATS}},
-    }
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,13 +22,12 @@ class Group:
 
 
 def read(path: Path) -> reader.Report:
-    """Reads one report, of which every number can be computed with.
+    """Reads one report that has a rate for each of its phases.
 
     Raises:
         ValueError: if it is none; one line that begins with the path.
         OSError: if it cannot be read.
     """
-    _check(path)
     report = reader.read(path)
     for phase in report.phases.values():
         if not phase.rates:
@@ -126,14 +84,3 @@ def _group(reports: Sequence[reader.Report]) -> Group:
     reports = sorted(reports, key=lambda report: str(report.stats["started_at"]))
     more = f" and {len(reports) - 1} like it" if len(reports) > 1 else ""
     return Group(name=reports[0].source + more, reports=tuple(reports))
-
-
-def _check(path: Path) -> None:
-    """Refuses a report with what cannot be computed with; what is no report, reading refuses."""
-    try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return
-    for error in jsonschema.Draft202012Validator(_SOUND).iter_errors(document):
-        place = "/".join(str(part) for part in error.absolute_path)
-        raise ValueError(f"{path}: damaged: {place}: {error.message[:200]}")

@@ -1,43 +1,15 @@
 """What a report says of its run besides the times: machine, compiler, code, settings, events.
 
 Runs with the same facts are repetitions of one another. Where two runs differ, their facts tell a
-change of the hardware from one of the compiler.
+change of the hardware from one of the compiler. `report.model` declares which fields are facts.
 """
 
 import dataclasses
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mlpf_jax.report import reader
-
-Category = Literal[
-    "hardware", "compiler", "libraries", "code", "system", "settings", "events", "program"
-]
-CATEGORIES: tuple[Category, ...] = get_args(Category)
-_COMPILER_PACKAGES = ("jax", "jaxlib", "libtpu")  # and JAX's plugins
-_KNOWN_ELSEWHERE = {
-    "model.precision",  # run_info tells it too
-    "num_devices",  # hardware, or virtual
-    "train.batch_size",  # per device; with the global one told by name
-    "train.num_epochs",
-    "train.steps_per_epoch",
-    "train.num_steps",  # all three: "steps by epoch"
-    "measures_compile",  # told as "steps from a cache"
-    "num_infer_samples",  # how long was measured, not what
-    "data.num_train_events",
-    "data.num_test_events",  # events
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Fact:
-    """One thing known of a run; a fact that is not known is not there."""
-
-    category: Category
-    name: str
-    value: str
+from mlpf_jax.report.fields import CATEGORIES, Category, Effect, Fact
+from mlpf_jax.report.model import Report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,45 +20,32 @@ class Difference:
     name: str
     before: str | None
     after: str | None
+    effects: tuple[Effect, ...] = dataclasses.field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.name} {_short(self.before)} -> {_short(self.after)}"
 
 
-def facts(report: reader.Report) -> tuple[Fact, ...]:
-    """Returns all that is known of a run and could change its result."""
-    pairs: dict[Category, Iterator[tuple[str, Any]]] = {
-        "hardware": _hardware(report),
-        "compiler": _versions(report, of_compiler=True),
-        "libraries": _versions(report, of_compiler=False),
-        "code": _code(report),
-        "system": _system(report),
-        "settings": _settings(report),
-        "events": _events(report),
-        "program": _programs(report),
-    }
-    return tuple(
-        Fact(category, name, _text(value))
-        for category, found in pairs.items()
-        for name, value in found
-        if value is not None
-    )
+def facts(report: Report) -> tuple[Fact, ...]:
+    """Returns all that is known of a run and could change its result, by category."""
+    return tuple(sorted(report.facts(), key=lambda fact: CATEGORIES.index(fact.category)))
 
 
-def identity(report: reader.Report) -> tuple[Fact, ...]:
+def identity(report: Report) -> tuple[Fact, ...]:
     """Returns the facts that repetitions share. A commit that left the package alone is none."""
     return tuple(fact for fact in facts(report) if fact.name != "commit")
 
 
-def differences(a: reader.Report, b: reader.Report) -> tuple[Difference, ...]:
+def differences(a: Report, b: Report) -> tuple[Difference, ...]:
     """Returns what differs from `a` to `b`, by category."""
-    before, after = ({(f.category, f.name): f.value for f in facts(r)} for r in (a, b))
+    before, after = ({(f.category, f.name): f for f in facts(report)} for report in (a, b))
     keys = sorted(before | after, key=lambda key: CATEGORIES.index(key[0]))
-    found = [
-        Difference(*key, before.get(key), after.get(key))
-        for key in keys
-        if before.get(key) != after.get(key)
-    ]
+    found = []
+    for key in keys:
+        old, new = before.get(key), after.get(key)
+        if old != new:
+            values = (fact.value if fact else None for fact in (old, new))
+            found.append(Difference(*key, *values, effects=(before | after)[key].effects))
     same_code = not any(d.name == "package checksum" for d in found)
     return tuple(d for d in found if not (same_code and d.name == "commit"))
 
@@ -120,83 +79,6 @@ def _conclusion(changed: Sequence[Category]) -> str:
     if compiler:
         return "the compiler changed, the hardware did not"
     return "neither hardware nor compiler changed"
-
-
-def _hardware(report: reader.Report) -> Iterator[tuple[str, Any]]:
-    environment = report.environment
-    names = Counter(d["name"] for d in report.devices if d["platform"] != "cpu")
-    yield "devices", ", ".join(f"{n} x {name}" for name, n in names.items()) or "CPU"
-    yield "CPU", environment.get("cpu")
-    yield "cores used", at(environment, "runtime", "num_cores")
-    yield "cores", environment.get("num_cpu_cores")
-    memory = environment.get("memory_bytes")  # a new kernel takes a few pages more or less
-    yield "memory", f"{memory / 2**30:.0f} GiB" if isinstance(memory, int | float) else None
-    yield "architecture", environment.get("machine")
-
-
-def _versions(report: reader.Report, *, of_compiler: bool) -> Iterator[tuple[str, Any]]:
-    for name, version in sorted(report.environment["versions"].items()):
-        is_compiler = name in _COMPILER_PACKAGES or name.endswith(("-plugin", "-pjrt"))
-        if is_compiler == of_compiler and name != "mlpf_jax":
-            yield name, version
-    if of_compiler:
-        yield "driver", report.environment.get("driver")
-        yield "XLA flags", at(report.environment, "runtime", "xla_flags")
-
-
-def _code(report: reader.Report) -> Iterator[tuple[str, Any]]:
-    commit = report.environment["git_commit"]
-    changes = " with changes" if report.environment.get("git_is_dirty") else ""
-    yield "package checksum", report.document["app"]["bmk_checksum"]
-    yield "commit", commit and f"{_text(commit)[:12]}{changes}"
-    yield "version", report.document["app"]["version"]
-
-
-def _system(report: reader.Report) -> Iterator[tuple[str, Any]]:
-    yield "system", report.environment.get("system")
-    yield "kernel", report.environment.get("kernel")
-    yield "containment", report.document["app"]["containment"]
-    runtime = report.environment["runtime"]
-    yield from ((n, runtime[n]) for n in sorted(runtime) if n not in ("num_cores", "xla_flags"))
-
-
-def _settings(report: reader.Report) -> Iterator[tuple[str, Any]]:
-    yield "workload version", report.document["app"]["workload_version"]
-    yield "emulated devices", "yes" if report.is_emulated else "no"
-    yield "virtual devices", len(report.devices) if report.is_emulated else 0
-    yield "precision", report.precision
-    yield "padding", report.padding
-    yield "steps from a cache", "no" if report.config.get("measures_compile", True) else "yes"
-    yield "batch per device", report.stats["batch_size_per_device"]
-    yield "global batch", report.stats["batch_size_total"]
-    yield "steps by epoch", report.stats.get("steps_by_epoch")
-    for name, value in _flat("", report.config):
-        if name not in _KNOWN_ELSEWHERE and not name.endswith("padding"):
-            yield name, value
-
-
-def _events(report: reader.Report) -> Iterator[tuple[str, Any]]:
-    for name, sha256 in report.data_sha256.items():
-        yield f"{name} events", sha256
-        yield f"number of {name} events", at(report.stats["data"], name, "num_events")
-
-
-def _programs(report: reader.Report) -> Iterator[tuple[str, Any]]:
-    yield "graph", report.stats["graph_sha256"]
-    for name, phase in report.phases.items():
-        yield f"{name} step", phase.program_sha256
-
-
-def _flat(prefix: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(f"{prefix}{name}.", value)
-        else:
-            yield prefix + name, value
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _short(value: str | None) -> str:

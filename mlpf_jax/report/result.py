@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.measure import load, machine, records, trust
+from mlpf_jax.measure import load, machine, peaks, records, trust
 from mlpf_jax.stats import summaries
 
 
@@ -86,6 +86,16 @@ class PhaseResult:
         return trust.mean_load([s.load for s in steady], [s.seconds for s in steady])
 
     @property
+    def step_s(self) -> summaries.Summary:
+        """Seconds per step in the steady state."""
+        return summaries.summarize([s.seconds / s.num_steps for s in self.steady_samples])
+
+    @property
+    def flops_per_s(self) -> float:
+        """Operations per second at the score's rate."""
+        return self.score.median * self.flops_per_event
+
+    @property
     def elements_per_s(self) -> float:
         """Real elements per second: the median over the steady samples."""
         return summaries.summarize([s.elements_per_s for s in self.steady_samples]).median
@@ -149,6 +159,7 @@ class RunResult:
     graph_sha256: str
     loss_sha256: str
     params_sha256: str
+    extra_arguments: str = ""  # the command line as given
 
     @property
     def phases(self) -> dict[str, PhaseResult]:
@@ -182,6 +193,19 @@ class RunResult:
     def mean_epoch_time(self) -> float:
         """Seconds, averaged over `timed_epochs`."""
         return math.fsum(e.seconds for e in self.timed_epochs) / len(self.timed_epochs)
+
+    def score_name(self, phase: str) -> str:
+        """Returns what the score of a phase is called."""
+        return score_name(phase, self.config.model.precision, self.config.data.padding)
+
+    def share_of_peak(self, flops_per_s: float) -> dict[str, Any] | None:
+        """Returns which part of the devices' peak rate that is; None if the peak is not known."""
+        peak = peaks.find(self.devices[0].name)
+        rate = getattr(peak, self.config.model.precision) if peak else None
+        if peak is None or rate is None:
+            return None
+        total = rate * 1e12 * len(self.devices)
+        return {"share": flops_per_s / total, "peak_flops_per_s": total, "source": peak.source}
 
 
 def score_name(phase: str, precision: str, padding: str) -> str:

@@ -8,7 +8,7 @@ import rich.panel
 import rich.table
 
 from mlpf_jax.render import tables
-from mlpf_jax.report import hepscore, result
+from mlpf_jax.report import result
 from mlpf_jax.stats import summaries
 
 _WIDTH = 92
@@ -34,10 +34,9 @@ def show(run: result.RunResult, path: str, stream: TextIOBase) -> None:
 
 
 def _rows(run: result.RunResult) -> list[tuple[str, str]]:
-    config = run.config
     rows = [("devices", _devices(run))]
     for phase_name, phase in run.phases.items():
-        name = result.score_name(phase_name, config.model.precision, config.data.padding)
+        name = run.score_name(phase_name)
         rows.append((name, f"[bold green]{phase.score.median:.4g} events/s[/]"))
         rows.append(("", _certainty(phase.score)))
         rows.append(("", _course(phase)))
@@ -103,13 +102,12 @@ def _devices(run: result.RunResult) -> str:
 
 
 def _work(phase: result.PhaseResult, run: result.RunResult) -> str:
-    flops_per_s = phase.score.median * phase.flops_per_event
-    share = hepscore.share_of_peak(flops_per_s, run)
+    share = run.share_of_peak(phase.flops_per_s)
     of_peak = f" ({100 * share['share']:.1f} % of peak)" if share else ""
     padding = phase.padding_fraction(run.config)
     return (
         f"{phase.elements_per_s:.4g} real elements/s, padding {100 * padding:.0f} %, "
-        f"{flops_per_s / 1e12:.3g} TFLOP/s{of_peak}"
+        f"{phase.flops_per_s / 1e12:.3g} TFLOP/s{of_peak}"
     )
 
 

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from mlpf_jax.compare import comparability
-from mlpf_jax.report import hepscore
+from mlpf_jax.report import fields, hepscore, model
 from tests.report import documents
 
 STATS = "report/wl-stats"
@@ -140,7 +140,7 @@ def test_a_doubt_of_one_phase_does_not_concern_the_other():
 
     found = comparability.within(documents.report(changes=doubts))
 
-    assert [f.scopes for f in found] == [("training",), comparability.ALL]
+    assert [f.scopes for f in found] == [("training",), fields.ALL]
 
 
 def test_the_documents_that_the_rules_are_tried_on_are_whole():
@@ -150,4 +150,4 @@ def test_the_documents_that_the_rules_are_tried_on_are_whole():
 def test_the_page_names_every_rule():
     page = (pathlib.Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
 
-    assert [rule.reason for rule in comparability.RULES if rule.reason not in page] == []
+    assert [e.reason for e in model.Report.effects() if e.reason not in page] == []

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from mlpf_jax.measure import environment
-from mlpf_jax.report import hepscore
+from mlpf_jax.report import checksums, hepscore
 
 SHA, MD5 = "0" * 64, "0" * 32
 SUMMARY = dict.fromkeys(
@@ -205,4 +205,4 @@ def test_the_environment_names_versions_and_no_host():
     described = environment.describe()
     assert {"python", "jax", "jaxlib", "flax", "numpy"} <= described["versions"].keys()
     assert "hostname" not in json.dumps(described)
-    assert len(hepscore.package_md5()) == 32
+    assert len(checksums.package_md5()) == 32

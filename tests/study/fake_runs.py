@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlpf_jax import progress
-from mlpf_jax.report import hepscore
+from mlpf_jax.report import checksums, hepscore
 from mlpf_jax.stats import scaling_laws
 from mlpf_jax.study import running
 from mlpf_jax.study.scaling import plan as planning
@@ -49,7 +49,7 @@ class FakeMain:
         rng = np.random.default_rng([devices, batch, seed])
         found = copy.deepcopy(_template())
         found["run_info"] |= {"num_devices": devices, "seed": seed, "is_emulated": devices > 1}
-        found["app"]["bmk_checksum"] = hepscore.package_md5()
+        found["app"]["bmk_checksum"] = checksums.package_md5()
         found["app"]["devices"] *= devices
         stats = found["report"]["wl-stats"]
         for rate, phase in zip((100.0, 300.0), stats["phases"].values(), strict=True):

@@ -70,7 +70,7 @@ def run_of(report: reader.Report, file: str) -> Run:
         trained += min(stats["batch_size_total"], num_events)
     return Run(
         file=file,
-        seed=report.run_info["seed"],
+        seed=report.seed,
         is_emulated=report.is_emulated,
         rates={name: phase.score.median for name, phase in report.phases.items()},
         memory_bytes={name: phase.memory_bytes for name, phase in report.phases.items()},

@@ -13,7 +13,7 @@ from typing import Any
 from mlpf_jax import atomic
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.measure import environment
-from mlpf_jax.report import hepscore, reader
+from mlpf_jax.report import checksums, hepscore, reader
 from mlpf_jax.study import running
 from mlpf_jax.study.scaling import findings
 from mlpf_jax.study.scaling import plan as planning
@@ -61,7 +61,7 @@ def _claim(plan: planning.Plan, out: Path) -> None:
     own = {
         "arguments": list(plan.arguments),
         "seed": plan.seed,
-        "package_md5": hepscore.package_md5(),
+        "package_md5": checksums.package_md5(),
         "versions": environment.versions(),
         "cpu": environment.describe()["cpu"],
     }
@@ -131,7 +131,7 @@ def _reports(point: scaling_runs.Point, out: Path, repeats: int) -> dict[int, re
         path = _report_path(point, number, out)
         if path.exists():
             report = reader.read(path)
-            sizes = (report.run_info["num_devices"], report.stats["batch_size_per_device"])
+            sizes = (report.num_devices, report.batch_size_per_device)
             if sizes != (point.num_devices, point.batch_size):
                 raise ValueError(f"{path}: not a run of this point, but of {sizes}. Remove it.")
             found[number] = report

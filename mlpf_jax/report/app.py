@@ -1,0 +1,151 @@
+"""What a report says of the program, the machine and their surroundings: the part `app`."""
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mlpf_jax.report import checksums
+from mlpf_jax.report.fields import (
+    ALL,
+    ANY,
+    BOOLEAN,
+    COUNT,
+    MD5,
+    NUMBER,
+    SIZE,
+    TEXT,
+    Derived,
+    Field,
+    Kind,
+    Record,
+    Told,
+    fact,
+    facts_of,
+    keyed,
+    listed,
+    maybe,
+    one_of,
+    optional,
+    refuses,
+)
+
+WORKLOAD_VERSION = 1  # raised when the measured work changes: results are then not comparable
+_ENVIRONMENT = "app/environment"
+_COMPILER_PACKAGES = ("jax", "jaxlib", "libtpu")  # and JAX's plugins
+
+
+def _versions(versions: Mapping[str, str]) -> Iterator[Told]:
+    for name, version in sorted(versions.items()):
+        if name != "mlpf_jax":
+            of_compiler = name in _COMPILER_PACKAGES or name.endswith(("-plugin", "-pjrt"))
+            yield "compiler" if of_compiler else "libraries", name, version, ()
+
+
+def _devices(devices: list[Mapping[str, str]]) -> str:
+    names = Counter(device["name"] for device in devices if device["platform"] != "cpu")
+    return ", ".join(f"{n} x {name}" for name, n in names.items()) or "CPU"
+
+
+def _commit(report: "App") -> str | None:
+    changes = " with changes" if report.git_is_dirty else ""
+    return report.git_commit and f"{report.git_commit[:12]}{changes}"
+
+
+def _containment() -> str:
+    if os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER"):
+        return "singularity"
+    return "docker" if Path("/.dockerenv").exists() else "none"
+
+
+class App(Record):
+    """The part `app`. Written of a `RunResult`."""
+
+    version = Field(
+        "app/version",
+        Kind[str]({"type": "string", "pattern": "^v"}),
+        lambda run: f"v{run.environment['versions'].get('mlpf_jax', 'unknown')}",
+        compared=fact("code", "version"),
+    )
+    workload_version = Field(
+        "app/workload_version",
+        Kind[int]({"type": "integer"}),
+        lambda run: WORKLOAD_VERSION,
+        compared=fact(
+            "settings",
+            "workload version",
+            refuses(ALL, "the measured work was changed between them"),
+        ),
+    )
+    description = Field(
+        "app/description", TEXT, lambda run: "MLPF training and inference in JAX/Flax"
+    )
+    containment = Field(
+        "app/containment",
+        one_of("docker", "singularity", "none"),
+        lambda run: _containment(),
+        compared=fact("system", "containment"),
+    )
+    bmk_checksum = Field(
+        "app/bmk_checksum",
+        MD5,
+        lambda run: checksums.package_md5(),
+        compared=fact("code", "package checksum"),
+    )
+    bmkdata_checksum = Field(
+        "app/bmkdata_checksum",
+        MD5,
+        lambda run: checksums.data_md5(d.sha256 for d in (run.train_data, run.test_data) if d),
+    )
+    cvmfs_checksum = Field("app/cvmfs_checksum", TEXT, lambda run: "")
+    devices = Field(
+        "app/devices",
+        listed(keyed(TEXT, "device_id", "name", "platform"), 1),
+        lambda run: [dataclasses.asdict(device) for device in run.devices],
+        compared=fact("hardware", "devices", show=_devices),
+    )
+
+    environment = Field(_ENVIRONMENT, keyed(ANY), lambda run: dict(run.environment))
+    versions = Field(
+        f"{_ENVIRONMENT}/versions",
+        keyed(TEXT, "python", "jax", "jaxlib", "flax"),
+        compared=facts_of(_versions),
+    )
+    git_commit = Field(f"{_ENVIRONMENT}/git_commit", maybe(TEXT))
+    git_is_dirty = optional(f"{_ENVIRONMENT}/git_is_dirty", maybe(BOOLEAN))
+    commit = Derived[str | None](_commit, fact("code", "commit"))
+    cpu = optional(f"{_ENVIRONMENT}/cpu", maybe(TEXT), compared=fact("hardware", "CPU"))
+    num_cpu_cores = optional(
+        f"{_ENVIRONMENT}/num_cpu_cores", maybe(COUNT), compared=fact("hardware", "cores")
+    )
+    memory_bytes = optional(
+        f"{_ENVIRONMENT}/memory_bytes",
+        maybe(SIZE),
+        # A new kernel takes a few pages more or less.
+        compared=fact("hardware", "memory", show=lambda size: f"{size / 2**30:.0f} GiB"),
+    )
+    architecture = optional(
+        f"{_ENVIRONMENT}/machine", maybe(TEXT), compared=fact("hardware", "architecture")
+    )
+    driver = optional(f"{_ENVIRONMENT}/driver", maybe(TEXT), compared=fact("compiler", "driver"))
+    system = optional(f"{_ENVIRONMENT}/system", maybe(TEXT), compared=fact("system", "system"))
+    kernel = optional(f"{_ENVIRONMENT}/kernel", maybe(TEXT), compared=fact("system", "kernel"))
+    load_average = optional(f"{_ENVIRONMENT}/load_average", maybe(listed(NUMBER)))
+    runtime = Field(
+        f"{_ENVIRONMENT}/runtime",
+        keyed(ANY, "allocator"),
+        compared=facts_of(
+            lambda runtime: [
+                ("system", name, runtime[name], ())
+                for name in sorted(runtime)
+                if name not in ("num_cores", "xla_flags")  # declared below
+            ]
+        ),
+    )
+    num_cores = Field(
+        f"{_ENVIRONMENT}/runtime/num_cores", COUNT, compared=fact("hardware", "cores used")
+    )
+    xla_flags = Field(
+        f"{_ENVIRONMENT}/runtime/xla_flags", ANY, compared=fact("compiler", "XLA flags")
+    )

@@ -1,0 +1,396 @@
+"""What a report says, declared once: HEPscore's workload report with the fields of this project.
+
+To add a field, add one declaration here, in `app` or in `phase`: where it stands in the JSON, which
+values it may have, and how it is taken from the result:
+
+    is_pinned = optional("report/wl-stats/is_pinned", BOOLEAN, lambda run: run.is_pinned)
+
+The writer, the JSON schema, the reader (`report.is_pinned`) and the validation follow. A field that
+older files lack is `optional`, and None there, or has `absent`: what is read instead. If a
+difference matters when two runs are compared, `compared` says as what, and what follows:
+
+    compared=fact("settings", "pinned", marks(PHASES, "threads may have moved between cores"))
+
+Contract: hep-workloads' `<workload>_summary.json`, read by hep-score. Scores are bare numbers,
+higher is better; what is not a score stands under `wl-stats`, `run_info` and `app`, for hep-score
+drops other top-level keys.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from mlpf_jax import config as config_lib
+from mlpf_jax.report import app, settings
+from mlpf_jax.report import phase as phase_lib
+from mlpf_jax.report import result as result_lib
+from mlpf_jax.report.fields import (
+    ALL,
+    ANY,
+    BOOLEAN,
+    COUNT,
+    LEFT_OUT,
+    NONNEGATIVE,
+    NUMBER,
+    PHASES,
+    POSITIVE,
+    SHA256,
+    SIZE,
+    TEXT,
+    Derived,
+    Family,
+    Field,
+    Kind,
+    Record,
+    Told,
+    fact,
+    facts_of,
+    keyed,
+    listed,
+    marks,
+    maybe,
+    one_of,
+    optional,
+    refuses,
+    schema_of,
+    shaped,
+    written,
+)
+
+_STATS = "report/wl-stats"
+_SCORE = "^(training|inference)(-tf32|-bf16)?(-tight)?$"
+
+
+_DATASET = Kind[Mapping[str, Any]](
+    {
+        "type": "object",
+        "required": [field.name for field in dataclasses.fields(result_lib.DatasetResult)],
+        "properties": {
+            "provenance": shaped(kind=ANY, process=ANY).schema,
+            "num_events": COUNT.schema,
+            "sha256": SHA256.schema,
+        },
+    }
+)
+
+
+def _trained(of):
+    """Only of runs that trained."""
+    return lambda run: of(run) if run.epochs else LEFT_OUT
+
+
+def _qualities(run: result_lib.RunResult) -> dict[str, list[float]]:
+    """A list per epoch of each loss and accuracy."""
+    found = {
+        "train": [epoch.train for epoch in run.epochs],
+        "val": [epoch.validation for epoch in run.epochs],
+        "inference": [run.inference_quality] if run.inference_quality else [],
+    }
+    fields = {}
+    for prefix, qualities in found.items():
+        for loss in qualities[0].losses if qualities else ():
+            name = f"{prefix}_loss" if loss == "total" else f"{prefix}_{loss}_loss"
+            fields[name] = [quality.losses[loss] for quality in qualities]
+        for name in ("accuracy", "real_accuracy", "weighted_accuracy") if qualities else ():
+            fields[f"{prefix}_{name}"] = [getattr(quality, name) for quality in qualities]
+    return fields
+
+
+def _events(name: str):
+    def tell(data: Mapping[str, Any]) -> Iterator[Told]:
+        yield "events", f"{name} events", data["sha256"], ()
+        yield "events", f"number of {name} events", data["num_events"], ()
+
+    return facts_of(tell)
+
+
+class _Run(Record):
+    """The parts `run_info` and `report`."""
+
+    copies = Field("run_info/copies", Kind[int]({"const": 1}), lambda run: 1)
+    threads_per_copy = Field(
+        "run_info/threads_per_copy", COUNT, lambda run: run.environment["runtime"]["num_cores"]
+    )
+    events_per_thread = Field(
+        "run_info/events_per_thread", COUNT, lambda run: run.config.data.num_train_events
+    )
+    extra_arguments = Field("run_info/extra_arguments", TEXT, lambda run: run.extra_arguments)
+    num_devices = Field("run_info/num_devices", COUNT, lambda run: run.config.num_devices)
+    seed = Field("run_info/seed", SIZE, lambda run: run.config.seed)
+    precision = Field(
+        "run_info/precision",
+        one_of(*get_args(config_lib.Precision)),
+        lambda run: run.config.model.precision,
+        compared=fact(
+            "settings",
+            "precision",
+            refuses(PHASES, "another precision is another score"),
+            marks(("epochs",), "another precision"),
+        ),
+    )
+    padding = Field(
+        "run_info/padding",
+        one_of(*get_args(config_lib.Padding)),
+        lambda run: run.config.data.padding,
+        # In the configuration alone for some time; before that there was no choice.
+        absent=lambda report: report.config["data"].get("padding") or "full",
+        compared=fact(
+            "settings", "padding", refuses(ALL, "another padding, so other work per event")
+        ),
+    )
+    is_emulated = Field(
+        "run_info/is_emulated",
+        BOOLEAN,
+        lambda run: run.is_emulated,
+        compared=fact(
+            "settings",
+            "emulated devices",
+            refuses(ALL, "virtual devices on a CPU tell nothing of devices"),
+            show=lambda is_emulated: "yes" if is_emulated else "no",
+        ),
+    )
+    virtual_devices = Derived[int](
+        lambda report: len(report.devices) if report.is_emulated else 0,
+        fact("settings", "virtual devices"),
+    )
+    config = Field(
+        "run_info/config",
+        shaped(model=keyed(ANY), data=keyed(ANY), train=keyed(ANY), mode=ANY, parallel=ANY),
+        lambda run: dataclasses.asdict(run.config),
+        compared=facts_of(settings.tell, *settings.EFFECTS),
+    )
+
+    scores = Field(
+        "report/wl-scores",
+        Kind[Mapping[str, float]](
+            {
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"pattern": _SCORE},
+                "additionalProperties": POSITIVE.schema,
+            }
+        ),
+        lambda run: {run.score_name(n): phase.score.median for n, phase in run.phases.items()},
+    )
+    score_summaries = Family(
+        _STATS,
+        _SCORE,
+        phase_lib.SUMMARY,
+        lambda run: {
+            run.score_name(name): dataclasses.asdict(phase.score)
+            for name, phase in run.phases.items()
+        },
+    )
+    # The statistics of 2022, under their names.
+    num_gpus = Field(
+        f"{_STATS}/GPU",
+        SIZE,
+        lambda run: 0 if run.devices[0].platform == "cpu" else len(run.devices),
+    )
+    num_cpus = Field(f"{_STATS}/CPU", SIZE, lambda run: int(run.devices[0].platform == "cpu"))
+    train_set_size = Field(
+        f"{_STATS}/train_set_size", COUNT, lambda run: run.config.data.num_train_events
+    )
+    test_set_size = Field(
+        f"{_STATS}/test_set_size", COUNT, lambda run: run.config.data.num_test_events
+    )
+    batch_size_per_device = Field(
+        f"{_STATS}/batch_size_per_device",
+        COUNT,
+        lambda run: run.config.train.batch_size,
+        compared=fact("settings", "batch per device", marks(PHASES, "another batch per device")),
+    )
+    batch_size_total = Field(
+        f"{_STATS}/batch_size_total",
+        COUNT,
+        lambda run: run.config.global_batch_size,
+        compared=fact(
+            "settings",
+            "global batch",
+            marks(("epochs",), "another batch in total, so another training"),
+        ),
+    )
+    mean_throughput = optional(
+        f"{_STATS}/mean_throughput", POSITIVE, _trained(lambda run: run.mean_throughput)
+    )
+    mean_epoch_time = optional(
+        f"{_STATS}/mean_epoch_time", POSITIVE, _trained(lambda run: run.mean_epoch_time)
+    )
+    num_epochs = optional(f"{_STATS}/num_epochs", COUNT, _trained(lambda run: len(run.epochs)))
+    epoch_times = optional(
+        f"{_STATS}/epoch_times",
+        listed(NONNEGATIVE, 1),
+        _trained(lambda run: [epoch.seconds for epoch in run.epochs]),
+    )
+    validation_times = optional(
+        f"{_STATS}/validation_times",
+        listed(NONNEGATIVE, 1),
+        _trained(lambda run: [epoch.validation_s for epoch in run.epochs]),
+    )
+    throughput_per_epoch = optional(
+        f"{_STATS}/throughput_per_epoch",
+        listed(NONNEGATIVE, 1),
+        _trained(lambda run: [epoch.events_per_s for epoch in run.epochs]),
+    )
+    train_time = optional(
+        f"{_STATS}/train_time", NONNEGATIVE, _trained(lambda run: run.train_seconds)
+    )
+    steps_per_epoch = optional(
+        f"{_STATS}/steps_per_epoch", COUNT, _trained(lambda run: run.epochs[0].num_steps)
+    )
+    events_per_epoch = optional(
+        f"{_STATS}/events_per_epoch", COUNT, _trained(lambda run: run.epochs[0].num_events)
+    )
+    steps_by_epoch = optional(
+        f"{_STATS}/steps_by_epoch",
+        listed(COUNT, 1),
+        _trained(lambda run: [epoch.num_steps for epoch in run.epochs]),
+        compared=fact("settings", "steps by epoch", marks(("epochs",), "another number of steps")),
+    )
+    losses = Family(
+        _STATS,
+        "_loss$",
+        listed(NUMBER, 1),
+        lambda run: {k: v for k, v in _qualities(run).items() if k.endswith("_loss")},
+    )
+    accuracies = Family(
+        _STATS,
+        "_accuracy$",
+        listed(NONNEGATIVE, 1),
+        lambda run: {k: v for k, v in _qualities(run).items() if k.endswith("_accuracy")},
+    )
+    inference_weights = optional(
+        f"{_STATS}/inference_weights",
+        one_of("trained", "checkpoint", "initial"),
+        lambda run: run.inference_weights if run.inference_quality else LEFT_OUT,
+    )
+
+    started_at = Field(f"{_STATS}/started_at", TEXT, lambda run: run.started_at)  # ISO 8601
+    finished_at = Field(f"{_STATS}/finished_at", TEXT, lambda run: run.finished_at)
+    init_s = Field(f"{_STATS}/init_s", NONNEGATIVE, lambda run: run.init_s)
+    phase_documents = Field(
+        f"{_STATS}/phases",
+        Kind[Mapping[str, Any]](
+            {
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"enum": list(PHASES)},
+                "additionalProperties": schema_of(phase_lib.Phase),
+            }
+        ),
+        lambda run: {
+            name: written(phase_lib.Phase, phase, run) for name, phase in run.phases.items()
+        },
+        compared=facts_of(
+            lambda phases: [
+                ("program", f"{name} step", phase["program_sha256"], ())
+                for name, phase in phases.items()
+            ]
+        ),
+    )
+    train_data = Field(
+        f"{_STATS}/data/train",
+        maybe(_DATASET),
+        lambda run: phase_lib.maybe_asdict(run.train_data),
+        compared=_events("train"),
+    )
+    test_data = Field(
+        f"{_STATS}/data/test",
+        _DATASET,
+        lambda run: dataclasses.asdict(run.test_data),
+        compared=_events("test"),
+    )
+    input_times = optional(
+        f"{_STATS}/input",
+        maybe(keyed(NONNEGATIVE)),
+        lambda run: phase_lib.maybe_asdict(run.input_times),
+    )
+    peak_device_bytes = Field(
+        f"{_STATS}/memory/peak_device_bytes", maybe(SIZE), lambda run: run.peak_device_bytes
+    )
+    peak_process_bytes = Field(
+        f"{_STATS}/memory/peak_process_bytes", maybe(SIZE), lambda run: run.peak_process_bytes
+    )
+    machine_states = optional(
+        f"{_STATS}/machine",
+        shaped(before=ANY, after=ANY, swapped_pages=ANY, throttle_events=ANY),
+        lambda run: {
+            **dataclasses.asdict(run.machine),
+            "swapped_pages": run.machine.swapped_pages,
+            "throttle_events": run.machine.throttle_events,
+        },
+    )
+    doubts = optional(  # None: of before a run had doubts
+        f"{_STATS}/doubts", listed(TEXT), lambda run: list(run.doubts)
+    )
+    graph_sha256 = Field(
+        f"{_STATS}/graph_sha256",
+        SHA256,
+        lambda run: run.graph_sha256,
+        compared=fact("program", "graph"),
+    )
+    loss_sha256 = Field(f"{_STATS}/loss_sha256", SHA256, lambda run: run.loss_sha256)
+    params_sha256 = Field(f"{_STATS}/params_sha256", SHA256, lambda run: run.params_sha256)
+    log = Field("report/log", Kind[str]({"const": "ok"}), lambda run: "ok")
+
+
+class Report(_Run, app.App):
+    """One run's report. Written of a `RunResult`."""
+
+    def __init__(self, document: Mapping[str, Any], source: str):
+        """Takes a document that fits the schema; `source` names it in messages.
+
+        Raises:
+            ValueError: if lists of samples differ in length.
+        """
+        super().__init__(document)
+        self.source = source
+        self.phases = {
+            name: phase_lib.Phase(
+                part, name, result_lib.score_name(name, self.precision, str(self.padding))
+            )
+            for name, part in self.phase_documents.items()
+        }
+
+    @property
+    def stats(self) -> Mapping[str, Any]:
+        """The part `wl-stats`."""
+        return self.document["report"]["wl-stats"]
+
+    @property
+    def variant(self) -> str:
+        """What gives a score a name of its own, in words: the precision, and tight padding."""
+        return self.precision if self.padding == "full" else f"{self.precision}, {self.padding}"
+
+    @property
+    def accuracy(self) -> float | None:
+        """The last validation accuracy, else that of inference; padding counts, as in 2022."""
+        values = self.stats.get("val_accuracy") or self.stats.get("inference_accuracy")
+        return values[-1] if values else None
+
+    @property
+    def compile_s(self) -> float | None:
+        """Of all steps, lowering included; None if one of them came from a cache."""
+        seconds = [phase.compile_times.total_s for phase in self.phases.values()]
+        known = [s for s in seconds if s is not None]
+        return sum(known) if len(known) == len(seconds) else None
+
+    @property
+    def hardware(self) -> str:
+        """What ran it, in words: devices, or the CPU and its cores."""
+        first = self.devices[0]
+        if first["platform"] != "cpu":
+            return f"{len(self.devices)} x {first['name']}"
+        return f"{self.cpu or 'CPU'}, {self.num_cores} core{'s' * (self.num_cores != 1)}"
+
+    @property
+    def machine(self) -> str:
+        """The hardware, and the virtual devices made of it if there are any."""
+        emulated = f", {len(self.devices)} virtual devices" if self.is_emulated else ""
+        return self.hardware + emulated
+
+    @property
+    def machine_class(self) -> str:
+        """The machine as a name for files: runs of one class may be held against each other."""
+        return re.sub(r"[^a-z0-9]+", "-", self.machine.lower()).strip("-")

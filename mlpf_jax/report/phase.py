@@ -1,0 +1,157 @@
+"""A phase of a run, training or inference, as its report tells it: fields declared once."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlpf_jax.measure import load as load_lib
+from mlpf_jax.measure import records
+from mlpf_jax.report.fields import (
+    ANY,
+    COUNT,
+    FRACTION,
+    NONNEGATIVE,
+    NUMBER,
+    POSITIVE,
+    SECONDS,
+    SHA256,
+    SIZE,
+    Field,
+    Record,
+    keyed,
+    listed,
+    maybe,
+    one_of,
+    optional,
+    shaped,
+)
+from mlpf_jax.stats import summaries
+
+SUMMARY = keyed(
+    NUMBER, "avg", "median", "min", "max", "count", "spread", "interval_low", "interval_high"
+)
+
+
+def maybe_asdict(value: Any) -> dict[str, Any] | None:
+    """Returns a dataclass as JSON; None stays None."""
+    return None if value is None else dataclasses.asdict(value)
+
+
+class Phase(Record):
+    """One compiled step, training or inference. Written of a `PhaseResult` and its `RunResult`."""
+
+    lower_s = Field("lower_s", NONNEGATIVE, lambda phase, _: phase.compile_times.lower_s)
+    compile_s = Field(
+        "compile_s", maybe(NONNEGATIVE), lambda phase, _: phase.compile_times.compile_s
+    )
+    first_call_s = Field("first_call_s", POSITIVE, lambda phase, _: phase.first_call_s)
+    num_unsteady = Field("num_unsteady_samples", SIZE, lambda phase, _: phase.num_unsteady)
+    sample_s = Field(
+        "sample_s", listed(SECONDS, 1), lambda phase, _: [s.seconds for s in phase.samples]
+    )
+    sample_steps = Field(
+        "sample_steps", listed(COUNT, 1), lambda phase, _: [s.num_steps for s in phase.samples]
+    )
+    sample_events = Field(
+        "sample_events", listed(COUNT, 1), lambda phase, _: [s.num_events for s in phase.samples]
+    )
+    sample_elements = Field(
+        "sample_elements",
+        listed(COUNT, 1),
+        lambda phase, _: [s.num_elements for s in phase.samples],
+    )
+    sample_other_cores = optional(
+        "sample_other_cores",
+        listed(maybe(NONNEGATIVE)),
+        lambda phase, _: [s.load and s.load.other_cores for s in phase.samples],
+    )
+    sample_stolen_cores = optional(
+        "sample_stolen_cores",
+        listed(maybe(NONNEGATIVE)),
+        lambda phase, _: [s.load and s.load.stolen_cores for s in phase.samples],
+    )
+    load = optional(
+        "load",
+        maybe(keyed(NONNEGATIVE, "other_cores", "stolen_cores")),
+        lambda phase, _: maybe_asdict(phase.load),
+    )
+    drift = optional(
+        "drift",
+        shaped(change=ANY, p_value=ANY, verdict=one_of("none", "drifting", "too few samples")),
+        lambda phase, _: dataclasses.asdict(phase.drift),
+    )
+    step_s = Field("step_s", SUMMARY, lambda phase, _: dataclasses.asdict(phase.step_s))
+    elements_per_s = Field("elements_per_s", POSITIVE, lambda phase, _: phase.elements_per_s)
+    padding_fraction = Field(
+        "padding_fraction", FRACTION, lambda phase, run: phase.padding_fraction(run.config)
+    )
+    capacities = optional(
+        "capacities",
+        listed(shaped(num_bins=COUNT, num_steps=SIZE)),
+        lambda phase, _: [dataclasses.asdict(capacity) for capacity in phase.capacities],
+    )
+    flops_per_event = Field("flops_per_event", POSITIVE, lambda phase, _: phase.flops_per_event)
+    flops_per_s = Field("flops_per_s", POSITIVE, lambda phase, _: phase.flops_per_s)
+    share_of_peak = Field(
+        "share_of_peak",
+        maybe(shaped(share=NONNEGATIVE)),
+        lambda phase, run: run.share_of_peak(phase.flops_per_s),
+    )
+    memory_per_device = Field(
+        "memory_per_device",
+        keyed(SIZE, "total_bytes"),
+        lambda phase, _: {
+            **dataclasses.asdict(phase.memory),
+            "total_bytes": phase.memory.total_bytes,
+        },
+    )
+    program_sha256 = Field("program_sha256", SHA256, lambda phase, _: phase.program_sha256)
+    # Not written yet, but shown where a file has them.
+    events_per_j = optional("energy/events_per_j", maybe(NONNEGATIVE))
+    cost_per_million_events = optional("cost/per_million_events", maybe(NONNEGATIVE))
+
+    def __init__(self, document: Mapping[str, Any], name: str, score_name: str):
+        """Reads the phase of that name; raises ValueError if its lists differ in length."""
+        super().__init__(document)
+        self.name, self.score_name = name, score_name
+        self.samples = tuple(self._samples())
+
+    def _samples(self) -> Iterator[records.Sample]:
+        unknown = [None] * len(self.sample_s)  # in reports of before the load was recorded
+        others, stolen = self.sample_other_cores or unknown, self.sample_stolen_cores or unknown
+        columns = (self.sample_s, self.sample_steps, self.sample_events, self.sample_elements)
+        for s, steps, events, elements, other, by_host in zip(
+            *columns, others, stolen, strict=True
+        ):
+            load = None if other is None or by_host is None else load_lib.Load(other, by_host)
+            yield records.Sample(s, steps, events, elements, load=load)
+
+    @property
+    def compile_times(self) -> records.CompileTimes:
+        """Lowering and compiling."""
+        return records.CompileTimes(self.lower_s, self.compile_s)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of one device, as the compiler planned."""
+        return self.memory_per_device["total_bytes"]
+
+    @property
+    def peak_share(self) -> float | None:
+        """The rate of operations as a part of the devices' peak rate, if that is known."""
+        return self.share_of_peak["share"] if self.share_of_peak else None
+
+    @property
+    def steady_samples(self) -> tuple[records.Sample, ...]:
+        """The samples that the score is made of."""
+        return self.samples[self.num_unsteady :]
+
+    @property
+    def rates(self) -> list[float]:
+        """Real events per second of every steady sample, in order."""
+        return [sample.events_per_s for sample in self.steady_samples]
+
+    @property
+    def score(self) -> summaries.Summary:
+        """Real events per second in the steady state, summarised again from the samples."""
+        return summaries.summarize(self.rates)

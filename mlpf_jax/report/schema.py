@@ -1,0 +1,43 @@
+"""The JSON schema of a report, made of its declaration.
+
+python -m mlpf_jax.report.schema > schema.json
+"""
+
+import functools
+import json
+from typing import Any
+
+from mlpf_jax.report import fields, model
+
+
+@functools.cache
+def schema() -> dict[str, Any]:
+    """Returns the schema, of draft 2020-12."""
+    found = fields.schema_of(model.Report) | {"additionalProperties": False}
+    found["properties"]["report"]["additionalProperties"] = False
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mlpf-jax_summary.json",
+        "description": "HEPscore workload report of mlpf_jax. "
+        "Scores are bare numbers in events/s, higher is better.",
+        **found,
+    }
+
+
+def validate(document: Any) -> None:
+    """Checks a report against the schema.
+
+    Raises:
+        ValueError: if it does not fit; one line that names the place.
+    """
+    import jsonschema  # here: who does not validate need not have it
+
+    validator = jsonschema.Draft202012Validator(schema())
+    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    if error is not None:
+        place = "/".join(str(part) for part in error.absolute_path) or "the report"
+        raise ValueError(f"not a HEPscore report of mlpf_jax: {place}: {error.message[:200]}")
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2))

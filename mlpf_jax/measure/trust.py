@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from mlpf_jax.measure import load, machine
 from mlpf_jax.stats import summaries
 
-_FEWEST_EFFECTIVE = 4.0
+# Of fewer independent samples, the median lies outside their whole range in over 5 % of cases.
+_FEWEST_SAMPLES = 6
+_FEWEST_EFFECTIVE = 4.0  # where the samples are known to be correlated
 _WIDEST_INTERVAL = 0.2  # low to high, as a share of the median
 _SHORTEST_S = 1.0  # of a phase whose load is judged: /proc/stat counts in hundredths of a second
 # Shares of the machine's cores. A device's host has cores to spare, a CPU that is measured none.
@@ -17,7 +19,9 @@ _MOST_SWAPPED_PAGES = 256
 def in_samples(score: summaries.Summary, drift: summaries.Drift) -> list[str]:
     """Returns what speaks against the score in the steady samples themselves."""
     found = []
-    if score.effective_count < _FEWEST_EFFECTIVE:
+    if score.count < _FEWEST_SAMPLES:
+        found.append(f"only {score.count} samples")
+    elif score.is_correlated and score.effective_count < _FEWEST_EFFECTIVE:
         found.append(f"only {score.effective_count:.1f} independent samples")
     width = (score.interval_high - score.interval_low) / score.median
     if width > _WIDEST_INTERVAL:

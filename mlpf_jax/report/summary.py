@@ -67,8 +67,8 @@ def _rows(run: result.RunResult) -> list[tuple[str, str]]:
 
 def _certainty(score: summaries.Summary) -> str:
     worth = (
-        f" (worth {score.effective_count:.3g} independent ones)"
-        if score.effective_count < score.count
+        f" (correlated, worth {score.effective_count:.3g} independent ones)"
+        if score.is_correlated
         else ""
     )
     return (

@@ -24,11 +24,17 @@ _FEWEST_FOR_DRIFT = 10
 # neighbours and with outliers, at most 1 % of steady series fall under half of that.
 _DRIFT_P_VALUE = 0.005
 _DRIFT_SHARE = 0.02
+_CORRELATED_P_VALUE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Some values in a few numbers. The interval is of the median, at 95 %."""
+    """Some values in a few numbers. The interval is of the median, at 95 %.
+
+    The interval allows for the estimated correlation always, for a wide interval is the safe error.
+    Of few values the estimate says little: of nine independent ones, every seventh series is
+    estimated to be worth fewer than four. `is_correlated` says whether there is evidence of it.
+    """
 
     avg: float
     median: float
@@ -38,7 +44,13 @@ class Summary:
     spread: float  # 1.4826 times the median absolute deviation
     interval_low: float
     interval_high: float
-    effective_count: float  # as many independent values would say as much
+    effective_count: float  # as many independent values would say as much, by estimate
+    correlation_p_value: float  # one-sided, of independent values that follow each other as closely
+
+    @property
+    def is_correlated(self) -> bool:
+        """Whether neighbours are closer than those of 99 % of independent series are."""
+        return self.correlation_p_value < _CORRELATED_P_VALUE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +90,7 @@ def summarize(values: Sequence[float]) -> Summary:
         interval_low=low,
         interval_high=high,
         effective_count=effective,
+        correlation_p_value=correlation_p_value(values),
     )
 
 
@@ -102,6 +115,30 @@ def effective_count(values: Sequence[float]) -> float:
     """
     array = _finite(values)
     return array.size / _correlation_time(array)
+
+
+def correlation_p_value(values: Sequence[float]) -> float:
+    """Returns how often independent values are, by chance, as close to their neighbours as these.
+
+    It is the rank version of von Neumann's ratio, the squared differences of neighbouring ranks
+    over the variance of all, one-sided, with Bartels' beta distribution: from six values on, 0.8 to
+    1.1 % of independent series are under 0.01. A drift is a correlation, too. Of fewer than four
+    values, or equal ones, it is 1.
+
+    Raises:
+        ValueError: without values, or with one that is not finite.
+
+    Source: Bartels, JASA 77 (1982) 40.
+    """
+    array = _finite(values)
+    count = array.size
+    if count <= _FEWEST_STEADY or not np.ptp(array):
+        return 1.0
+    ranks = scipy.stats.rankdata(array) - (count + 1) / 2
+    ratio = float(np.sum(np.diff(ranks) ** 2) / np.sum(ranks**2))
+    freedom = 5 * count * (count + 1) * (count - 1) ** 2
+    shape = freedom / (2 * (count - 2) * (5 * count**2 - 2 * count - 9)) - 0.5
+    return float(scipy.special.betainc(shape, shape, min(ratio / 4, 1.0)))
 
 
 def drift(values: Sequence[float]) -> Drift:

@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from mlpf_jax.measure import load, machine, trust
 from mlpf_jax.stats import summaries
+from tests.stats import noise
 
 QUIET = summaries.Summary(
     avg=10.0,
@@ -17,6 +19,7 @@ QUIET = summaries.Summary(
     interval_low=9.9,
     interval_high=10.1,
     effective_count=18.0,
+    correlation_p_value=0.3,
 )
 STEADY = summaries.Drift(change=0.001, p_value=0.8, verdict="none")
 STATE = machine.MachineState(
@@ -40,11 +43,30 @@ def test_a_quiet_measurement_raises_no_doubt():
 
 @pytest.mark.parametrize(
     ("fields", "word"),
-    [({"effective_count": 3.2}, "only 3.2 independent"), ({"interval_low": 7.0}, "31 % wide")],
+    [
+        ({"effective_count": 3.2, "correlation_p_value": 0.002}, "only 3.2 independent samples"),
+        ({"count": 5, "effective_count": 5.0}, "only 5 samples"),
+        ({"interval_low": 7.0}, "31 % wide"),
+    ],
 )
 def test_few_samples_and_wide_intervals_are_told(fields, word):
     (doubt,) = trust.in_samples(dataclasses.replace(QUIET, **fields), STEADY)
     assert word in doubt
+
+
+def test_a_correlation_that_may_be_chance_is_no_doubt():
+    assert trust.in_samples(dataclasses.replace(QUIET, effective_count=3.2), STEADY) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "correlation", "least", "most"),
+    [(6, 0.0, 0.0, 0.02), (9, 0.0, 0.0, 0.02), (9, 0.3, 0.0, 0.06), (16, 0.9, 0.6, 1.0)],
+)
+def test_how_often_samples_are_doubted_for_their_correlation(count, correlation, least, most):
+    """On a quiet machine, where no interval is wide: one false alarm in a hundred phases."""
+    series = 10 + 0.05 * noise.first_order(np.random.default_rng(3), (300, count), correlation)
+    doubted = [bool(trust.in_samples(summaries.summarize(s), STEADY)) for s in series.tolist()]
+    assert least <= np.mean(doubted) <= most
 
 
 def test_a_drift_is_told_with_its_sign():

@@ -1,5 +1,6 @@
 """Summaries against NumPy, SciPy and simulated noise; drift and steady state by their rules."""
 
+import itertools
 import math
 
 import numpy as np
@@ -75,9 +76,20 @@ def test_the_interval_is_nearly_as_honest_when_samples_are_correlated(count, lea
     assert covered(series.tolist(), 0.0) > least
 
 
+@pytest.mark.parametrize(
+    ("count", "correlation", "least"),
+    [(6, 0.0, 0.95), (9, 0.0, 0.95), (9, 0.3, 0.91), (9, 0.6, 0.82), (12, 0.6, 0.86)],
+)
+def test_the_interval_of_few_samples_covers_what_the_documentation_says(count, correlation, least):
+    series = noise.first_order(np.random.default_rng(11), (300, count), correlation)
+    assert covered(series.tolist(), 0.0) > least
+
+
 @pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
 @pytest.mark.parametrize(
-    "function", [stats.summarize, stats.effective_count, stats.drift], ids=lambda f: f.__name__
+    "function",
+    [stats.summarize, stats.effective_count, stats.correlation_p_value, stats.drift],
+    ids=lambda f: f.__name__,
 )
 def test_what_cannot_be_summarised_is_refused(function, values):
     with pytest.raises(ValueError, match="finite values, at least one"):
@@ -119,6 +131,32 @@ def test_an_outlier_does_not_hide_a_correlation():
     values[60] = 1e6
 
     assert stats.effective_count(values.tolist()) == pytest.approx(before, rel=0.2)
+
+
+def test_few_independent_values_are_called_correlated_as_seldom_as_it_says():
+    """Over all orders of six, which are equally likely."""
+    orders = itertools.permutations([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    p_values = [stats.correlation_p_value(order) for order in orders]
+    for level in (0.01, 0.05):
+        assert np.mean(np.array(p_values) < level) == pytest.approx(level, rel=0.25)
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy tails", "outliers"])
+@pytest.mark.parametrize("count", [9, 30])
+def test_independent_noise_is_seldom_called_correlated(kind, count):
+    series = steady_series(kind, 500, count)
+    assert np.mean([stats.correlation_p_value(values) < 0.01 for values in series]) < 0.02
+
+
+def test_correlated_values_and_drifts_are_called_so_once_there_are_enough():
+    correlated = steady_series("correlated", 200, 30)
+    assert np.mean([stats.correlation_p_value(values) < 0.01 for values in correlated]) > 0.75
+    assert stats.summarize([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6]).is_correlated
+
+
+def test_equal_values_and_those_too_few_to_tell_are_not_called_correlated():
+    assert stats.correlation_p_value([2.0] * 12) == 1
+    assert stats.correlation_p_value([1.0, 2.0, 3.0]) == 1
 
 
 def false_drifts(kind, count, num_series):

@@ -29,7 +29,6 @@ from mlpf_jax.stats import comparison, summaries
 
 Verdict = Literal["regression", "no regression", "undecided"]
 MOST_TIMED_MEASURES = 3  # judged together: the levels below are made for so many
-_MAD_TO_SIGMA = 1.4826
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +118,7 @@ def ratio(values: Sequence[float]) -> comparison.Ratio:
 
 def spread(values: Sequence[float]) -> float:
     """Returns the standard deviation of slowdowns, by their median absolute deviation."""
-    return _MAD_TO_SIGMA * summaries.median_absolute_deviation(values)
+    return summaries.spread(values)
 
 
 def p_value(values: Float[np.ndarray, "pairs"]) -> float:

@@ -14,7 +14,6 @@ import scipy.stats
 from jaxtyping import Float
 
 _CONFIDENCE = 0.95
-_MAD_TO_SIGMA = 1.4826  # for normal noise the spread is then a standard deviation
 _FEWEST_STEADY = 3
 _WARM_UP_SPREADS, _WARM_UP_SHARE = 5.0, 0.1
 _WARM_UP_FEW = 6  # of so many samples the spread counts twice, for it may be too small by chance
@@ -86,7 +85,7 @@ def summarize(values: Sequence[float]) -> Summary:
         min=float(array.min()),
         max=float(array.max()),
         count=array.size,
-        spread=_MAD_TO_SIGMA * median_absolute_deviation(values),
+        spread=spread(array),
         interval_low=low,
         interval_high=high,
         effective_count=effective,
@@ -94,14 +93,13 @@ def summarize(values: Sequence[float]) -> Summary:
     )
 
 
-def median_absolute_deviation(values: Sequence[float]) -> float:
-    """Returns the median distance from the median, unscaled; 1.4826 times that is `spread`.
+def spread(values: Sequence[float] | Float[np.ndarray, "values"]) -> float:
+    """Returns the median absolute deviation, scaled to the standard deviation of normal noise.
 
     Raises:
         ValueError: without values, or with one that is not finite.
     """
-    array = _finite(values)
-    return float(np.median(np.abs(array - np.median(array))))
+    return float(scipy.stats.median_abs_deviation(_finite(values), scale="normal"))
 
 
 def effective_count(values: Sequence[float]) -> float:
@@ -185,7 +183,12 @@ def steady_start(step_s: Sequence[float]) -> int:
     most = min(values.size // 2, values.size - _FEWEST_STEADY)
     for num_cut in range(most, 0, -1):
         later = values[num_cut:]
-        limit = _slow_limit(later)
+        middle = float(np.median(later))
+        limit = middle + _WARM_UP_SHARE * middle
+        if np.min(values[:num_cut]) <= limit:  # mostly so, and the spread takes long to compute
+            continue
+        num_spreads = _WARM_UP_SPREADS * (1 + _WARM_UP_FEW / later.size)
+        limit = max(limit, middle + num_spreads * spread(later))
         if np.all(values[:num_cut] > limit):
             num_slow = num_cut + np.count_nonzero(later > limit)
             chance = math.comb(num_slow, num_cut) / math.comb(values.size, num_cut)
@@ -193,14 +196,7 @@ def steady_start(step_s: Sequence[float]) -> int:
     return 0
 
 
-def _slow_limit(later: Float[np.ndarray, "values"]) -> float:
-    middle = float(np.median(later))
-    spread = _MAD_TO_SIGMA * float(np.median(np.abs(later - middle)))
-    num_spreads = _WARM_UP_SPREADS * (1 + _WARM_UP_FEW / later.size)
-    return middle + max(num_spreads * spread, _WARM_UP_SHARE * middle)
-
-
-def _finite(values: Sequence[float]) -> Float[np.ndarray, "values"]:
+def _finite(values: Sequence[float] | Float[np.ndarray, "values"]) -> Float[np.ndarray, "values"]:
     array = np.asarray(values, np.float64)
     if not array.size or not np.all(np.isfinite(array)):
         raise ValueError(f"cannot summarise {list(values)}: it takes finite values, at least one.")

@@ -267,7 +267,7 @@ def _confusion(
             group="confusion: candidates of each target",
             quantity=f"{names[0]} -> {names[1]}",
             measured=share,
-            error=float(np.sqrt(share * (1 - share) / num)),
+            error=observables.share_error(float(counts[target, candidate]), float(num)),
             published=None if value is None else float(value),
             rounding=_HALF_A_DIGIT,
             band=verdicts.Band.RARE if is_rare else verdicts.Band.RATE,

@@ -9,8 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float64
-from scipy import special
+from scipy import special, stats
 
 from mlpf_jax.events.validation import observables, survey
 
@@ -57,15 +56,15 @@ def _numbers(first: survey.Measurement, second: survey.Measurement) -> Iterator[
         theirs = second.numbers.get(name)
         if theirs is None:
             continue
-        statistic, p_value = kolmogorov_smirnov(ours, theirs)
+        ks = stats.ks_2samp(ours, theirs)  # where values repeat, its p-value is too large
         yield Difference(
             quantity=name,
             first=float(ours.mean()),
             first_error=float(ours.std() / len(ours) ** 0.5),
             second=float(theirs.mean()),
             second_error=float(theirs.std() / len(theirs) ** 0.5),
-            test=f"KS {statistic:.3f}",
-            p_value=p_value,
+            test=f"KS {ks.statistic:.3f}",
+            p_value=float(ks.pvalue),
         )
 
 
@@ -117,16 +116,18 @@ def _efficiencies(first: survey.Measurement, second: survey.Measurement) -> Iter
         for key, ours in getattr(first.observables, label).items():
             theirs = getattr(second.observables, label)[key]
             used = (ours.all > _MIN_IN_BIN) & (theirs.all > _MIN_IN_BIN)
+            found, both = ours.found + theirs.found, ours.all + theirs.all
+            used &= (found > 0) & (found < both)  # where none or all are found, nothing can differ
             variance = ours.errors**2 + theirs.errors**2
-            used &= variance > 0
             test, p_value = _chi_squared((ours.values - theirs.values)[used], variance[used])
-            sides = [(float(c.found.sum() / max(c.all.sum(), 1)), c) for c in (ours, theirs)]
-            errors = [_binomial_error(share, c.all.sum()) for share, c in sides]
+            totals = [(c.found.sum(), c.all.sum()) for c in (ours, theirs)]
+            shares = [float(found / max(num, 1)) for found, num in totals]
+            errors = [observables.share_error(found, num) for found, num in totals]
             yield Difference(
                 quantity=f"{label.replace('_', ' ')} {' by '.join(key)}",
-                first=sides[0][0],
+                first=shares[0],
                 first_error=errors[0],
-                second=sides[1][0],
+                second=shares[1],
                 second_error=errors[1],
                 test=test,
                 p_value=p_value,
@@ -139,36 +140,11 @@ def _confusion(first: survey.Measurement, second: survey.Measurement) -> Iterato
         totals = [float(c[target].sum()) for c in counts]
         if min(totals) < _MIN_PAIRS or not (counts[0] + counts[1])[target, candidate]:
             continue
-        ours, theirs = (
-            float(c[target, candidate]) / n for c, n in zip(counts, totals, strict=True)
-        )
+        found = [float(c[target, candidate]) for c in counts]
+        shares = [n / total for n, total in zip(found, totals, strict=True)]
+        errors = list(map(observables.share_error, found, totals))
         names = observables.CLASSES[target], observables.CLASSES[candidate]
-        yield _gaussian(
-            " -> ".join(names),
-            ours,
-            _binomial_error(ours, totals[0]),
-            theirs,
-            _binomial_error(theirs, totals[1]),
-        )
-
-
-def kolmogorov_smirnov(
-    first: Float64[np.ndarray, " first"], second: Float64[np.ndarray, " second"]
-) -> tuple[float, float]:
-    """Returns the largest difference of two cumulative distributions, and its p-value.
-
-    The p-value is that of large samples; where values repeat, it is too large.
-    """
-    first, second = np.sort(first), np.sort(second)
-    values = np.concatenate([first, second])
-    shares = [np.searchsorted(s, values, side="right") / len(s) for s in (first, second)]
-    distance = float(np.abs(shares[0] - shares[1]).max())
-    effective = len(first) * len(second) / (len(first) + len(second))
-    return distance, float(special.kolmogorov(effective**0.5 * distance))
-
-
-def _binomial_error(share: float, num: float) -> float:
-    return float(np.sqrt(share * (1 - share) / max(num, 1)))
+        yield _gaussian(" -> ".join(names), shares[0], errors[0], shares[1], errors[1])
 
 
 def _chi_squared(

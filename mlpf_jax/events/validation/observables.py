@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from scipy import stats
 
 from mlpf_jax.events import store
 
@@ -49,6 +50,7 @@ RESPONSES = (
 )
 RESPONSE_EDGES = np.linspace(-1.0, 1.0, 81)
 _MAX_ABS_ETA = 30.0  # beyond, nonsense that must not overflow
+_ONE_SIGMA = 0.6827  # of a normal distribution lies within a standard deviation
 _MAX_RESPONSE = 10.0  # beyond, it is cut, as in the published figures
 
 
@@ -185,6 +187,20 @@ class Response:
         return float(np.sqrt(max(fourth - variance**2, 0.0) / (4 * variance * self.num)))
 
 
+def share_error(found: float, num: float) -> float:
+    """Returns the statistical error of the share `found` of `num` independent particles.
+
+    It is half of Wilson's interval at one standard deviation: unlike that of a Gaussian it is not
+    0 where none or all are found. Of no particles, the share may be any, and the error is a half.
+
+    Source: Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101.
+    """
+    if not num:
+        return 0.5
+    interval = stats.binomtest(int(found), int(num)).proportion_ci(_ONE_SIGMA, method="wilson")
+    return float(interval.high - interval.low) / 2
+
+
 class Efficiency:
     """Which share of particles is found, in bins of a variable of theirs."""
 
@@ -206,7 +222,7 @@ class Efficiency:
     @property
     def errors(self) -> Float64[np.ndarray, " bins"]:
         """Statistical errors, as of independent particles."""
-        return np.sqrt(self.values * (1 - self.values) / np.maximum(self.all, 1.0))
+        return np.array([share_error(*bin) for bin in zip(self.found, self.all, strict=True)])
 
 
 class Observables:

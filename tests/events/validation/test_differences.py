@@ -30,16 +30,6 @@ def test_both_sides_are_reported_as_they_were_measured(qcd, ttbar):
     assert row.second == qcd.numbers["elements"].mean()
 
 
-@pytest.mark.parametrize("sizes", [(30, 400), (200, 200)])
-def test_kolmogorov_and_smirnov_are_those_of_scipy(sizes):
-    rng = np.random.default_rng(6)
-    first, second = (np.rint(rng.normal(0, 5, size)) for size in sizes)
-    expected = stats.ks_2samp(first, second, method="asymp")
-    statistic, p_value = comparison.kolmogorov_smirnov(first, second)
-    assert statistic == pytest.approx(expected.statistic)
-    assert p_value == pytest.approx(expected.pvalue, rel=0.3)
-
-
 def made_of(measured, rng, *, shift=0.0):
     """A measurement of random numbers: Gaussian numbers per event, a spectrum, a response."""
     seen = observables.Observables()
@@ -59,7 +49,13 @@ def made_of(measured, rng, *, shift=0.0):
 def test_p_values_of_alike_sets_are_uniform(qcd):
     rng = np.random.default_rng(4)
     rounds = [comparison.compare(made_of(qcd, rng), made_of(qcd, rng)) for _ in range(40)]
-    for quantity in ("elements", "shape of tracks pt", "response muon pt, mean"):
+    for quantity in (
+        "elements",
+        "shape of tracks pt",
+        "response muon pt, mean",
+        "efficiencies photon by eta",
+        "photon -> photon",
+    ):
         p_values = [
             d.p_value for differences in rounds for d in differences if d.quantity == quantity
         ]
@@ -71,3 +67,18 @@ def test_p_values_of_alike_sets_are_uniform(qcd):
 def test_a_shift_is_noticed(qcd, quantity):
     rng = np.random.default_rng(5)
     assert quantity in differing(made_of(qcd, rng), made_of(qcd, rng, shift=5))
+
+
+def test_all_found_against_none_found_is_a_difference(qcd):
+    """Both shares alone leave a Gaussian no error at all."""
+    sides = [made_of(qcd, np.random.default_rng(6)) for _ in range(2)]
+    for side, is_found in zip(sides, (False, True), strict=True):
+        curve = observables.Efficiency(-6.0, 6.0)
+        curve.add(np.linspace(-6, 6, 9000), np.full(9000, is_found))
+        side.observables.efficiencies["photon", "eta"] = curve
+        side.observables.confusion[3] = 0
+        side.observables.confusion[3, 3 if is_found else 0] = 30
+
+    found = differing(*sides)
+
+    assert {"efficiencies photon by eta", "photon -> photon", "photon -> none"} <= found

@@ -158,3 +158,18 @@ def test_events_that_are_cut_are_counted():
     assert seen.num_cut == 1
     assert seen.numbers()["elements"].tolist() == [6401]
     assert seen.numbers()["targets photon"].tolist() == [6400]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98, 1.0])
+def test_the_error_of_a_share_is_that_of_its_scatter_and_never_none(share):
+    found = np.random.default_rng(2).binomial(200, share, 300)
+    errors = [observables.share_error(n, 200.0) for n in found.astype(float)]
+
+    assert np.mean(errors) == pytest.approx(
+        max((share * (1 - share) / 200) ** 0.5, 0.0025), rel=0.1
+    )
+    assert min(errors) > 0
+
+
+def test_of_no_particles_any_share_is_possible():
+    assert observables.share_error(0.0, 0.0) == 0.5

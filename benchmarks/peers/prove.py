@@ -20,7 +20,8 @@ from benchmarks.peers import processes
 from benchmarks.peers import workload as workload_lib
 from mlpf_jax import cli
 from mlpf_jax import config as config_lib
-from mlpf_jax.verify import golden, parity
+from mlpf_jax.verify import computed as computed_lib
+from mlpf_jax.verify import golden, judging, tolerances
 
 _GOLDEN = flags.DEFINE_string("golden", str(golden.SMALL_CASE), "Golden file (.npz).")
 
@@ -42,7 +43,7 @@ def workload_of(case: golden.GoldenCase) -> workload_lib.Workload:
     )
 
 
-def judge(case: golden.GoldenCase, answers: Mapping[str, np.ndarray]) -> list[parity.Check]:
+def judge(case: golden.GoldenCase, answers: Mapping[str, np.ndarray]) -> list[judging.Check]:
     """Compares what `answers` computed with the case.
 
     Raises:
@@ -57,7 +58,7 @@ def judge(case: golden.GoldenCase, answers: Mapping[str, np.ndarray]) -> list[pa
             raise ValueError(f"weights lack or are too many: {sorted(set(found) ^ trainable)}.")
     inferred, *losses = json.loads(str(answers["losses"]))
     outputs = golden.group(answers, "out/")
-    computed = parity.Computed(
+    computed = computed_lib.Computed(
         outputs={name: value for name, value in outputs.items() if name != "logits"},
         logits=outputs["logits"],
         inner={},
@@ -68,21 +69,21 @@ def judge(case: golden.GoldenCase, answers: Mapping[str, np.ndarray]) -> list[pa
         weights=[start, weights[0], weights[-1]],
         rotations={},
     )
-    judging = parity._Judge(case.arrays, computed, case, parity.FLOAT32)
-    judging.run()
-    return judging.checks + _inference_checks(inferred, losses[0])
+    judge = judging.Judge(case.arrays, computed, case, tolerances.FLOAT32)
+    judge.run()
+    return judge.checks + _inference_checks(inferred, losses[0])
 
 
 def _inference_checks(
     inferred: Mapping[str, float], trained: Mapping[str, float]
-) -> list[parity.Check]:
+) -> list[judging.Check]:
     """Inference is a program of its own: its losses are those of the first training step."""
     checks = []
     for name, value in trained.items():
         difference = abs(inferred[name] - value)
         relative = difference / abs(value) if value else difference
-        tolerance = parity.FLOAT32.losses
-        checks.append(parity.Check("inference", name, difference, relative, tolerance))
+        tolerance = tolerances.FLOAT32.losses
+        checks.append(judging.Check("inference", name, difference, relative, tolerance))
     return checks
 
 

@@ -13,7 +13,7 @@ from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged, source
 from mlpf_jax.model import lsh, pfnet
 from mlpf_jax.training import parallel, state, step
-from mlpf_jax.verify import golden, parity
+from mlpf_jax.verify import golden, tolerances
 from tests import tiny
 
 # In bins of 16, four of which are an event in full: empty, not full, full, cut.
@@ -150,11 +150,11 @@ def assert_same_losses(ours, theirs, *, rtol):
 def test_events_of_all_lengths(stacks_chains):
     case = tiny_case(stacks_chains=stacks_chains)
 
-    assert_same(case, losses=parity.FLOAT32.losses, gradients=1e-4, outputs=1e-5)
+    assert_same(case, losses=tolerances.FLOAT32.losses, gradients=1e-4, outputs=1e-5)
 
     for tight, full in zip(each_alone(case.tight), each_alone(case.full), strict=True):
         alone, expected = compute(case, tight), compute(case, full)
-        assert_same_losses(alone, expected, rtol=parity.FLOAT32.losses)
+        assert_same_losses(alone, expected, rtol=tolerances.FLOAT32.losses)
 
 
 def test_a_batch_without_any_element():
@@ -174,7 +174,7 @@ def test_a_batch_without_any_element():
 
 @pytest.mark.slow
 def test_golden_events():
-    float32 = parity.FLOAT32  # as wide a margin for rounding as against the reference itself
+    float32 = tolerances.FLOAT32  # as wide a margin for rounding as against the reference itself
     assert_same(
         golden_case(golden.SMALL_CASE),
         losses=float32.losses,

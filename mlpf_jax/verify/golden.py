@@ -21,6 +21,7 @@ from mlpf_jax import config as config_lib
 
 SMALL_CASE = Path(__file__).parent / "golden" / "small_A.npz"
 _CHAINS = ("cg_", "cg_energy_")  # the reference's prefixes, in the order of a stacked layer
+_FLAX_NAMES = {"gamma": "scale", "beta": "bias"}  # of a layer norm, by the reference's
 _REQUIRED_META = (
     "bin_size",
     "n_pad",
@@ -139,8 +140,7 @@ def variables_from_weights(
         stacked = np.stack([fetch(f"{c}{i}/lsh/codebook") for c in chains])
         rotations["encoder"][f"layer_{i}"] = {"rotations": stacked}
     params["decoder"]["layernorm"] = {
-        "scale": fetch("output_dec/layernorm/gamma"),
-        "bias": fetch("output_dec/layernorm/beta"),
+        ours: fetch(f"output_dec/layernorm/{theirs}") for theirs, ours in _FLAX_NAMES.items()
     }
     for name in weights:
         if name.startswith("output_dec/ffn_"):
@@ -149,14 +149,30 @@ def variables_from_weights(
     return params, rotations
 
 
+def reference_variables(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns the variables of `reference.ReferenceNet`, whose names are the reference's."""
+    variables: dict[str, Any] = {"params": {}, "rotations": {}}
+    for name, array in weights.items():
+        *modules, last = name.removesuffix("/lsh/codebook").split("/")
+        if name.endswith("/lsh/codebook"):
+            variables["rotations"][last] = {"rotations": np.asarray(array)}
+            continue
+        module = variables["params"]
+        for part in modules:
+            module = module.setdefault(part, {})
+        module[_FLAX_NAMES.get(last, last)] = np.asarray(array)
+    return variables
+
+
 def weights_from_params(params: PyTree, config: config_lib.ModelConfig) -> dict[str, np.ndarray]:
     """Returns a tree shaped like the params (weights, gradients) under the reference's names."""
     named = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         module, *rest = [entry.key for entry in path]
         if module == "decoder":
-            renamed = {"scale": "gamma", "bias": "beta"} if rest[0] == "layernorm" else {}
-            rest[-1] = renamed.get(rest[-1], rest[-1])
+            renamed = {ours: theirs for theirs, ours in _FLAX_NAMES.items()}
+            if rest[0] == "layernorm":
+                rest[-1] = renamed[rest[-1]]
             named["/".join(["output_dec", *rest])] = np.asarray(leaf)
         else:
             for name, values in unstack(rest[0], leaf, config).items():

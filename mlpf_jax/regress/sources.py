@@ -160,8 +160,8 @@ class Processes:
 
 
 def _checksum(report: reader.Report) -> str:
-    """Of the package's files, as the run found them."""
-    return report.document["app"]["bmk_checksum"]
+    """Of the measured code, as the run found it."""
+    return report.bmk_checksum
 
 
 class Stored:

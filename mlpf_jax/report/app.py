@@ -87,11 +87,17 @@ class App(Record):
         lambda run: _containment(),
         compared=fact("system", "containment"),
     )
-    bmk_checksum = Field(
-        "app/bmk_checksum",
-        MD5,
-        lambda run: checksums.package_md5(),
-        compared=fact("code", "package checksum"),
+    bmk_checksum = Field("app/bmk_checksum", MD5, lambda run: checksums.code_md5())
+    bmk_checksum_kind = Field(
+        "app/bmk_checksum_kind",
+        one_of("package", checksums.KIND),  # the whole package: of before there were kinds
+        lambda run: checksums.KIND,
+        absent="package",
+    )
+    # Under the name of its kind, so that two kinds are unknown to each other and not different.
+    code = Derived[tuple[str, str]](
+        lambda report: (report.bmk_checksum_kind, report.bmk_checksum),
+        facts_of(lambda code: [("code", f"{code[0]} checksum", code[1], ())]),
     )
     bmkdata_checksum = Field(
         "app/bmkdata_checksum",

@@ -2,19 +2,39 @@
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 from mlpf_jax.measure import environment
 
+# The code that the measured work and its timing are made of. What reads and shows results, guards
+# them or proves the network right may change without making another program of it.
+MEASURED = (
+    "config.py",
+    "events",
+    "measure/timing.py",
+    "measure/window.py",
+    "model",
+    "run",
+    "runtime.py",
+    "simulation",
+    "training",
+)
+KIND = "measured code"  # what `code_md5` is of; reports of before say nothing: "package"
+_SUFFIXES = (".py", ".json", ".npz")
 
-def package_md5() -> str:
-    """Returns an MD5 of the package's own files, names included: HEPscore's `bmk_checksum`."""
+
+def code_md5(package: Path = environment.PACKAGE) -> str:
+    """Returns an MD5 of the files in `MEASURED`, names included: HEPscore's `bmk_checksum`."""
     digest = hashlib.md5(usedforsecurity=False)
-    files = sorted(p for p in environment.PACKAGE.rglob("*") if p.is_file())
-    for path in files:
-        if path.suffix in (".py", ".json", ".npz"):
-            digest.update(path.relative_to(environment.PACKAGE).as_posix().encode())
-            digest.update(path.read_bytes())
+    for path in sorted(file for name in MEASURED for file in _files(package / name)):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    found = path.rglob("*") if path.is_dir() else [path]
+    return [file for file in found if file.suffix in _SUFFIXES]
 
 
 def data_md5(digests: Iterable[str]) -> str:

@@ -6,10 +6,25 @@ change of the hardware from one of the compiler. `report.model` declares which f
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from mlpf_jax.report.fields import CATEGORIES, Category, Effect, Fact
 from mlpf_jax.report.model import Report
+
+State = Literal["changed", "not known", "same"]
+_CONCLUSIONS: dict[tuple[State, State], str] = {  # by the states of hardware and compiler
+    ("changed", "changed"): (
+        "hardware and compiler both changed: a ratio is due to one, the other or both"
+    ),
+    ("changed", "same"): "the hardware changed, the compiler did not",
+    ("same", "changed"): "the compiler changed, the hardware did not",
+    ("same", "same"): "neither hardware nor compiler changed",
+    ("changed", "not known"): "the hardware changed; whether the compiler did is not known",
+    ("not known", "changed"): "the compiler changed; whether the hardware did is not known",
+    ("same", "not known"): "the hardware is the same; whether the compiler is, is not known",
+    ("not known", "same"): "the compiler is the same; whether the hardware is, is not known",
+    ("not known", "not known"): "whether hardware or compiler changed is not known",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,21 +61,23 @@ def differences(a: Report, b: Report) -> tuple[Difference, ...]:
         if old != new:
             values = (fact.value if fact else None for fact in (old, new))
             found.append(Difference(*key, *values, effects=(before | after)[key].effects))
-    same_code = not any(d.name == "package checksum" for d in found)
+    same_code = not any(d.name.endswith(" checksum") for d in found)
     return tuple(d for d in found if not (same_code and d.name == "commit"))
 
 
 def explanation(found: Sequence[Difference]) -> str:
     """Says in words what differences mean: what changed, what did not, to whom a ratio is due."""
-    changed = [c for c in CATEGORIES if any(d.category == c for d in found)]
-    same = [c for c in CATEGORIES if c not in changed]
-    if not changed:
+    if not found:
         return "nothing that is recorded differs"
-    lists = [
-        f"{category} ({'; '.join(str(d) for d in found if d.category == category)})"
-        for category in changed
-    ]
-    return f"{_conclusion(changed)}. Changed: {', '.join(lists)}. Same: {', '.join(same) or '-'}"
+    state = {category: _state(found, category) for category in CATEGORIES}
+    parts: dict[State, list[str]] = {"changed": [], "not known": [], "same": []}
+    for category, name in state.items():
+        told = "; ".join(str(d) for d in found if d.category == category)
+        parts[name].append(f"{category} ({told})" if told else category)
+    unknown = f" Not known: {', '.join(parts['not known'])}." if parts["not known"] else ""
+    changed, same = (", ".join(parts[name]) or "-" for name in ("changed", "same"))
+    conclusion = _CONCLUSIONS[state["hardware"], state["compiler"]]
+    return f"{conclusion}. Changed: {changed}.{unknown} Same: {same}"
 
 
 def at(place: Any, *path: str) -> Any:
@@ -70,15 +87,12 @@ def at(place: Any, *path: str) -> Any:
     return place
 
 
-def _conclusion(changed: Sequence[Category]) -> str:
-    hardware, compiler = "hardware" in changed, "compiler" in changed
-    if hardware and compiler:
-        return "hardware and compiler both changed: a ratio is due to one, the other or both"
-    if hardware:
-        return "the hardware changed, the compiler did not"
-    if compiler:
-        return "the compiler changed, the hardware did not"
-    return "neither hardware nor compiler changed"
+def _state(found: Sequence[Difference], category: Category) -> State:
+    """Where every difference is one that only one run tells, nothing is known to have changed."""
+    of_it = [difference for difference in found if difference.category == category]
+    if any(d.before is not None and d.after is not None for d in of_it):
+        return "changed"
+    return "not known" if of_it else "same"
 
 
 def _short(value: str | None) -> str:

@@ -50,7 +50,7 @@ class Fact:
     category: Category
     name: str
     value: str
-    effects: tuple[Effect, ...] = dataclasses.field(default=(), compare=False)
+    effects: tuple[Effect, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
 
 Told = tuple[Category, str, Any, tuple[Effect, ...]]  # a fact before its value is made text

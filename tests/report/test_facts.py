@@ -17,7 +17,7 @@ def changed(changes):
     ("changes", "categories", "words"),
     [
         ({"app/devices": documents.GPU}, {"hardware"}, "the hardware changed, the compiler did"),
-        ({"app/environment/cpu": "Xeon"}, {"hardware"}, "the hardware changed"),
+        ({"app/environment/cpu": "Xeon"}, {"hardware"}, "whether the hardware is, is not known"),
         ({"app/environment/runtime/num_cores": 64}, {"hardware"}, "the hardware changed"),
         ({VERSIONS: NEWER}, {"compiler"}, "the compiler changed, the hardware did not"),
         ({"app/environment/runtime/xla_flags": "--fast"}, {"compiler"}, "the compiler changed"),
@@ -77,3 +77,29 @@ def test_padding_is_full_where_nothing_is_said():
     assert documents.report().padding == "full"
     told = documents.report(changes={"run_info/config/data/padding": "tight"})
     assert told.padding == "tight"
+
+
+XEON = {"app/environment/cpu": "Xeon"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (XEON, {"app/environment/cpu": "EPYC"}, "the hardware changed, the compiler did not"),
+        (XEON, {}, "Not known: hardware (CPU Xeon -> unknown). Same: compiler, libraries"),
+        (XEON, {"app/bmk_checksum": "1" * 32}, "Not known: hardware (CPU Xeon -> unknown)."),
+        (XEON, {VERSIONS: NEWER}, "the compiler changed; whether the hardware did is not known"),
+    ],
+)
+def test_what_only_one_run_tells_has_neither_changed_nor_stayed(before, after, words):
+    a, b = documents.report(changes=before), documents.report("b.json", changes=after)
+
+    assert words in facts.explanation(facts.differences(a, b))
+
+
+def test_checksums_of_two_kinds_are_not_compared():
+    measured = {"app/bmk_checksum": "1" * 32, "app/bmk_checksum_kind": "measured code"}
+
+    text = facts.explanation(changed(measured))
+
+    assert "Changed: -. Not known: code (package checksum 000000000000 -> unknown;" in text

@@ -205,4 +205,4 @@ def test_the_environment_names_versions_and_no_host():
     described = environment.describe()
     assert {"python", "jax", "jaxlib", "flax", "numpy"} <= described["versions"].keys()
     assert "hostname" not in json.dumps(described)
-    assert len(checksums.package_md5()) == 32
+    assert len(checksums.code_md5()) == 32

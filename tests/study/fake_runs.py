@@ -49,7 +49,7 @@ class FakeMain:
         rng = np.random.default_rng([devices, batch, seed])
         found = copy.deepcopy(_template())
         found["run_info"] |= {"num_devices": devices, "seed": seed, "is_emulated": devices > 1}
-        found["app"]["bmk_checksum"] = checksums.package_md5()
+        found["app"]["bmk_checksum"] = checksums.code_md5()
         found["app"]["devices"] *= devices
         stats = found["report"]["wl-stats"]
         for rate, phase in zip((100.0, 300.0), stats["phases"].values(), strict=True):

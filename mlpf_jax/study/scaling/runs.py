@@ -119,5 +119,5 @@ def _identity(report: reader.Report) -> dict[str, Any]:
         "num_cores": environment["runtime"]["num_cores"],
         "precision": report.precision,
         "versions": environment["versions"],
-        "package_md5": report.document["app"]["bmk_checksum"],
+        "package_md5": report.bmk_checksum,
     }

@@ -61,7 +61,7 @@ def _claim(plan: planning.Plan, out: Path) -> None:
     own = {
         "arguments": list(plan.arguments),
         "seed": plan.seed,
-        "package_md5": checksums.package_md5(),
+        "package_md5": checksums.code_md5(),
         "versions": environment.versions(),
         "cpu": environment.describe()["cpu"],
     }

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from mlpf_jax.model.parts import Part
+
 _LARGEST_KEY = 2**31 - 1
 
 
@@ -24,6 +26,7 @@ class Ragged(NamedTuple):
     num_bins: int  # of an event padded in full: what its elements are hashed to
 
 
+@Part.BINNING.mark
 def hash_elements(
     embedding: Float[Array, "*batch elements dim"],
     mask: Bool[Array, "*batch elements"],
@@ -44,6 +47,7 @@ def hash_elements(
     return axis + jnp.where(mask, 0, num_bins - 1)
 
 
+@Part.BINNING.mark
 def sort_by_hash(
     hashes: Int[Array, "*batch elements"],
 ) -> tuple[Int[Array, "*batch elements"], Int[Array, "*batch elements"]]:
@@ -59,6 +63,7 @@ def sort_by_hash(
     return order, inverse
 
 
+@Part.BINNING.mark
 def sort_in_events(
     hashes: Int[Array, "*batch elements"], ragged: Ragged
 ) -> tuple[Int[Array, "*batch elements"], Int[Array, "*batch elements"]]:
@@ -89,6 +94,7 @@ def permute(
     return _gather(x, order)
 
 
+@Part.GATHER.mark
 def _gather(x, order):
     return jnp.take_along_axis(x, order[..., None], axis=-2, mode="promise_in_bounds")
 

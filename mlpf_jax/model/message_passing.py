@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from mlpf_jax import config as config_lib
 from mlpf_jax.model import precision as precision_lib
+from mlpf_jax.model.parts import Part
 
 EPSILON = 1e-6  # keeps roots away from zero; the reference's value, part of its numbers
 MAX_DEGREE = 1000.0
@@ -22,6 +23,7 @@ MAX_DEGREE = 1000.0
 _SLOPELESS_DISTANCE = 1.002e-3
 
 
+@Part.ADJACENCY.mark
 def pair_adjacency(
     embedding: Float[Array, "*batch size dim"], scale: float, precision: config_lib.Precision
 ) -> Float[Array, "*batch size size"]:
@@ -58,6 +60,7 @@ def pass_messages(
     return _forward(embedding, values, mask, scale, precision)[0]
 
 
+@Part.MESSAGES.mark
 def _forward(embedding, values, mask, scale, precision):
     adjacency = pair_adjacency(embedding, scale, precision)
     real = mask[..., None].astype(adjacency.dtype)
@@ -67,6 +70,7 @@ def _forward(embedding, values, mask, scale, precision):
     return passed, (embedding, values, mask, adjacency, degree, norm, passed)
 
 
+@Part.MESSAGES.mark
 def _backward(scale, precision, kept, cotangent):
     """With u = norm v, z = A u and y = norm z, the cotangent Y of y makes the adjacency's own
     Z_i u_j + D_i real_j, where Z = norm Y and D is the degree's. A is symmetric, so what pulls i

@@ -17,11 +17,13 @@ from jaxtyping import Array, Bool, Float
 from mlpf_jax import config as config_lib
 from mlpf_jax.model import message_passing, pair_tiles
 from mlpf_jax.model import precision as precision_lib
+from mlpf_jax.model.parts import Part
 
 _EPSILON, _MAX_DEGREE = message_passing.EPSILON, message_passing.MAX_DEGREE
 _MAX_WIDTH = 256  # features whose sums stay in a program's registers
 
 
+@Part.MESSAGES.mark
 def pass_messages(
     embedding: Float[Array, "*batch size dim"],
     values: Float[Array, "*batch size width"],
@@ -78,6 +80,7 @@ def _pass_messages(spec, embedding, values, real):
     return _forward(spec, embedding, values, real)[0]
 
 
+@Part.MESSAGES.mark
 def _forward(spec, embedding, values, real):
     x = precision_lib.round_operand(embedding, spec.precision)
     degree = _call(spec, _degree_body, [x, real.astype(jnp.float32)], out_dim=None)
@@ -86,6 +89,7 @@ def _forward(spec, embedding, values, real):
     return out, (x, values, norm, degree, out)
 
 
+@Part.MESSAGES.mark
 def _backward(spec, residuals, cotangent):
     x, values, norm, degree, out = residuals
     # norm * A * norm is symmetric: its own transpose, up to rounding.

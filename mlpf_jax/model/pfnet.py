@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from mlpf_jax import config as config_lib
 from mlpf_jax.model import layers, lsh
+from mlpf_jax.model.parts import Part
 
 NUM_ELEMENT_TYPES = 3  # 0 padding, 1 tower, 2 track
 NUM_FEATURES = 12  # columns of an element, the type first
@@ -40,6 +41,7 @@ class Candidates(NamedTuple):
         return jax.tree.map(lambda x: x.reshape(num_events, -1, *x.shape[1:]), self)
 
 
+@Part.ENCODING.mark
 def real_elements(
     elements: Float[Array, "*batch elements features"],
 ) -> Bool[Array, "*batch elements"]:
@@ -47,6 +49,7 @@ def real_elements(
     return elements[..., 0] != 0
 
 
+@Part.ENCODING.mark
 def encode(
     elements: Float[Array, "*batch elements features"], mask: Bool[Array, "*batch elements"]
 ) -> Float[Array, "*batch elements encoded"]:
@@ -243,12 +246,19 @@ class PFNet(nn.Module):
     def __call__(
         self, elements: Float[Array, "batch elements features"], ragged: lsh.Ragged | None = None
     ) -> Candidates:
+        with Part.ENCODING.scope():
+            return self._reconstruct(elements, ragged)
+
+    def _reconstruct(self, elements, ragged):
         mask = real_elements(elements)
         rows, real = elements.reshape(-1, elements.shape[-1]), mask.reshape(-1)
         encoded = encode(rows, real)
         encoder = Encoder(self.config, self.stacks_chains, name="encoder")
-        id_encodings, energy_encodings = encoder(encoded, mask, ragged)
+        with Part.GRAPH_LAYER.scope():
+            id_encodings, energy_encodings = encoder(encoded, mask, ragged)
         decoded = jnp.concatenate([jnp.where(real[:, None], encoded, 0), *id_encodings], axis=-1)
         self.sow("intermediates", "decoded", decoded)
-        candidates = Decoder(self.config, name="decoder")(rows, real, decoded, energy_encodings)
+        decoder = Decoder(self.config, name="decoder")
+        with Part.HEADS.scope():
+            candidates = decoder(rows, real, decoded, energy_encodings)
         return candidates.in_events(len(mask))

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from mlpf_jax import config as config_lib
 from mlpf_jax.events import ragged as ragged_lib
 from mlpf_jax.model import loss, lsh, metrics, pfnet
+from mlpf_jax.model.parts import Part
 from mlpf_jax.training import state as state_lib
 
 AXIS = "data"  # the name of the axis that the devices form
@@ -31,6 +32,7 @@ class StepSums(NamedTuple):
         return means | {"total": loss.total(means)}
 
 
+@Part.LOSS.mark
 def batch_sums(
     model: pfnet.PFNet, params: PyTree, rotations: PyTree, batch: ragged_lib.AnyBatch
 ) -> tuple[Float[Array, ""], StepSums]:
@@ -66,6 +68,7 @@ def _ragged_sums(model, variables, batch):
     return loss.total(losses), sums
 
 
+@Part.OPTIMISER.mark
 def train_step(
     config: config_lib.RunConfig,
     state: state_lib.TrainState,

@@ -1,62 +1,49 @@
 """Operations find their part of the network; traces are summed and spread over the parts."""
 
+import dataclasses
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 from benchmarks.step import attribution, report, roofs, sampling, traces, whole
 from mlpf_jax.measure import profiling
+from mlpf_jax.model import parts
+from mlpf_jax.training import parallel
+from mlpf_jax.training import step as step_lib
+from tests import tiny
 
 HLO = """HloModule jit_step, is_scheduled=true
 
-FileNames
-1 "model/lsh.py"
-
-FunctionNames
-1 "train_step"
-2 "GraphLayer.__call__"
-3 "hash_elements"
-4 "update"
-
-FileLocations
-1 {file_name_id=1 function_name_id=1 line=1 end_line=1 column=1 end_column=2}
-2 {file_name_id=1 function_name_id=2 line=1 end_line=1 column=1 end_column=2}
-3 {file_name_id=1 function_name_id=3 line=1 end_line=1 column=1 end_column=2}
-4 {file_name_id=1 function_name_id=4 line=1 end_line=1 column=1 end_column=2}
-
-StackFrames
-1 {file_location_id=1 parent_frame_id=1}
-2 {file_location_id=2 parent_frame_id=2}
-3 {file_location_id=3 parent_frame_id=3}
-4 {file_location_id=4 parent_frame_id=2}
-
 %inner (p.1: f32[2]) -> f32[2] {
   %p.1 = f32[2]{0} parameter(0)
-  ROOT %exp.1 = f32[2]{0} exponential(%p.1), metadata={op_name="jit(s)/encoder/pass_messages/exp"}
+  ROOT %exp.1 = f32[2]{0} exponential(%p.1), metadata={op_name="s/part:LOSS/part:MESSAGES/exp"}
 }
 
 %body (p.2: f32[2]) -> f32[2] {
   %p.2 = f32[2]{0} parameter(0)
-  ROOT %dot.1 = f32[2]{0} dot(%p.2), metadata={op_name="jit(s)/transpose(jvp(P))/decoder/ffn_id"}
+  ROOT %dot.1 = f32[2]{0} dot(%p.2), metadata={op_name="jit(s)/transpose(jvp(part:HEADS))/ffn_id"}
 }
 
 ENTRY %main (a: f32[2]) -> (f32[2], /*index=1*/f32[2]) {
   %a = f32[2]{0} parameter(0), metadata={op_name="batch"}
-  %sign.1 = f32[2]{0} sign(%a), metadata={op_name="jit(s)/encoder/layer_0/dot" stack_frame_id=3}
+  %sign.1 = f32[2]{0} sign(%a), metadata={op_name="s/part:LOSS/part:BINNING/sign;s/part:HEADS/x"}
   %sort.1 = (f32[2]{0}, s32[2]{0}) sort(%sign.1, %a)
   %fusion.1 = f32[2]{0} fusion(%sign.1), kind=kLoop, calls=%inner
   %while.1 = f32[2]{0} while(%fusion.1), body=%body
-  %add.1 = f32[2]{0} add(%while.1, %a), metadata={op_name="jit(s)/add" stack_frame_id=4}
+  %add.1 = f32[2]{0} add(%while.1, %a), metadata={op_name="jit(s)/part:OPTIMISER/add"}
   ROOT %tuple.1 = (f32[2]{0}, f32[2]{0}) tuple(%add.1, %fusion.1)
 }
 """
 
 
-def test_an_operation_belongs_where_its_path_or_its_stack_says():
+def test_an_operation_belongs_to_the_innermost_part_in_its_path():
     found = attribution.places(HLO)
 
-    assert found["sign.1"] == attribution.Place("binning", "forward")  # by its stack
-    assert found["dot.1"] == attribution.Place("heads", "backward")  # by its path
+    assert found["sign.1"] == attribution.Place("binning", "forward")
+    assert found["dot.1"] == attribution.Place("heads", "backward")
     assert found["add.1"] == attribution.Place("optimiser", "update")
 
 
@@ -69,6 +56,54 @@ def test_without_a_word_it_belongs_to_what_it_holds_or_reads():
 
 def test_what_holds_other_operations_counts_for_nothing():
     assert "while.1" not in attribution.places(HLO)
+
+
+@pytest.fixture(scope="module")
+def training_step():
+    """The text of a compiled training step of the smallest network."""
+    run = tiny.run_config()
+    run = dataclasses.replace(
+        run, model=dataclasses.replace(run.model, num_id_layers=1, num_energy_layers=1)
+    )
+    spread = parallel.Devices(jax.local_devices()[:1], run.parallel)
+    arguments = (
+        spread.replicate(tiny.random_state(run)),
+        spread.split(tiny.make_batch(1, 2)),
+        spread.replicate(jax.random.key(0)),
+    )
+    update = spread.spread_train_step(functools.partial(step_lib.train_step, run))
+    return update.lower(*arguments).compile().as_text()
+
+
+def launched(text):
+    """The operations of the entry computation that compute or move something."""
+    entry = text[text.index("\nENTRY ") :]
+    named = re.findall(r"^\s+(?:ROOT )?%?([\w.\-]+) = .*?[\]})] ([a-z][\w\-]*)\(", entry, re.M)
+    free = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "call"}
+    return {name for name, opcode in named if opcode not in free}
+
+
+def test_every_part_is_found_in_a_training_step(training_step):
+    found = attribution.places(training_step)
+
+    both_ways = set(parts.Part) - {parts.Part.OPTIMISER, parts.Part.BINNING}
+    both_ways -= {parts.Part.ADJACENCY}  # its gradient is one with message passing's
+    forward = {place.part for place in found.values() if place.direction == "forward"}
+    backward = {place.part for place in found.values() if place.direction == "backward"}
+    assert forward == set(attribution.PARTS) - {parts.Part.OPTIMISER}
+    assert backward == both_ways
+    operations = launched(training_step)
+    others = [name for name in operations if found[name].part == attribution.OTHER]
+    assert len(operations) > 200
+    assert len(others) < 0.03 * len(operations), others
+
+
+def test_names_of_modules_and_functions_say_nothing(training_step):
+    renamed = re.sub(r"PFNet|encoder|decoder|layer_|pass_messages|permute", "x", training_step)
+    without_stacks = re.sub(r" stack_frame_id=\d+", "", renamed)
+
+    assert renamed != training_step
+    assert attribution.places(without_stacks) == attribution.places(training_step)
 
 
 def test_operations_that_overlap_divide_the_time_among_them():

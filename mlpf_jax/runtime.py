@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import MutableMapping
 
+from mlpf_jax.measure import slot
+
 # glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
@@ -94,10 +96,8 @@ def _jaxlib_version() -> str:
 
 
 def count_cores() -> int:
-    """Returns the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Returns the number of cores that this process can keep busy."""
+    return slot.num_cores()
 
 
 def _keep_memory() -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from mlpf_jax import atomic
 from mlpf_jax.events import manifest as manifest_lib
 from mlpf_jax.events import store, workers, writing
+from mlpf_jax.measure import slot
 from mlpf_jax.simulation import bank as bank_lib
 
 PROCESSES = ("ttbar", "qcd")
@@ -105,7 +106,7 @@ def simulate_store(
         bank_path = None if bank is None else str(bank)
         job = workers.Job(folder=str(folder), bank=bank_path, provenance=provenance)
         on_event = _counter(tasks, missing, on_progress)
-        num_workers = min(num_workers or _num_cores(), len(missing))
+        num_workers = min(num_workers or slot.num_cores(), len(missing))
         if num_workers == 1:
             workers.simulate_here(job, missing, loaded, on_event)
         else:
@@ -212,10 +213,3 @@ def _declare(folder: Path, tasks: list[workers.Task], provenance: manifest_lib.P
         shards = tuple(writing.find_shard(folder, task.name, provenance) for task in tasks)
         manifest = manifest_lib.Manifest(provenance=provenance, shards=shards)
         writing.write_manifest(folder, manifest)
-
-
-def _num_cores() -> int:
-    """Returns the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,5 +1,6 @@
 """Where a run took place: versions, machine, commit. Whatever cannot be told is None."""
 
+import dataclasses
 import os
 import platform
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from mlpf_jax.measure import surroundings
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _PACKAGES = (
@@ -37,6 +40,7 @@ def describe() -> dict[str, Any]:
         "system": platform.system(),
         "kernel": platform.release(),
         "machine": platform.machine(),
+        "surroundings": dataclasses.asdict(surroundings.read()),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
 

@@ -17,3 +17,15 @@ def number(path: Path) -> int | None:
         return int(text(path))
     except ValueError:
         return None
+
+
+def fields(path: Path) -> dict[str, str]:
+    """Returns the lines `name: value` of a file."""
+    pairs = (line.partition(":") for line in text(path).splitlines())
+    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
+
+
+def kib(value: str | None) -> int | None:
+    """Returns the bytes of a value like "1024 kB"; None if it is none."""
+    number = (value or "").split()
+    return int(number[0]) * 1024 if number and number[0].isdigit() else None

@@ -1,10 +1,15 @@
-"""How much of the machine others used while a sample was taken. Linux tells; elsewhere None."""
+"""How much of our cores others used while a sample was taken. Linux tells; elsewhere None.
+
+What runs on a core that this process may not use takes nothing from it, and does not count.
+"""
 
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+
+from mlpf_jax.measure import slot
 
 _STAT = Path("/proc/stat")
 
@@ -13,32 +18,47 @@ _STAT = Path("/proc/stat")
 class Load:
     """Cores that were not ours, on average over a sample."""
 
-    other_cores: float  # kept busy by other processes of this machine
+    other_cores: float  # of those that we may use, kept busy by other processes
     stolen_cores: float  # wanted by this machine, given by the hypervisor to another one
 
 
 @dataclasses.dataclass(frozen=True)
 class CpuTimes:
-    """Seconds of CPU since the machine started, and those of this process."""
+    """Seconds of CPU on our cores since the machine started, and those of this process."""
 
     busy_s: float
     stolen_s: float
     own_s: float
 
 
-def parse(stat: str, ticks_per_s: int, own_s: float) -> CpuTimes:
-    """Reads the first line of /proc/stat: `cpu user nice system idle iowait irq softirq steal`."""
-    ticks = [int(field) for field in stat.split("\n", 1)[0].split()[1:9]]
-    user, nice, system, _, _, irq, softirq, steal = ticks
-    busy = user + nice + system + irq + softirq
-    return CpuTimes(busy / ticks_per_s, steal / ticks_per_s, own_s)
+def parse(
+    stat: str, ticks_per_s: int, own_s: float, cores: Collection[int] | None = None
+) -> CpuTimes:
+    """Reads /proc/stat: lines of `cpuN user nice system idle iowait irq softirq steal`.
+
+    `cores` are those to add up; None: the machine's, in the first line.
+
+    Raises:
+        ValueError: if one of them is not told.
+    """
+    names = ["cpu"] if cores is None else [f"cpu{core}" for core in cores]
+    lines = {line.split(" ", 1)[0]: line for line in stat.splitlines()}
+    if missing := [name for name in names if name not in lines]:
+        raise ValueError(f"/proc/stat does not tell of {', '.join(missing)}.")
+    busy = stolen = 0
+    for name in names:
+        user, nice, system, _, _, irq, softirq, steal = map(int, lines[name].split()[1:9])
+        busy += user + nice + system + irq + softirq
+        stolen += steal
+    return CpuTimes(busy / ticks_per_s, stolen / ticks_per_s, own_s)
 
 
 def read() -> CpuTimes | None:
     """Returns the times now, or None where the system does not tell them."""
     try:
         stat = _STAT.read_text()
-        return parse(stat, os.sysconf("SC_CLK_TCK"), time.process_time())
+        ticks_per_s = os.sysconf("SC_CLK_TCK")
+        return parse(stat, ticks_per_s, time.process_time(), slot.allowed_cores())
     except (OSError, ValueError, AttributeError):
         return None
 

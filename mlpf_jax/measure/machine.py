@@ -9,7 +9,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-_GPU_QUERY = ("nvidia-smi", "--query-gpu=clocks_event_reasons.active", "--format=csv,noheader")
+from mlpf_jax.measure import linux, slot
+
+# Its name since driver 530, and the one before; a driver refuses the name that it does not know.
+_GPU_QUERIES = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 # Bits of NVML's nvmlClocksEventReasons that mean slower than the power limit asks for.
 _GPU_SLOWDOWNS = {
     0x08: "hardware slowdown",
@@ -28,6 +31,9 @@ class MachineState:
     swapped_pages: int | None  # counter, in and out
     throttle_events: int | None  # counter, of cores and packages by heat
     gpu_slowdowns: tuple[str, ...] | None  # reasons why GPUs are slowed down now
+    frequency_drivers: tuple[str, ...] | None = None  # of the cores, each once
+    energy_preferences: tuple[str, ...] | None = None  # that some of these drivers obey
+    throttling: slot.Throttling | None = None  # counters of the CPU quota
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,22 +53,44 @@ class MachineChange:
         """How often heat throttled a core or a package."""
         return _difference(self.before.throttle_events, self.after.throttle_events)
 
+    @property
+    def throttling(self) -> slot.Throttling | None:
+        """Periods of the CPU quota, and those in which it stopped us; None without a quota."""
+        before, after = self.before.throttling, self.after.throttling
+        if before is None or after is None:
+            return None
+        return slot.Throttling(after.periods - before.periods, after.throttled - before.throttled)
 
-def read(root: Path = Path("/"), ask: Callable[[], str | None] | None = None) -> MachineState:
-    """Returns the state now. `root` is where /proc and /sys are; `ask` is NVIDIA's answer."""
+    @property
+    def governors_save_power(self) -> bool:
+        """Whether a governor was `powersave` and meant it.
+
+        Under intel_pstate and amd-pstate-epp `powersave` only leaves the frequency to the
+        hardware, and the energy preference decides.
+        """
+        state = self.before
+        obeyed = {"intel_pstate", "amd-pstate-epp"}.issuperset(state.frequency_drivers or ("",))
+        performs = obeyed and state.energy_preferences == ("performance",)
+        return "powersave" in (state.governors or ()) and not performs
+
+
+def read(root: Path = Path("/"), ask: Callable[[str], str | None] | None = None) -> MachineState:
+    """Returns the state now. `root` is where /proc and /sys are; `ask` asks NVIDIA's driver."""
     cores = root / "sys/devices/system/cpu"
-    governors = _texts(cores, "cpu[0-9]*/cpufreq/scaling_governor")
     frequencies = _numbers(_texts(cores, "cpu[0-9]*/cpufreq/scaling_cur_freq"))
     throttled = _numbers(
         _texts(cores, "cpu[0-9]*/thermal_throttle/core_throttle_count")
         + _texts(cores, "cpu[0-9]*/thermal_throttle/package_throttle_count")
     )
     return MachineState(
-        governors=tuple(sorted(set(governors))) or None,
+        governors=_each_once(cores, "scaling_governor"),
         core_mhz=sum(frequencies) / len(frequencies) / 1000 if frequencies else None,
         swapped_pages=_swapped_pages(root / "proc/vmstat"),
         throttle_events=sum(throttled) if throttled else None,
-        gpu_slowdowns=_gpu_slowdowns((ask or _ask_nvidia)()),
+        gpu_slowdowns=_gpu_slowdowns(ask or _ask_nvidia),
+        frequency_drivers=_each_once(cores, "scaling_driver"),
+        energy_preferences=_each_once(cores, "energy_performance_preference"),
+        throttling=slot.throttling(root),
     )
 
 
@@ -70,14 +98,13 @@ def _difference(before: int | None, after: int | None) -> int | None:
     return None if before is None or after is None else after - before
 
 
+def _each_once(cores: Path, name: str) -> tuple[str, ...] | None:
+    return tuple(sorted(set(_texts(cores, f"cpu[0-9]*/cpufreq/{name}")))) or None
+
+
 def _texts(folder: Path, pattern: str) -> list[str]:
-    found = []
-    for path in folder.glob(pattern):
-        try:
-            found.append(path.read_text().strip())
-        except OSError:
-            continue  # a core that is offline
-    return found
+    """Returns what the files say; a core that is offline says nothing."""
+    return [text for path in sorted(folder.glob(pattern)) if (text := linux.text(path))]
 
 
 def _numbers(texts: list[str]) -> list[int]:
@@ -86,24 +113,25 @@ def _numbers(texts: list[str]) -> list[int]:
 
 def _swapped_pages(vmstat: Path) -> int | None:
     try:
-        counters = dict(line.split() for line in vmstat.read_text().splitlines())
+        counters = dict(line.split() for line in linux.text(vmstat).splitlines())
         return int(counters["pswpin"]) + int(counters["pswpout"])
-    except (OSError, KeyError, ValueError):
+    except (KeyError, ValueError):
         return None
 
 
-def _ask_nvidia() -> str | None:
+def _ask_nvidia(query: str) -> str | None:
+    command = ("nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader")
     try:
-        done = subprocess.run(_GPU_QUERY, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, capture_output=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    return done.stdout.decode(errors="replace")
 
 
-def _gpu_slowdowns(answer: str | None) -> tuple[str, ...] | None:
-    if answer is None:
-        return None
-    masks = [int(mask, 16) for mask in re.findall(r"0x([0-9a-fA-F]+)", answer)]
-    if not masks:
-        return None
-    return tuple(text for bit, text in _GPU_SLOWDOWNS.items() if any(m & bit for m in masks))
+def _gpu_slowdowns(ask: Callable[[str], str | None]) -> tuple[str, ...] | None:
+    for query in _GPU_QUERIES:
+        masks = [int(mask, 16) for mask in re.findall(r"0x([0-9a-fA-F]+)", ask(query) or "")]
+        if masks:
+            found = _GPU_SLOWDOWNS.items()
+            return tuple(text for bit, text in found if any(mask & bit for mask in masks))
+    return None

@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from mlpf_jax.measure import records
+from mlpf_jax.measure import records, slot
 
 
 def of_step(compiled: jax.stages.Compiled) -> records.StepMemory:
@@ -32,17 +32,13 @@ def peak_bytes(device: jax.Device) -> int | None:
 def limit_bytes(device: jax.Device, num_sharing: int) -> int | None:
     """Returns what one device may use, or None if unknown.
 
-    For a CPU device it is an equal share of the memory that is free now.
+    For a CPU device it is an equal share of the memory that this process can still take: the free
+    memory of the machine, or what limits on the process and its control groups leave of it.
     """
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
-    try:
-        with open("/proc/meminfo") as file:
-            entries = dict(line.split(":") for line in file)
-        free = int(entries["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
-    return free // num_sharing
+    free = slot.free_memory_bytes()
+    return None if free is None else free // num_sharing
 
 
 def peak_process_bytes() -> int | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mlpf_jax.measure import load, machine
+from mlpf_jax.measure import load, machine, slot
 from mlpf_jax.stats import summaries
 
 # Of fewer independent samples, the median lies outside their whole range in over 5 % of cases.
@@ -43,6 +43,12 @@ def mean_load(loads: Sequence[load.Load | None], seconds: Sequence[float]) -> lo
     )
 
 
+def in_unknown_load(loads: Sequence[load.Load | None]) -> list[str]:
+    """Returns that nobody knows what others did during the samples, if so."""
+    is_unknown = bool(loads) and all(one is None for one in loads)
+    return ["the load of other processes is unknown"] if is_unknown else []
+
+
 def in_load(mean: load.Load | None, num_cores: int, *, on_cpu: bool) -> list[str]:
     """Returns what speaks against samples in what others did meanwhile."""
     if mean is None:
@@ -55,6 +61,14 @@ def in_load(mean: load.Load | None, num_cores: int, *, on_cpu: bool) -> list[str
     return found
 
 
+def in_slot(given: slot.Slot) -> list[str]:
+    """Returns what speaks against the whole run in the share of the machine that it was given."""
+    num_allowed = len(given.allowed_cores or ())
+    if given.cpu_quota is None or not num_allowed or given.cpu_quota >= num_allowed:
+        return []
+    return [f"a CPU quota of {given.cpu_quota:g} cores, shared by threads on {num_allowed} cores"]
+
+
 def in_machine(change: machine.MachineChange, *, on_cpu: bool) -> list[str]:
     """Returns what speaks against the whole run in the machine's state around it."""
     found = []
@@ -64,6 +78,10 @@ def in_machine(change: machine.MachineChange, *, on_cpu: bool) -> list[str]:
         found.append(f"CPU throttled by heat {change.throttle_events} times")
     if change.after.gpu_slowdowns:
         found.append(f"GPU: {', '.join(change.after.gpu_slowdowns)}")
-    if on_cpu and "powersave" in (change.before.governors or ()):
+    if (throttling := change.throttling) and throttling.throttled:
+        found.append(
+            f"throttled by the CPU quota in {throttling.throttled} of {throttling.periods} periods"
+        )
+    if on_cpu and change.governors_save_power:
         found.append("frequency governor powersave")
     return found

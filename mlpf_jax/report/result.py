@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.measure import load, machine, peaks, records, trust
+from mlpf_jax.measure import load, machine, peaks, records, surroundings, trust
 from mlpf_jax.stats import summaries
 
 
@@ -141,6 +141,7 @@ class RunResult:
     devices: tuple[Device, ...]
     is_emulated: bool  # several devices made of one CPU
     environment: Mapping[str, Any]
+    surroundings: surroundings.Surroundings
     started_at: str  # ISO 8601, UTC
     finished_at: str
     init_s: float  # drawing the weights, with compilation
@@ -171,10 +172,15 @@ class RunResult:
     def doubts(self) -> tuple[str, ...]:
         """Why the scores should not be trusted; empty if nothing was found."""
         on_cpu = self.devices[0].platform == "cpu"
-        num_cores = self.environment["num_cpu_cores"]
-        found = trust.in_machine(self.machine, on_cpu=on_cpu)
+        num_cores = (
+            len(self.surroundings.slot.allowed_cores or ()) or self.environment["num_cpu_cores"]
+        )
+        found = trust.in_machine(self.machine, on_cpu=on_cpu) + trust.in_slot(
+            self.surroundings.slot
+        )
         for name, phase in self.phases.items():
             reasons = trust.in_samples(phase.score, phase.drift)
+            reasons += trust.in_unknown_load([s.load for s in phase.samples])
             reasons += trust.in_load(phase.load, num_cores, on_cpu=on_cpu)
             found += [f"{name}: {reason}" for reason in reasons]
         return tuple(found)

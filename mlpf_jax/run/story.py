@@ -16,7 +16,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
-from mlpf_jax.measure import machine, memory, profiling, timing
+from mlpf_jax.measure import machine, memory, profiling, surroundings, timing
 from mlpf_jax.report import result
 from mlpf_jax.run import feed, phases, programs
 from mlpf_jax.run import inputs as inputs_lib
@@ -107,6 +107,7 @@ def run(
         devices=tuple(_describe(device) for device in devices),
         is_emulated=devices[0].platform == "cpu" and len(devices) > 1,
         environment=environment,
+        surroundings=surroundings.read(),
         started_at=started_at,
         finished_at=_now(),
         init_s=init_s,

@@ -39,7 +39,22 @@ def test_a_watch_goes_from_call_to_call():
     assert watch.lap(1.0) == load.Load(0.0, 1.0)
 
 
+def test_a_core_that_we_may_not_use_does_not_count():
+    busy_elsewhere = (
+        "cpu  900 0 100 0 0 0 0 6 0 0\ncpu0 10 0 20 0 0 0 0 1 0 0\n"
+        "cpu1 90 0 0 0 0 0 0 5 0 0\ncpu10 800 0 80 0 0 0 0 0 0 0\n"
+    )
+
+    assert load.parse(busy_elsewhere, 100, 0.0, (0,)) == load.CpuTimes(0.3, 0.01, 0.0)
+    assert load.parse(busy_elsewhere, 100, 0.0, (0, 1)) == load.CpuTimes(1.2, 0.06, 0.0)
+
+
 @pytest.mark.parametrize("stat", ["", "cpu 1 2 3", "cpu a b c d e f g h"])
 def test_what_is_no_stat_is_refused(stat):
-    with pytest.raises(ValueError, match=r"unpack|invalid literal"):
+    with pytest.raises(ValueError, match=r"unpack|invalid literal|does not tell"):
         load.parse(stat, 100, 0.0)
+
+
+def test_a_core_that_is_not_told_of_is_refused():
+    with pytest.raises(ValueError, match="does not tell of cpu7"):
+        load.parse(STAT, 100, 0.0, (0, 7))

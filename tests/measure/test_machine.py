@@ -1,8 +1,10 @@
 """The machine's state, read from a made-up /proc and /sys."""
 
+import os
+
 import pytest
 
-from mlpf_jax.measure import machine
+from mlpf_jax.measure import machine, slot
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def root(tmp_path):
 
 
 def test_everything_that_the_system_tells_is_read(root):
-    state = machine.read(root, lambda: "0x0000000000000001\n0x0000000000000068\n")
+    state = machine.read(root, lambda query: "0x0000000000000001\n0x0000000000000068\n")
 
     assert state == machine.MachineState(
         governors=("performance", "powersave"),
@@ -40,7 +42,7 @@ def test_everything_that_the_system_tells_is_read(root):
 
 
 def test_what_the_system_does_not_tell_is_none(tmp_path):
-    assert machine.read(tmp_path, lambda: None) == machine.MachineState(
+    assert machine.read(tmp_path, lambda query: None) == machine.MachineState(
         governors=None, core_mhz=None, swapped_pages=None, throttle_events=None, gpu_slowdowns=None
     )
 
@@ -50,13 +52,50 @@ def test_what_the_system_does_not_tell_is_none(tmp_path):
     [("[N/A]\n", None), ("0x0000000000000001\n", ()), ("0x0000000000000004\n", ())],
 )
 def test_an_idle_gpu_and_one_at_its_power_limit_are_not_slowed_down(root, answer, expected):
-    assert machine.read(root, lambda: answer).gpu_slowdowns == expected
+    assert machine.read(root, lambda query: answer).gpu_slowdowns == expected
+
+
+def test_a_driver_that_knows_the_older_name_alone_is_asked_by_it(root):
+    answers = {"clocks_throttle_reasons.active": "0x0000000000000040\n"}
+
+    assert machine.read(root, answers.get).gpu_slowdowns == ("hardware thermal slowdown",)
+
+
+def test_an_answer_that_is_no_text_is_no_error(root, tmp_path, monkeypatch):
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nprintf '\\377\\376 0x0000000000000080\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    assert machine.read(root).gpu_slowdowns == ("power brake",)
+
+
+def test_what_is_told_of_frequencies_and_quotas_is_read(root):
+    policy = root / "sys/devices/system/cpu/cpu1/cpufreq"
+    (policy / "scaling_driver").write_text("intel_pstate\n")
+    (policy / "energy_performance_preference").write_text("performance\n")
+    texts = {
+        "proc/self/cgroup": "0::/\n",
+        "proc/self/mountinfo": "1 2 0:3 / /cg rw - cgroup2 cgroup2 rw\n",
+        "cg/cpu.max": "1000 2000\n",
+        "cg/cpu.stat": "nr_periods 7\nnr_throttled 5\n",
+    }
+    for name, text in texts.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+    state = machine.read(root, lambda query: None)
+
+    assert state.frequency_drivers == ("intel_pstate",)
+    assert state.energy_preferences == ("performance",)
+    assert state.throttling == slot.Throttling(7, 5)
 
 
 def test_counters_are_told_as_differences(root):
-    before = machine.read(root, lambda: None)
+    before = machine.read(root, lambda query: None)
     (root / "proc/vmstat").write_text("pswpin 100\npswpout 30\n")
-    change = machine.MachineChange(before=before, after=machine.read(root, lambda: None))
+    change = machine.MachineChange(before=before, after=machine.read(root, lambda query: None))
 
     assert (change.swapped_pages, change.throttle_events) == (7, 0)
 

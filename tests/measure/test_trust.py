@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mlpf_jax.measure import load, machine, trust
+from mlpf_jax.measure import load, machine, slot, trust
 from mlpf_jax.stats import summaries
 from tests.stats import noise
 
@@ -106,7 +106,62 @@ def test_a_machine_that_tells_nothing_raises_no_doubt():
     change = machine.MachineChange(before=unknown, after=unknown)
 
     assert trust.in_machine(change, on_cpu=True) == []
-    assert trust.in_load(trust.mean_load([None, None], [1.0, 1.0]), 2, on_cpu=True) == []
+
+
+def test_a_load_that_nobody_tells_is_a_doubt():
+    assert trust.in_unknown_load([None, None]) == ["the load of other processes is unknown"]
+    assert trust.in_unknown_load([None, load.Load(0.0, 0.0)]) == []
+    assert trust.in_unknown_load([]) == []
+
+
+@pytest.mark.parametrize(
+    ("cores", "quota", "doubts"),
+    [
+        ((0, 1), 0.5, ["a CPU quota of 0.5 cores, shared by threads on 2 cores"]),
+        ((0, 1), 2.0, []),
+        ((0, 1), None, []),
+        (None, 0.5, []),
+    ],
+)
+def test_a_quota_below_the_affinity_is_told(cores, quota, doubts):
+    given = slot.Slot(allowed_cores=cores, cpu_quota=quota, control_groups="v2", memory_bytes=None)
+
+    assert trust.in_slot(given) == doubts
+
+
+def test_periods_without_cpu_time_are_told():
+    before = dataclasses.replace(STATE, throttling=slot.Throttling(100, 50))
+    after = dataclasses.replace(STATE, throttling=slot.Throttling(811, 753))
+
+    doubts = trust.in_machine(machine.MachineChange(before=before, after=after), on_cpu=False)
+
+    assert doubts == ["throttled by the CPU quota in 703 of 711 periods"]
+
+
+@pytest.mark.parametrize(
+    ("driver", "preference", "is_doubted"),
+    [
+        ("intel_pstate", "performance", False),
+        ("amd-pstate-epp", "performance", False),
+        ("intel_pstate", "balance_performance", True),
+        ("acpi-cpufreq", "performance", True),
+        ("intel_pstate", None, True),
+        (None, None, True),
+    ],
+)
+def test_powersave_saves_power_unless_the_hardware_is_told_to_perform(
+    driver, preference, is_doubted
+):
+    state = dataclasses.replace(
+        STATE,
+        governors=("powersave",),
+        frequency_drivers=driver and (driver,),
+        energy_preferences=preference and (preference,),
+    )
+    change = machine.MachineChange(before=state, after=state)
+
+    expected = ["frequency governor powersave"] if is_doubted else []
+    assert trust.in_machine(change, on_cpu=True) == expected
 
 
 def test_the_mean_load_weighs_samples_by_their_length_and_skips_unknown_ones():

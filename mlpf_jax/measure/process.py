@@ -1,0 +1,81 @@
+"""How the system treats this process: memory allocator, priority, huge pages, NUMA, swap.
+
+What a user asked for may not be what is in use: a preloaded library replaces the allocator without
+a word. So the process is asked, not the environment. Linux tells; elsewhere None. Imports no JAX.
+"""
+
+import ctypes
+import dataclasses
+import os
+import re
+from pathlib import Path
+
+from mlpf_jax.measure import linux
+
+_GLIBC = re.compile(r"libc([-.].*)?\.so.*")
+_CLASSES = ("SCHED_OTHER", "SCHED_BATCH", "SCHED_IDLE", "SCHED_FIFO", "SCHED_RR")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Process:
+    """What can make the same program faster or slower. None: this system does not tell."""
+
+    malloc: str | None  # "libc", or the file name of the library that replaces it
+    niceness: int | None
+    scheduling_class: str | None  # e.g. "SCHED_OTHER"
+    transparent_huge_pages: str | None  # "always", "madvise" or "never"
+    numa_nodes: int | None  # of the machine
+    allowed_numa_nodes: str | None  # that memory may come from, e.g. "0-1"
+    swap_bytes: int | None  # of the machine, in use or not
+
+
+def read(root: Path = Path("/")) -> Process:
+    """Returns the state now. `root` is where /proc and /sys are."""
+    status, memory = (linux.fields(root / name) for name in ("proc/self/status", "proc/meminfo"))
+    nodes = list((root / "sys/devices/system/node").glob("node[0-9]*"))
+    huge = re.search(r"\[(\w+)\]", linux.text(root / "sys/kernel/mm/transparent_hugepage/enabled"))
+    return Process(
+        malloc=whose_malloc(linux.text(root / "proc/self/maps"), _address_of_malloc()),
+        niceness=os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else None,
+        scheduling_class=_scheduling_class(),
+        transparent_huge_pages=huge[1] if huge else None,
+        numa_nodes=len(nodes) or None,
+        allowed_numa_nodes=status.get("Mems_allowed_list"),
+        swap_bytes=linux.kib(memory.get("SwapTotal")),
+    )
+
+
+def malloc() -> str | None:
+    """Returns whose `malloc` this process calls: "libc", or the name of another library's file."""
+    return whose_malloc(linux.text(Path("/proc/self/maps")), _address_of_malloc())
+
+
+def _address_of_malloc() -> int | None:
+    try:
+        return ctypes.cast(ctypes.CDLL(None).malloc, ctypes.c_void_p).value
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+def whose_malloc(maps: str, address: int | None) -> str | None:
+    """Returns the file that is mapped at the address of `malloc`; None if there is none.
+
+    A C library of the system is "libc".
+    """
+    if address is None:
+        return None
+    for line in maps.splitlines():
+        span, *rest = line.split(maxsplit=5)
+        first, last = (int(end, 16) for end in span.split("-"))
+        if first <= address < last and len(rest) == 5:  # else of no file
+            file_name = rest[-1].rpartition("/")[2]
+            return "libc" if _GLIBC.fullmatch(file_name) else file_name
+    return None
+
+
+def _scheduling_class() -> str | None:
+    if not hasattr(os, "sched_getscheduler"):
+        return None
+    names = {getattr(os, name): name for name in _CLASSES if hasattr(os, name)}
+    number = os.sched_getscheduler(0)
+    return names.get(number, str(number))

@@ -97,6 +97,7 @@ class Phase(Record):
         maybe(shaped(share=NONNEGATIVE)),
         lambda phase, run: run.share_of_peak(phase.flops_per_s),
     )
+    peak_unknown = optional("peak_unknown", maybe(TEXT), lambda _, run: run.peak_unknown)
     memory_per_device = Field(
         "memory_per_device",
         keyed(SIZE, "total_bytes"),

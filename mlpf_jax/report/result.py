@@ -207,11 +207,19 @@ class RunResult:
     def share_of_peak(self, flops_per_s: float) -> dict[str, Any] | None:
         """Returns which part of the devices' peak rate that is; None if the peak is not known."""
         peak = peaks.find(self.devices[0].name)
-        rate = getattr(peak, self.config.model.precision) if peak else None
-        if peak is None or rate is None:
+        if isinstance(peak, peaks.Unknown) or self.peak_unknown:
             return None
-        total = rate * 1e12 * len(self.devices)
+        total = getattr(peak, self.config.model.precision) * 1e12 * len(self.devices)
         return {"share": flops_per_s / total, "peak_flops_per_s": total, "source": peak.source}
+
+    @property
+    def peak_unknown(self) -> str | None:
+        """Why the devices' peak rate is not known; None if it is."""
+        peak, precision = peaks.find(self.devices[0].name), self.config.model.precision
+        if isinstance(peak, peaks.Unknown):
+            return peak.reason
+        is_known = getattr(peak, precision) is not None
+        return None if is_known else f"{self.devices[0].name}: its data sheet has no {precision}"
 
 
 def score_name(phase: str, precision: str, padding: str) -> str:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from mlpf_jax.measure import memory, peaks
+from mlpf_jax.measure import memory
 
 
 def test_a_step_needs_its_arguments_outputs_and_temporaries():
@@ -24,11 +24,3 @@ def test_cpu_devices_share_the_free_memory():
     else:
         assert 0 < shared < alone
     assert memory.peak_bytes(device) is None
-
-
-def test_the_longest_device_name_that_matches_gives_the_peak():
-    assert peaks.find("NVIDIA H100 80GB HBM3").bf16 == 989.0
-    assert peaks.find("NVIDIA H100 PCIe").bf16 == 756.0
-    assert peaks.find("NVIDIA L40S").float32 == 91.6
-    assert peaks.find("TPU v5 lite").bf16 == 197.0
-    assert peaks.find("cpu") is None

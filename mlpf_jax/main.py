@@ -41,6 +41,9 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         return cli.complain(error, cli.USAGE)
     progress = progress_lib.Progress(quiet=request.files.quiet)
+    if settings.pinned_variables:
+        names = ", ".join(settings.pinned_variables)
+        progress.say(f"{names}: without effect, for the measured work would be another")
     if devices[0].platform == "cpu" and len(devices) > 1:
         progress.say(
             f"no accelerator found: {len(devices)} virtual devices share "
@@ -72,8 +75,8 @@ def _start_jax(num_devices: int, places: config_lib.FilesConfig) -> str:
         jax.config.update("jax_compilation_cache_dir", str(places.compilation_cache))
     try:
         return jax.local_devices()[0].platform
-    except RuntimeError as error:
-        raise ValueError(f"JAX finds no device: {cli.one_line(error)}") from None
+    except (AssertionError, RuntimeError) as error:  # the first if no platform is left over
+        raise ValueError(runtime.no_device(cli.one_line(error))) from None
 
 
 def _run(

@@ -9,9 +9,10 @@ import dataclasses
 import importlib.metadata
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
-from mlpf_jax.measure import slot
+from mlpf_jax.measure import jax_options, process, slot, variables
+from mlpf_jax.measure import xla_flags as xla_flags_lib
 
 # glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
@@ -40,32 +41,43 @@ _XLA_FLAGS: dict[str, str] = {
 class RuntimeSettings:
     """What was set, as the result records it."""
 
-    xla_flags: str
-    allocator: str  # "one arena, kept" or "default"
+    xla_flags: str  # the user's and ours; a path in them is not told
+    allocator: str  # "one arena, kept", "default", or the library that replaces glibc's
     cpu_dispatch: str  # of a CPU's steps: "inline", in the thread that calls, or "asynchronous"
-    num_cores: int  # that this process may use
+    num_cores: int  # that this process can keep busy
+    variables: dict[str, str] = dataclasses.field(default_factory=dict)  # that can change the speed
+    pinned_variables: tuple[str, ...] = ()  # that a user set, and that were given no effect
 
 
 def prepare(num_devices: int, environ: MutableMapping[str, str] = os.environ) -> RuntimeSettings:
     """Sets what must be set before JAX is imported. XLA flags that a user has set stay.
 
     Raises:
+        ValueError: if a variable of the environment forbids a meaningful run, or XLA's flags
+            cannot be used; one line with the way out.
         RuntimeError: if JAX has been imported: then it would be too late, without a word from it.
     """
     if "jax" in sys.modules:
         raise RuntimeError("runtime.prepare comes before the first import of jax.")
-    given = environ.get("XLA_FLAGS", "")
-    known = {_YNN: ""} if _jaxlib_version().startswith(_JAXLIB_WITH_YNN) else {}
-    wanted = _XLA_FLAGS | known
-    ours = [f"{flag}={value}" for flag, value in wanted.items() if flag not in given]
-    environ["XLA_FLAGS"] = " ".join([given, *ours]).strip()
+    if refusal := variables.refusal(environ):
+        raise ValueError(refusal)
+    given = xla_flags_lib.read(environ.get("XLA_FLAGS", ""))
+    pinned = variables.pin(environ)
+    version = _jaxlib_version()
+    if given and version:
+        xla_flags_lib.check(given, environ)
+    known = {_YNN: ""} if version.startswith(_JAXLIB_WITH_YNN) else {}
+    environ["XLA_FLAGS"] = xla_flags_lib.join(given, _XLA_FLAGS | known)
+    found = variables.recorded(environ)
     environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # XLA's chatter on stderr
     return RuntimeSettings(
-        xla_flags=environ["XLA_FLAGS"],
+        xla_flags=xla_flags_lib.shown(environ["XLA_FLAGS"]),
         # One arena grows without bound when several virtual devices run at once.
-        allocator=_keep_memory() if num_devices == 1 else "default",
+        allocator=_allocator(keeps_memory=num_devices == 1),
         cpu_dispatch="inline" if _computes_inline(num_devices) else "asynchronous",
         num_cores=count_cores(),
+        variables=found,
+        pinned_variables=pinned,
     )
 
 
@@ -73,8 +85,22 @@ def set_up_jax(num_devices: int) -> None:
     """Sets what JAX is told by its own configuration, before it looks for its devices."""
     import jax
 
+    for option, value in jax_options.FIXED.items():
+        if option in jax.config.values:
+            jax.config.update(option, value)
     jax.config.update("jax_num_cpu_devices", num_devices)
     jax.config.update("jax_cpu_enable_async_dispatch", not _computes_inline(num_devices))
+
+
+def no_device(reason: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Returns one line for a JAX that finds no device, naming the variable that asked for it."""
+    wanted = environ.get("JAX_PLATFORMS") or environ.get("JAX_PLATFORM_NAME")
+    if not wanted:
+        return f"JAX finds no device: {reason}"
+    return (
+        f"JAX_PLATFORMS={wanted}: JAX can use no such device here. Unset it, or install its back "
+        f"end (make venv BACKEND=...).{f' ({reason[:160]})' if reason else ''}"
+    )
 
 
 def _computes_inline(num_devices: int) -> bool:
@@ -98,6 +124,14 @@ def _jaxlib_version() -> str:
 def count_cores() -> int:
     """Returns the number of cores that this process can keep busy."""
     return slot.num_cores()
+
+
+def _allocator(*, keeps_memory: bool) -> str:
+    """Sets up glibc's allocator and tells which one is in use: another may replace it."""
+    library = process.malloc()
+    if library not in ("libc", None):
+        return library
+    return _keep_memory() if keeps_memory else "default"
 
 
 def _keep_memory() -> str:

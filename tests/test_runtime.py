@@ -28,14 +28,30 @@ print(json.dumps([settings.cpu_dispatch, product.is_ready(), jax.local_device_co
 """
 
 
-def prepare(num_devices, code=_REPORT, **environ):
-    done = subprocess.run(
-        [sys.executable, "-c", code.format(num_devices=num_devices)],
+_NUMBERS = """
+import json
+from mlpf_jax import runtime
+settings = runtime.prepare(1)
+runtime.set_up_jax(1)
+import jax
+numbers = jax.random.normal(jax.random.key(0), (4,))
+print(json.dumps([settings.pinned_variables, str(numbers.dtype), numbers.tolist()]))
+"""
+
+
+def start(code, **environ):
+    return subprocess.run(
+        [sys.executable, "-c", code],
         env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | environ,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+
+
+def prepare(num_devices, code=_REPORT, **environ):
+    done = start(code.format(num_devices=num_devices), **environ)
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
@@ -67,6 +83,63 @@ def test_an_experimental_flag_is_for_versions_that_know_it(monkeypatch, version,
     flags = runtime.prepare(2, {}).xla_flags.split()
 
     assert ("--xla_cpu_experimental_ynn_fusion_type=" in flags) == is_set
+
+
+def test_flags_in_a_file_are_joined_with_ours(tmp_path):
+    path = tmp_path / "flags"
+    path.write_text("--xla_cpu_prefer_vector_width=256\n--xla_cpu_enable_fast_math=false\n")
+
+    flags, _, in_environment = prepare(1, XLA_FLAGS=str(path))
+
+    assert flags.startswith("--xla_cpu_prefer_vector_width=256 --xla_cpu_enable_fast_math=false")
+    assert "--xla_gpu_deterministic_ops=true" in in_environment.split()
+
+
+def test_a_variable_that_forbids_a_meaningful_run_is_refused(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax")
+
+    with pytest.raises(ValueError, match=r"^JAX_DISABLE_JIT=1: nothing would be compiled"):
+        runtime.prepare(1, {"JAX_DISABLE_JIT": "1"})
+
+
+def test_variables_that_can_change_the_speed_are_recorded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax")
+
+    settings = runtime.prepare(2, {"OMP_NUM_THREADS": "1", "HOME": "x"})
+
+    assert settings.variables == {"OMP_NUM_THREADS": "1"}
+    assert settings.pinned_variables == ()
+
+
+def test_numbers_are_the_same_whatever_the_environment_says():
+    changed = {
+        "JAX_ENABLE_X64": "1",
+        "JAX_THREEFRY_PARTITIONABLE": "0",
+        "JAX_DEFAULT_PRNG_IMPL": "rbg",
+        "JAX_RANDOM_SEED_OFFSET": "7",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+    }
+
+    pinned, dtype, numbers = prepare(1, _NUMBERS, **changed)
+
+    assert pinned == sorted(changed)
+    assert dtype == "float32"
+    assert numbers == prepare(1, _NUMBERS)[2]
+
+
+def test_a_platform_that_is_not_there_is_named_with_the_way_out():
+    line = runtime.no_device("", {"JAX_PLATFORMS": "cuda"})
+
+    assert line.startswith("JAX_PLATFORMS=cuda: ")
+    assert "make venv BACKEND" in line
+    assert runtime.no_device("none", {}) == "JAX finds no device: none"
+
+
+def test_an_allocator_that_replaces_the_one_of_the_system_is_told(monkeypatch):
+    monkeypatch.setattr(runtime.process, "malloc", lambda: "libjemalloc.so.2")
+    monkeypatch.delitem(sys.modules, "jax")
+
+    assert runtime.prepare(1, {}).allocator == "libjemalloc.so.2"
 
 
 def test_many_devices_keep_the_default_allocator():

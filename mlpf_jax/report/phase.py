@@ -16,6 +16,7 @@ from mlpf_jax.report.fields import (
     SECONDS,
     SHA256,
     SIZE,
+    TEXT,
     Field,
     Record,
     keyed,

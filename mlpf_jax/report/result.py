@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.measure import load, machine, peaks, records, surroundings, trust
+from mlpf_jax.measure import (
+    load,
+    machine,
+    peaks,
+    records,
+    surroundings,
+    trust,
+    variables,
+    xla_flags,
+)
 from mlpf_jax.stats import summaries
 
 
@@ -178,6 +187,9 @@ class RunResult:
         found = trust.in_machine(self.machine, on_cpu=on_cpu) + trust.in_slot(
             self.surroundings.slot
         )
+        runtime = self.environment["runtime"]
+        found += variables.doubts(runtime.get("variables", {}))
+        found += xla_flags.doubts(runtime.get("xla_flags", ""))
         for name, phase in self.phases.items():
             reasons = trust.in_samples(phase.score, phase.drift)
             reasons += trust.in_unknown_load([s.load for s in phase.samples])

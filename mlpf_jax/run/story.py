@@ -145,6 +145,7 @@ def _first_state(
     created = state.create(setup.config, jax.random.fold_in(key, _INIT))
     if setup.config.mode == "infer" and checkpoint is not None:
         created = _checkpoints().load(checkpoint, created)
+    state.require_float32(created, "the state: ")
     current = jax.block_until_ready(spread.replicate(created))
     return current, (timing.clock_ns() - start) / 1e9
 
@@ -171,6 +172,7 @@ def _prepare_test(
 ) -> _Test:
     batches = phases.load_all(setup, events, setup.config.data.num_test_events)
     examples = phases.one_of_each_length(batches)
+    state.require_float32([example.on_device for example in examples], "the events: ")
     compiled = programs.compile_step(
         "inference",
         spread.spread_infer_step(functools.partial(step.infer_step, setup.config)),

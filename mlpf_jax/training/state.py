@@ -95,3 +95,15 @@ def _scale_by_keras_adam() -> optax.GradientTransformation:
 def count_parameters(tree: PyTree) -> int:
     """Returns the number of weights in a tree."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def require_float32(tree: PyTree, what: str) -> None:
+    """Checks that all numbers with a fraction in a tree are float32.
+
+    Raises:
+        RuntimeError: if some are not: the score would be of another work than its name says.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.dtype != jnp.float32:
+            name = jax.tree_util.keystr(path)
+            raise RuntimeError(f"{what}{name} is {leaf.dtype}, not float32.")

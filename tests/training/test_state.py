@@ -63,3 +63,14 @@ def test_the_two_chains_start_from_different_weights(created):
     rotations = created.rotations["encoder"]["layer_0"]["rotations"]
     assert not np.any(np.asarray(theta[0]) == np.asarray(theta[1]))
     assert not np.any(np.asarray(rotations[0]) == np.asarray(rotations[1]))
+
+
+def test_a_state_in_another_precision_is_refused():
+    tree = {"layer": {"kernel": np.zeros(2, np.float64)}, "step": np.zeros((), np.int64)}
+
+    with pytest.raises(RuntimeError, match=r"weights\['layer'\]\['kernel'\] is float64"):
+        state.require_float32(tree, "weights")
+
+
+def test_whole_numbers_and_float32_are_fine():
+    state.require_float32({"a": np.zeros(2, np.float32), "b": np.zeros(2, np.int64)}, "weights")

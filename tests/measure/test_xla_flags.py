@@ -1,0 +1,106 @@
+"""A user's XLA_FLAGS, as XLA itself reads them."""
+
+import os
+
+import pytest
+
+from mlpf_jax.measure import xla_flags
+
+OURS = {"--xla_cpu_prefer_vector_width": "512", "--xla_gpu_deterministic_ops": "true"}
+
+
+def test_flags_are_split_at_blanks_outside_of_quotation_marks():
+    value = " --xla_a=1\t--xla_dump_hlo_module_re='a b'\n--xla_c"
+
+    assert xla_flags.read(value) == ["--xla_a=1", "--xla_dump_hlo_module_re=a b", "--xla_c"]
+    assert xla_flags.read("  ") == []
+
+
+def test_what_does_not_begin_with_a_dash_is_a_file_of_flags(tmp_path):
+    path = tmp_path / "flags"
+    path.write_text("--xla_a=1\n--xla_b=2\n")
+
+    assert xla_flags.read(str(path)) == ["--xla_a=1", "--xla_b=2"]
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe--xla_a"])
+def test_a_file_that_cannot_be_read_is_named_with_the_way_out(tmp_path, content):
+    path = tmp_path / "flags"
+    if content:
+        path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=rf"^XLA_FLAGS={path}: .* begin with --, or a file"):
+        xla_flags.read(str(path))
+
+
+def test_a_quotation_without_end_is_an_error():
+    with pytest.raises(ValueError, match=r"^XLA_FLAGS: No closing quotation"):
+        xla_flags.read("--xla_a='b")
+
+
+def test_ours_are_added_where_the_user_says_nothing():
+    joined = xla_flags.join(["--xla_cpu_prefer_vector_width=256", "--xla_b=c d"], OURS)
+
+    assert joined == (
+        "--xla_cpu_prefer_vector_width=256 --xla_b='c d' --xla_gpu_deterministic_ops=true"
+    )
+    assert xla_flags.read(joined)[1] == "--xla_b=c d"
+
+
+def test_a_flag_with_a_longer_name_does_not_hide_ours():
+    joined = xla_flags.join(["--xla_gpu_deterministic_ops_of_tomorrow=1"], OURS)
+
+    assert "--xla_gpu_deterministic_ops=true" in joined.split()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--xla_no_such_flag=1", "this jaxlib does not know --xla_no_such_flag=1"),
+        ("--xla_gpu_autotune_level=banana", "banana is no value of --xla_gpu_autotune_level"),
+    ],
+)
+def test_a_flag_that_xla_would_die_of_is_named(flag, message):
+    with pytest.raises(ValueError, match=f"^XLA_FLAGS: {message}. Take it out"):
+        xla_flags.check(["--xla_cpu_enable_fast_math=false", flag], os.environ)
+
+
+def test_flags_that_xla_knows_pass():
+    xla_flags.check(
+        ["--xla_cpu_enable_fast_math=false", "--xla_dump_hlo_module_re=a b"], os.environ
+    )
+
+
+def test_virtual_devices_have_a_flag_of_ours():
+    with pytest.raises(ValueError, match="Give --num_devices=N instead"):
+        xla_flags.check(["--xla_force_host_platform_device_count=4"], {})
+
+
+def test_paths_are_not_told():
+    flags = "--xla_dump_to=/home/me/dump --xla_cpu_prefer_vector_width=512 --xla_c"
+
+    shown = xla_flags.shown(flags)
+
+    assert shown == "--xla_dump_to=PATH --xla_cpu_prefer_vector_width=512 --xla_c"
+
+
+@pytest.mark.parametrize(
+    ("flag", "word"),
+    [
+        ("--xla_backend_optimization_level=0", "fewer optimizations"),
+        ("--xla_cpu_enable_fast_math=true", "inexact arithmetic"),
+        ("--xla_cpu_enable_fast_math", "inexact arithmetic"),
+        ("--xla_dump_to=PATH", "writes files"),
+        ("--xla_disable_hlo_passes=fusion", "left out"),
+    ],
+)
+def test_flags_that_slow_or_flatter_are_doubts(flag, word):
+    (doubt,) = xla_flags.doubts(f"--xla_cpu_prefer_vector_width=512 {flag}")
+
+    assert doubt.startswith(f"XLA_FLAGS {flag}: ")
+    assert word in doubt
+
+
+@pytest.mark.parametrize("flag", ["--xla_cpu_enable_fast_math=false", "--xla_gpu_autotune_level=4"])
+def test_other_flags_raise_no_doubt(flag):
+    assert xla_flags.doubts(flag) == []

@@ -69,6 +69,8 @@ def prepare(num_devices: int, environ: MutableMapping[str, str] = os.environ) ->
     known = {_YNN: ""} if version.startswith(_JAXLIB_WITH_YNN) else {}
     environ["XLA_FLAGS"] = xla_flags_lib.join(given, _XLA_FLAGS | known)
     found = variables.recorded(environ)
+    if given:
+        found["XLA_FLAGS"] = xla_flags_lib.shown(xla_flags_lib.join(given, {}))
     environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # XLA's chatter on stderr
     return RuntimeSettings(
         xla_flags=xla_flags_lib.shown(environ["XLA_FLAGS"]),

@@ -105,9 +105,15 @@ def test_a_variable_that_forbids_a_meaningful_run_is_refused(monkeypatch):
 def test_variables_that_can_change_the_speed_are_recorded(monkeypatch):
     monkeypatch.delitem(sys.modules, "jax")
 
-    settings = runtime.prepare(2, {"OMP_NUM_THREADS": "1", "HOME": "x"})
+    monkeypatch.setattr(runtime.xla_flags_lib, "check", lambda given, environ: None)
+    environ = {"OMP_NUM_THREADS": "1", "HOME": "x", "XLA_FLAGS": "--xla_dump_to=/home/x --xla_a=1"}
 
-    assert settings.variables == {"OMP_NUM_THREADS": "1"}
+    settings = runtime.prepare(2, environ)
+
+    assert settings.variables == {
+        "OMP_NUM_THREADS": "1",
+        "XLA_FLAGS": "--xla_dump_to=PATH --xla_a=1",
+    }
     assert settings.pinned_variables == ()
 
 

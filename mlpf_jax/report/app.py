@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mlpf_jax.report import checksums
 from mlpf_jax.report.fields import (
@@ -14,6 +15,7 @@ from mlpf_jax.report.fields import (
     COUNT,
     MD5,
     NUMBER,
+    PHASES,
     SIZE,
     TEXT,
     Derived,
@@ -25,14 +27,20 @@ from mlpf_jax.report.fields import (
     facts_of,
     keyed,
     listed,
+    marks,
     maybe,
     one_of,
     optional,
     refuses,
+    shaped,
 )
 
 WORKLOAD_VERSION = 1  # raised when the measured work changes: results are then not comparable
 _ENVIRONMENT = "app/environment"
+_PROCESS = f"{_ENVIRONMENT}/surroundings/process"
+# Of the runtime: a field of its own, or without effect on the run.
+_DECLARED_APART = ("num_cores", "xla_flags", "variables", "pinned_variables", "allocator")
+_SURROUNDINGS = marks(PHASES, "the same program in other surroundings")
 _COMPILER_PACKAGES = ("jax", "jaxlib", "libtpu")  # and JAX's plugins
 
 
@@ -46,6 +54,17 @@ def _versions(versions: Mapping[str, str]) -> Iterator[Told]:
 def _devices(devices: list[Mapping[str, str]]) -> str:
     names = Counter(device["name"] for device in devices if device["platform"] != "cpu")
     return ", ".join(f"{n} x {name}" for name, n in names.items()) or "CPU"
+
+
+def _assignments(variables: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in variables.items()) or "none"
+
+
+def _slot(slot: Mapping[str, Any]) -> Iterator[Told]:
+    """A quota that is not there is none; of older reports nothing is known."""
+    quota, memory = slot["cpu_quota"], slot["memory_bytes"]
+    yield "hardware", "CPU quota", "none" if quota is None else quota, ()
+    yield "hardware", "memory to use", memory and f"{memory / 2**30:.0f} GiB", ()
 
 
 def _commit(report: "App") -> str | None:
@@ -145,13 +164,45 @@ class App(Record):
             lambda runtime: [
                 ("system", name, runtime[name], ())
                 for name in sorted(runtime)
-                if name not in ("num_cores", "xla_flags")  # declared below
+                if name not in _DECLARED_APART
             ]
         ),
+    )
+    variables = optional(
+        f"{_ENVIRONMENT}/runtime/variables",
+        keyed(TEXT),
+        compared=fact("system", "environment variables", _SURROUNDINGS, show=_assignments),
+    )
+    malloc = optional(
+        f"{_PROCESS}/malloc", maybe(TEXT), compared=fact("system", "malloc", _SURROUNDINGS)
+    )
+    niceness = optional(f"{_PROCESS}/niceness", ANY, compared=fact("system", "niceness"))
+    scheduling_class = optional(
+        f"{_PROCESS}/scheduling_class", maybe(TEXT), compared=fact("system", "scheduling class")
+    )
+    transparent_huge_pages = optional(
+        f"{_PROCESS}/transparent_huge_pages",
+        maybe(TEXT),
+        compared=fact("system", "transparent huge pages"),
+    )
+    allowed_numa_nodes = optional(
+        f"{_PROCESS}/allowed_numa_nodes", maybe(TEXT), compared=fact("system", "NUMA nodes")
+    )
+    slot = optional(
+        f"{_ENVIRONMENT}/surroundings/slot",
+        shaped(allowed_cores=ANY, cpu_quota=ANY, memory_bytes=maybe(SIZE)),
+        compared=facts_of(_slot),
     )
     num_cores = Field(
         f"{_ENVIRONMENT}/runtime/num_cores", COUNT, compared=fact("hardware", "cores used")
     )
     xla_flags = Field(
-        f"{_ENVIRONMENT}/runtime/xla_flags", ANY, compared=fact("compiler", "XLA flags")
+        f"{_ENVIRONMENT}/runtime/xla_flags",
+        ANY,
+        compared=fact("compiler", "XLA flags"),
+    )
+    allocator = Field(
+        f"{_ENVIRONMENT}/runtime/allocator",
+        ANY,
+        compared=fact("system", "allocator"),
     )

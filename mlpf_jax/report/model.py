@@ -319,6 +319,7 @@ class _Run(Record):
             **dataclasses.asdict(run.machine),
             "swapped_pages": run.machine.swapped_pages,
             "throttle_events": run.machine.throttle_events,
+            "throttling": phase_lib.maybe_asdict(run.machine.throttling),
         },
     )
     doubts = optional(  # None: of before a run had doubts

@@ -143,6 +143,32 @@ def test_a_doubt_of_one_phase_does_not_concern_the_other():
     assert [f.scopes for f in found] == [("training",), fields.ALL]
 
 
+VARIABLES = "app/environment/runtime/variables"
+SURROUNDINGS = "app/environment/surroundings"
+
+
+@pytest.mark.parametrize(
+    ("place", "before", "after", "text"),
+    [
+        (VARIABLES, {}, {"NPROC": "1"}, "environment variables none -> NPROC=1"),
+        (
+            SURROUNDINGS,
+            {"process": {"malloc": "libc"}},
+            {"process": {"malloc": "libjemalloc.so.2"}},
+            "malloc libc -> libjemalloc.so.2",
+        ),
+    ],
+)
+def test_other_surroundings_mark_a_ratio_if_both_are_known(place, before, after, text):
+    a, b = (documents.report(changes={place: value}) for value in (before, after))
+
+    (finding,) = comparability.between(a, b)
+
+    assert (finding.severity, finding.scopes) == ("marked", fields.PHASES)
+    assert text in finding.text
+    assert comparability.between(documents.report(), b) == ()
+
+
 def test_the_documents_that_the_rules_are_tried_on_are_whole():
     hepscore.validate(documents.document())
 

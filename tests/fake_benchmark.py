@@ -9,8 +9,9 @@ from tests import recorded
 
 TEMPLATE = recorded.OLDEST_REPORT
 _MAIN = """
-import json, pathlib, random, sys, time
+import datetime, json, pathlib, random, sys, time
 
+started_at = datetime.datetime.now(datetime.UTC).isoformat()
 options = dict(word[2:].partition("=")[::2] for word in sys.argv[1:])
 if "fail" in options:
     sys.exit("first line\\nerror: the run of this preset fails")
@@ -31,6 +32,8 @@ for name, phase in stats["phases"].items():
     phase["compile_s"] = None if "nomeasure_compile" in options else costs["compile"] * noise
     phase["program_sha256"] = costs["program"] * 64
     phase["memory_per_device"]["total_bytes"] = costs["memory"]
+stats["started_at"] = started_at
+stats["finished_at"] = datetime.datetime.now(datetime.UTC).isoformat()
 stats["loss_sha256"] = stats["loss_sha256"][:-8] + costs["digest"]
 document["app"]["environment"]["runtime"]["cache"] = "compilation_cache" in options
 document["app"]["bmk_checksum"] = costs["checksum"]

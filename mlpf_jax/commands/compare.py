@@ -10,6 +10,7 @@ Exit status: 0 whatever the ratios are; 1 if a file is no sound result, or with 
 was refused; 2 for wrong usage.
 """
 
+import dataclasses
 import shutil
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from absl import flags
 from mlpf_jax import atomic, cli
 from mlpf_jax.compare import history, history_tables, ratio_tables, ratios, runs, talk
 from mlpf_jax.render import tables
+from mlpf_jax.report import copies
 
 _BASELINE = flags.DEFINE_string("baseline", None, "File or folder to compare with. Default: first.")
 _FORMAT = flags.DEFINE_enum("format", "terminal", tables.FORMATS, "How to write it.")
@@ -68,24 +70,28 @@ def _add(paths: Sequence[Path]) -> int:
 
 
 def _show(paths: Sequence[Path]) -> int:
+    seen = copies.Seen()
     if _HISTORY.value:
-        found = history.series(runs.read_all([Path(_HISTORY.value)]), _METRIC.value)
-        _write(history_tables.view(found, _METRIC.value))
+        found = history.series(runs.read_all([Path(_HISTORY.value)], seen), _METRIC.value)
+        _write(history_tables.view(found, _METRIC.value), seen)
         return 0
     if _TALK.value:
-        _write(talk.view(runs.read_all(paths)))
+        _write(talk.view(runs.read_all(paths, seen)), seen)
         return 0
     first = [Path(_BASELINE.value)] if _BASELINE.value else []
-    groups = runs.read_groups([*first, *(path for path in paths if path not in first)])
+    groups = runs.read_groups([*first, *(path for path in paths if path not in first)], seen)
     found = ratios.compare(groups, run_noise=_RUN_NOISE.value)
-    _write(ratio_tables.view(found))
+    _write(ratio_tables.view(found), seen)
     refusals = ratios.refusals(found)
     if _STRICT.value and refusals:
         return cli.complain(f"--strict: {refusals[0]} ({len(refusals)} in all)", cli.FAILURE)
     return 0
 
 
-def _write(view: tables.View) -> None:
+def _write(view: tables.View, seen: copies.Seen) -> None:
+    if seen.note:
+        view = dataclasses.replace(view, notes=(*view.notes, seen.note))
+        print(seen.note, file=sys.stderr)
     width = shutil.get_terminal_size((120, 24)).columns
     is_terminal = sys.stdout.isatty() and not _OUT.value
     text = tables.render(view, cast(tables.Format, _FORMAT.value), width=width, colour=is_terminal)

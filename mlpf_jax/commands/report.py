@@ -9,6 +9,7 @@ Exit status: 0 when the page is there, 1 if a file is damaged, 2 for wrong usage
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,10 @@ def main(argv: Sequence[str]) -> int:
 def _write(paths: Sequence[Path], out: Path) -> None:
     inputs = importlib.import_module("mlpf_jax.page.contents")
     render = importlib.import_module("mlpf_jax.page.html")
-    page = render.page(inputs.read(paths), title=_TITLE.value)
+    found = inputs.read(paths)
+    if found.copies_note:
+        print(found.copies_note, file=sys.stderr)
+    page = render.page(found, title=_TITLE.value)
     atomic.write_file(out, page.encode())
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlpf_jax.compare import comparability, runs
 from mlpf_jax.report import facts
-from mlpf_jax.stats import comparison, summaries
+from mlpf_jax.stats import comparison, summaries, turns
 
 RUN_NOISE = 0.03  # of one process's median, relative; two to four per cent on shared machines
 Basis = Literal["runs", "samples"]
@@ -85,7 +85,7 @@ def _label(number: int) -> str:
 
 def _row(label: str, group: runs.Group, baseline: runs.Group, noise: float) -> Row:
     is_baseline = group is baseline
-    against = () if is_baseline else comparability.between(baseline.first, group.first)
+    against = () if is_baseline else _against(baseline, group)
     refused = {scope for f in against if f.severity == "refused" for scope in f.scopes}
     reports = group.reports
     return Row(
@@ -105,6 +105,22 @@ def _row(label: str, group: runs.Group, baseline: runs.Group, noise: float) -> R
         if is_baseline
         else facts.explanation(facts.differences(baseline.first, group.first)),
     )
+
+
+def _against(baseline: runs.Group, group: runs.Group) -> tuple[comparability.Finding, ...]:
+    """What speaks against a ratio: of the runs themselves, and of when they were taken."""
+    found = comparability.between(baseline.first, group.first)
+    spans = [
+        [turns.Span(r.stats["started_at"], r.stats["finished_at"]) for r in side.reports]
+        for side in (baseline, group)
+    ]
+    is_elsewhere = baseline.first.machine_class != group.first.machine_class
+    if is_elsewhere or not turns.are_apart(*spans):
+        return found
+    refused = {scope for f in found if f.severity == "refused" for scope in f.scopes}
+    scopes = tuple(name for name in comparability.PHASES if name not in refused)
+    text = "not taken in turns: what the machine did between the two is part of the ratio"
+    return (*found, comparability.Finding("marked", scopes, text)) if scopes else found
 
 
 def _phase(

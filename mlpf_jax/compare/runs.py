@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mlpf_jax.report import facts, reader
+from mlpf_jax.report import copies, facts, reader
 from mlpf_jax.study.scaling import documents
 
 
@@ -35,21 +35,25 @@ def read(path: Path) -> reader.Report:
     return report
 
 
-def read_all(paths: Iterable[Path]) -> list[reader.Report]:
+def read_all(paths: Iterable[Path], seen: copies.Seen | None = None) -> list[reader.Report]:
     """Reads files, and all files of folders but scaling studies, which may lie beside results.
+
+    Runs that `seen` has are left out, and are told by its note.
 
     Raises:
         ValueError: if one is no sound report, or a folder holds none; one line that begins with
             its path.
         OSError: if it cannot be read.
     """
-    return [read(file) for path in paths for file in _reports(path)]
+    reports = [read(file) for path in paths for file in _reports(path)]
+    return reports if seen is None else seen.new(reports)
 
 
-def read_groups(paths: Iterable[Path]) -> list[Group]:
+def read_groups(paths: Iterable[Path], seen: copies.Seen | None = None) -> list[Group]:
     """Reads files and folders; of a folder, runs that differ in nothing known are one group.
 
-    Files that are named one by one stay apart: they are there to be compared.
+    Files that are named one by one stay apart: they are there to be compared. Runs that `seen` has
+    are left out, and are told by its note.
 
     Raises:
         ValueError: if a file is no sound report; one line that begins with its path.
@@ -57,8 +61,8 @@ def read_groups(paths: Iterable[Path]) -> list[Group]:
     """
     groups = []
     for path in paths:
-        reports = read_all([path])
-        groups += group(reports) if path.is_dir() else [_group(reports)]
+        reports = read_all([path], seen)
+        groups += group(reports) if path.is_dir() else [_group([report]) for report in reports]
     return groups
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlpf_jax.compare import runs
-from mlpf_jax.report import reader
+from mlpf_jax.report import copies, reader
 from mlpf_jax.study.scaling import documents
 
 
@@ -15,6 +15,7 @@ class Inputs:
 
     groups: tuple[runs.Group, ...]
     scaling_files: tuple[documents.ScalingFile, ...]
+    copies_note: str | None = None  # of files that repeat a run, which counts once
 
 
 def read(paths: Sequence[Path]) -> Inputs:
@@ -24,7 +25,7 @@ def read(paths: Sequence[Path]) -> Inputs:
         ValueError: if a file is neither; one line that begins with its path.
         OSError: if it cannot be read.
     """
-    groups, found = [], []
+    groups, found, seen = [], [], copies.Seen()
     for path in paths:
         reports = []
         for file in reader.find([path]):
@@ -33,5 +34,5 @@ def read(paths: Sequence[Path]) -> Inputs:
                 found.append(study)
             else:
                 reports.append(runs.read(file))
-        groups += runs.group(reports)
-    return Inputs(groups=tuple(groups), scaling_files=tuple(found))
+        groups += runs.group(seen.new(reports))
+    return Inputs(groups=tuple(groups), scaling_files=tuple(found), copies_note=seen.note)

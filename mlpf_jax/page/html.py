@@ -45,7 +45,10 @@ def page(
         title=title,
         style=markupsafe.Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
         subtitle=_subtitle(reports, len(found.scaling_files)),
-        sentences=answer.sentences(comparison) if rows else (),
+        sentences=(
+            *(answer.sentences(comparison) if rows else ()),
+            *filter(None, [found.copies_note]),
+        ),
         most_open_cards=_MOST_OPEN_CARDS,
         cards=answer.cards(comparison, sheet.NUM_COLOURS),
         sections=sections.sections(comparison, found),

@@ -103,6 +103,11 @@ def blocked_measures(a: reader.Report, b: reader.Report) -> tuple[dict[str, str]
     return blocked, notes
 
 
+def block_times(reason: str) -> dict[str, str]:
+    """Returns the costs of time as blocked, each with the reason."""
+    return dict.fromkeys(_UNITS, reason)
+
+
 def _measures_of(scope: comparability.Scope) -> tuple[str, ...]:
     return ("accuracy",) if scope == "epochs" else (scope, f"memory {scope}")
 
@@ -178,7 +183,7 @@ def _timed(
         values_b=tuple(values_b),
         decision=decision,
         ratio=sequential.ratio(slowdowns),
-        reason="; ".join(filter(None, [_reason(decision), note])),
+        reason="; ".join(filter(None, [_reason(decision, slowdowns), note])),
         slowdowns=tuple(slowdowns),
         recorded_noise=limits.noise,
     )
@@ -188,11 +193,13 @@ def _sides(pairs: Sequence[pairing.Pair]) -> tuple[list[costs.RunMeasures], ...]
     return [pair.a for pair in pairs], [pair.b for pair in pairs]
 
 
-def _reason(decision: sequential.Decision) -> str:
+def _reason(decision: sequential.Decision, slowdowns: Sequence[float]) -> str:
     if decision.verdict == "regression":
         return "confirmed"
     if decision.verdict == "no regression":
         return "slower at first, not confirmed" if decision.num_confirming else ""
+    if decision.num_confirming and not sequential.is_noisy(slowdowns):
+        return "slower, but without any noise, as no separate runs are"
     return "slower, not yet confirmed" if decision.num_confirming else "not enough pairs"
 
 

@@ -18,8 +18,8 @@ from mlpf_jax.regress import (
     sources,
 )
 from mlpf_jax.render import tables
-from mlpf_jax.report import facts
-from mlpf_jax.stats import comparison, sequential
+from mlpf_jax.report import copies, facts
+from mlpf_jax.stats import comparison, sequential, turns
 
 Tell = Callable[[str], None]
 # Between days a machine changes by more than between runs, and no run of today can show by how
@@ -106,6 +106,9 @@ class _Judge:
         differences = facts.explanation(facts.differences(first_a, first_b))
         self.notes += [f"From A to B: {differences}.", *findings]
         request = self._request
+        if request.files is not None and (reason := self._why_no_pairs()):
+            self._blocked |= judging.block_times(reason)
+            self.notes.append(f"Not judged by time: {reason}.")
         same_compiler = judging.have_same_compiler(first_a, first_b)
         self.rules = dataclasses.replace(self.rules, same_compiler=same_compiler)
         if same_compiler and judging.have_same_programs(pairs, self.rules.limits):
@@ -117,6 +120,12 @@ class _Judge:
             noise = found.noises
             self.rules = dataclasses.replace(self.rules, recorded_noise=noise)
             self.notes.append(_noise_note(found.name, noise))
+
+    def _why_no_pairs(self) -> str | None:
+        a, b = self._sides
+        assert isinstance(a, sources.Stored)
+        assert isinstance(b, sources.Stored)
+        return turns.why_no_pairs(a.spans, b.spans)
 
     def _spare_compiling(self, num_pairs: int) -> None:
         """Both sides or neither: a step from a cache does not run as one that was just compiled."""
@@ -202,7 +211,11 @@ def _compiles(num_runs: int) -> bool:
 @contextlib.contextmanager
 def _sides(request: Request, tell: Tell) -> Iterator[tuple[sources.Source, sources.Source]]:
     if request.files is not None:
-        yield sources.of_files(request.files[0]), sources.of_files(request.files[1])
+        seen = copies.Seen()
+        a, b = (sources.of_files(path, seen) for path in request.files)
+        if seen.note:
+            tell(seen.note)
+        yield a, b
         return
     with (
         tempfile.TemporaryDirectory(prefix="mlpf-jax-regress-") as temporary,

@@ -12,7 +12,8 @@ from pathlib import Path
 from mlpf_jax import processes
 from mlpf_jax.regress import baseline, checkouts, costs
 from mlpf_jax.regress import yardstick as driver
-from mlpf_jax.report import hepscore, reader
+from mlpf_jax.report import copies, hepscore, reader
+from mlpf_jax.stats import turns
 
 PACKAGE = "mlpf_jax"  # the folder of a checkout that its runs import
 _DRIVER = Path(driver.__file__)
@@ -175,6 +176,11 @@ class Stored:
         self._num_taken = 0
 
     @property
+    def spans(self) -> list[turns.Span]:
+        """When every run was taken."""
+        return [turns.Span(run.started_at, run.finished_at) for run in self._runs]
+
+    @property
     def next_measures_compile(self) -> bool:
         """Whether the run that comes next compiled its steps, and did not find them in a cache."""
         return self._runs[self._num_taken].measures_compile
@@ -202,14 +208,16 @@ def of_baseline(stored: baseline.Baseline) -> Stored:
     return Stored(f"baseline {stored.name} of {stored.created_at[:10]}", stored.first, stored.runs)
 
 
-def of_files(path: Path) -> Stored:
+def of_files(path: Path, seen: copies.Seen) -> Stored:
     """Returns the reports of a folder, or of one file, as a side, in order of time.
 
     Raises:
-        ValueError: if a file is no report, or there is none.
+        ValueError: if a file is no report, or there is none that was not seen before.
         OSError: if one cannot be read.
     """
-    reports = [reader.read(file) for file in reader.find([path])]
+    reports = seen.new([reader.read(file) for file in reader.find([path])])
+    if not reports:
+        raise ValueError(f"{path}: nothing but the runs of the other side.")
     reports.sort(key=lambda report: report.stats["started_at"])
     runs = [costs.from_report(report) for report in reports]
     return Stored(str(path), reports[0], runs)

@@ -29,6 +29,7 @@ from mlpf_jax.stats import comparison, summaries
 
 Verdict = Literal["regression", "no regression", "undecided"]
 MOST_TIMED_MEASURES = 3  # judged together: the levels below are made for so many
+_NO_NOISE = 1e-9  # a clock tells nanoseconds, a sample takes a second
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ def decide(slowdowns: Sequence[float], limits: Limits) -> Decision:
 
     Deciding again after every pair is what the error bounds are for. With recorded noise a
     difference must besides be significant against that, so that a few pairs that agree by luck on
-    a noisy machine decide nothing.
+    a noisy machine decide nothing. Slowdowns without any noise confirm nothing.
 
     Raises:
         ValueError: for a slowdown that is not finite.
@@ -91,6 +92,8 @@ def decide(slowdowns: Sequence[float], limits: Limits) -> Decision:
     if finding != "slower":
         return _decision(finding, num_first, 0)
     finding, num_confirming = _walk(values[num_first:], _CONFIRMING, limits)
+    if finding == "slower" and not is_noisy(slowdowns):
+        finding = "open"
     return _decision(finding, num_first, num_confirming)
 
 
@@ -119,6 +122,11 @@ def ratio(values: Sequence[float]) -> comparison.Ratio:
 def spread(values: Sequence[float]) -> float:
     """Returns the standard deviation of slowdowns, by their median absolute deviation."""
     return summaries.spread(values)
+
+
+def is_noisy(values: Sequence[float]) -> bool:
+    """Whether slowdowns differ, as those of separate runs do by any clock that is fit for them."""
+    return spread(values) > _NO_NOISE
 
 
 def p_value(values: Float[np.ndarray, "pairs"]) -> float:

@@ -52,6 +52,17 @@ def test_a_slower_run_is_no_failure_and_any_file_can_be_the_baseline(files, tmp_
     assert rows[1]["training_verdict"] == "slower"
 
 
+def test_a_copy_of_a_file_is_told_and_no_row(files, tmp_path):
+    copy = tmp_path / "copy.json"
+    copy.write_text(json.dumps(json.loads(files[1].read_text()), indent=1))
+
+    run = compare(*files, copy, "--format=markdown")
+
+    assert run.returncode == 0
+    assert run.stderr == f"{copy} is the same run as {files[1]}, and counts once.\n"
+    assert run.stdout.count("copy.json") == 1  # in the notes
+
+
 def test_a_refused_ratio_fails_only_if_one_is_strict(files, tmp_path):
     other = documents.write(tmp_path / "c.json", changes={"run_info/precision": "bf16"})
 

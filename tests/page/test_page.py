@@ -335,13 +335,17 @@ def test_footnote_marks_are_told_from_text(text, expected):
 
 
 def test_folders_may_hold_runs_and_studies(tmp_path):
-    for name in ("one", "two"):
-        documents.write(tmp_path / f"{name}.json")
+    for name, hour in (("one", 10), ("two", 11), ("copy", 11)):
+        started = f"2022-09-20T{hour}:00:00+00:00"
+        documents.write(tmp_path / f"{name}.json", changes={"report/wl-stats/started_at": started})
     (tmp_path / "study.json").write_text(json.dumps(STUDY))
 
     found = contents.read([tmp_path])
+    render = pytest.importorskip("mlpf_jax.page.html")
 
     assert [len(group.reports) for group in found.groups] == [2]
+    assert found.copies_note is not None
+    assert "counts once" in render.page(found)
     assert [file.source for file in found.scaling_files] == [str(tmp_path / "study.json")]
 
 

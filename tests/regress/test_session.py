@@ -1,5 +1,6 @@
 """Whole comparisons of a repository whose runs take no time."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -324,15 +325,51 @@ def test_what_cannot_be_done_is_refused_before_any_run(repository, changes, mess
 
 def test_two_folders_of_results_are_held_against_each_other(repository, tmp_path):
     repository({})
-    folders = []
-    for name, costs in (("a", {}), ("b", {"training": 1.15})):
-        folder = tmp_path / name
-        for number in range(10):
-            (folder / str(number)).mkdir(parents=True)
-            fake_benchmark.set_costs(Path.cwd(), **costs)
-            fake_benchmark.run_once(Path.cwd(), folder / str(number))
-        folders.append(folder)
+    folders = results(tmp_path, "ABBABAABBA" * 2)
 
-    found = compare(files=tuple(folders), base_python=None, head_python=None)
+    found = compare(files=folders, base_python=None, head_python=None)
 
     assert verdicts(found)["training"] == "regression"
+
+
+def results(folder, order):
+    """Runs A and the slower B in that order, and returns the folder of each."""
+    for number, side in enumerate(order):
+        place = folder / side / str(number)
+        place.mkdir(parents=True)
+        fake_benchmark.set_costs(Path.cwd(), training=1.15 if side == "B" else 1.0)
+        fake_benchmark.run_once(Path.cwd(), place)
+    return folder / "A", folder / "B"
+
+
+def test_runs_of_two_days_confirm_nothing_of_time(repository, tmp_path):
+    repository({})
+    folders = results(tmp_path, "A" * 10 + "B" * 10)
+
+    found = compare(files=folders, base_python=None, head_python=None)
+
+    assert found["exit_status"] == 3
+    assert verdicts(found)["training"] == "undecided"
+    assert verdicts(found)["memory training"] == "no regression"
+    assert any("not taken in turns" in note for note in found["notes"])
+
+
+def test_copies_of_a_file_are_one_run(repository, tmp_path):
+    repository({})
+    folders = results(tmp_path, "AB")
+    for folder in folders:
+        (file,) = folder.glob("*/*.json")
+        for number in range(9):
+            copy = json.dumps(json.loads(file.read_text()), indent=number)
+            (folder / f"{number}.json").write_text(copy)
+    told = []
+
+    asked = request(files=folders, base_python=None, head_python=None)
+    outcome = session.compare(asked, told.append)
+
+    assert len(outcome.gathered.pairs) == 1
+    assert outcome.verdict == "cannot decide"
+    assert "is the same run as" in told[0]
+    assert "copies left out: 18" in told[0]
+    with pytest.raises(ValueError, match="nothing but the runs of the other side"):
+        compare(files=(folders[0], folders[0]), base_python=None, head_python=None)

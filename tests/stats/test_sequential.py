@@ -202,3 +202,11 @@ def test_costs_must_be_positive_and_slowdowns_finite():
 def test_the_ratio_is_of_costs():
     ratio = sequential.ratio(sequential.slowdowns([1.0] * 8, [1.2] * 8))
     assert ratio.value == pytest.approx(1.2)
+
+
+def test_slowdowns_without_any_noise_confirm_nothing():
+    noisy = [0.1 + 1e-4 * (-1) ** number for number in range(20)]
+
+    assert sequential.decide(noisy, sequential.Limits()).verdict == "regression"
+    assert sequential.decide([0.1] * 20, sequential.Limits()).verdict == "undecided"
+    assert sequential.decide([0.0] * 20, sequential.Limits()).verdict == "no regression"

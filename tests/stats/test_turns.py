@@ -1,0 +1,79 @@
+"""Runs of two days are told from runs in turns."""
+
+import itertools
+
+import pytest
+
+from mlpf_jax.stats import turns
+
+
+def spans(order, side, *, minutes=2, end=1):
+    """When the runs of a side were taken, if all were taken in that order."""
+    return [
+        turns.Span(
+            f"2026-01-01T{at // 60:02}:{at % 60:02}:00+00:00",
+            f"2026-01-01T{to // 60:02}:{to % 60:02}:00Z",
+        )
+        for number, letter in enumerate(order)
+        if letter == side
+        for at, to in [(minutes * number, minutes * number + end)]
+    ]
+
+
+def both(order, **times):
+    return spans(order, "A", **times), spans(order, "B", **times)
+
+
+@pytest.mark.parametrize("order", ["ABBA", "ABABABAB", "BAABABBA", "AB"])
+def test_neighbours_are_pairs(order):
+    assert turns.why_no_pairs(*both(order)) is None
+
+
+@pytest.mark.parametrize("order", ["AABB", "A" * 10 + "B" * 10, "ABAABB", "ABBAAABB"])
+def test_runs_that_are_no_neighbours_are_no_pairs(order):
+    assert "not taken in turns" in str(turns.why_no_pairs(*both(order)))
+
+
+def test_the_last_runs_of_the_longer_side_do_not_count():
+    assert turns.why_no_pairs(*both("ABBAAAA")) is None
+
+
+def test_runs_at_the_same_time_are_no_pairs():
+    assert turns.why_no_pairs(*both("ABBA", end=3)) == "runs were taken at the same time"
+    assert turns.why_no_pairs(*both("ABBA", end=2)) is None
+
+
+def test_unknown_times_are_no_turns():
+    unknown = [turns.Span("yesterday", "today")]
+
+    assert turns.why_no_pairs(unknown, unknown) == "it is not known when the runs were taken"
+    assert not turns.are_apart(unknown * 5, unknown * 5)
+
+
+@pytest.mark.parametrize(
+    ("order", "apart"),
+    [
+        ("AAAABBBB", True),
+        ("A" * 9 + "B" * 9, True),
+        ("AAABBB", False),
+        ("AB", False),
+        ("ABBAABBA", False),
+        ("AABBAABB", False),
+        ("A" * 8 + "B" * 8 + "A", True),
+    ],
+)
+def test_sides_that_lie_apart_are_told_from_chance(order, apart):
+    assert turns.are_apart(*both(order)) is apart
+
+
+@pytest.mark.parametrize(("num_a", "num_b"), [(4, 4), (3, 6), (5, 5)])
+def test_the_chance_is_that_of_all_orders(num_a, num_b):
+    orders = list(itertools.combinations(range(num_a + num_b), num_a))
+    stretches = []
+    for places in orders:
+        sides = [number in places for number in range(num_a + num_b)]
+        stretches.append(1 + sum(one != other for one, other in itertools.pairwise(sides)))
+
+    for count in range(2, num_a + num_b + 1):
+        share = sum(found <= count for found in stretches) / len(orders)
+        assert turns._chance_of_so_few(num_a, num_b, count) == pytest.approx(share)

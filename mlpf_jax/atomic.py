@@ -6,6 +6,7 @@ a living one still writes. POSIX only.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PREFIX = ".tmp-"
+# What file systems say (CIFS, some by FUSE) that cannot be asked to sync; others mean lost content.
+_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -56,28 +59,36 @@ def write_synced(path: Path, chunks: Iterator[bytes] | list[bytes]) -> None:
         for chunk in chunks:
             file.write(chunk)
         file.flush()
-        os.fsync(file.fileno())
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
 
 
 def sync_folder(path: Path) -> None:
-    """Waits until the names in the folder `path` are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Waits until the names in the folder `path` are on the disk, where its file system can.
+
+    If it refuses, whatever the reason, the files are whole and have their names: all that lacks is
+    safety from a loss of power in this moment.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Lets one process at a time into the block, where the file system has locks."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # no locks here: the block must be harmless without
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def remove_leftovers(folder: Path) -> None:

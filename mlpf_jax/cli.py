@@ -1,10 +1,16 @@
-"""How every program of this project starts and ends: wrong usage is one line and exit status 2."""
+"""How every program of this project starts and ends: whatever goes wrong is told in one line.
+
+Wrong usage is exit status 2. Of an error that nobody foresaw the traceback is kept in a file, or is
+shown with --debug.
+"""
 
 import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -14,6 +20,7 @@ from mlpf_jax import arguments
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
+_DEBUG = {"--debug", "-debug"}
 _INSIST_S = 3.0  # longer than cleaning up takes
 
 
@@ -22,22 +29,16 @@ def run(
     *,
     takes_files: bool = False,
     values: flags.FlagValues = flags.FLAGS,
+    crash_status: int = FAILURE,
 ) -> NoReturn:
     """Parses the flags into `values` and runs `main`, whose return value is the exit status.
 
     `main` is given the words that are no flags, after the program's name. `--help` prints the
-    docstring of its module and the flags: those that the module defines, or all of `values`.
+    docstring of its module and the flags: those that the module defines, or all of `values`. Errors
+    that `main` lets through end in `crash_status`.
     """
     try:
-        argv = _parse(main, values)
-    except (flags.Error, OSError, ValueError) as error:
-        sys.exit(complain(error, USAGE))
-    if len(argv) > 1 and not takes_files:
-        stray = " ".join(argv[1:])
-        sys.exit(complain(f"stray argument: {stray}. Settings are written --name=value.", USAGE))
-    logging.set_verbosity(logging.WARNING)
-    try:
-        status = main(argv)
+        status = _run(main, takes_files, values)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         status = complain("interrupted: nothing half-written was left behind.", INTERRUPTED)
@@ -47,18 +48,68 @@ def run(
         # Everything has been cleaned up on the way here. Python's own end would take down what XLA
         # still compiles on, and crash.
         os._exit(status)
+    except BrokenPipeError:  # whoever read us has seen enough
+        raise
+    except MemoryError as error:
+        status = complain(f"out of memory on this machine: {one_line(error)}", crash_status)
+    except Exception as error:  # noqa: BLE001 - there is nobody above to handle it
+        status = _crash(error, crash_status)
     sys.exit(status)
+
+
+def _run(main: Callable, takes_files: bool, values: flags.FlagValues) -> int | None:
+    try:
+        argv = _parse(main, values)
+    except (flags.Error, OSError, ValueError) as error:
+        return complain(error, USAGE)
+    if len(argv) > 1 and not takes_files:
+        stray = " ".join(argv[1:])
+        return complain(f"stray argument: {stray}. Settings are written --name=value.", USAGE)
+    logging.set_verbosity(logging.WARNING)
+    return main(argv)
 
 
 def _parse(main: Callable, values: flags.FlagValues) -> list[str]:
     """Returns the program's name and the words that are no flags; prints help if it is asked."""
-    own = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    own = _own_words()
     if _HELP & set(own):
         print(help_text(main, values))
         sys.exit(0)
     values.set_gnu_getopt()  # flags may follow files
     flags.FLAGS.mark_as_parsed()  # libraries ask it for their own
-    return values([sys.argv[0], *arguments.expand(sys.argv[1:])])
+    kept = [word for word in own if word not in _DEBUG]
+    return values([sys.argv[0], *arguments.expand([*kept, *sys.argv[1 + len(own) :]])])
+
+
+def _own_words() -> list[str]:
+    """Returns the words before `--`: what follows it are no flags of ours."""
+    return sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+
+
+def _crash(error: Exception, status: int) -> int:
+    """Tells of an error that nobody foresaw in one line, and where its traceback is."""
+    kind, line = type(error).__name__, one_line(error)
+    text = f"unforeseen: {line if line == kind else f'{kind}: {line}'}"
+    told = "".join(traceback.format_exception(error))
+    path = None if _DEBUG & set(_own_words()) else _keep(told)
+    if path is None:
+        sys.stderr.write(told)
+        return complain(text, status)
+    return complain(f"{text} (traceback: {path}, or here with --debug)", status)
+
+
+def _keep(text: str) -> str | None:
+    """Writes a new file that its owner alone may read; returns its path, None if it cannot be."""
+    path = None
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="mlpf-jax-traceback-", suffix=".txt")
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError:  # no folder, no space
+        if path is not None:
+            os.unlink(path)
+        return None
+    return path
 
 
 def help_text(main: Callable, values: flags.FlagValues) -> str:
@@ -71,7 +122,9 @@ def help_text(main: Callable, values: flags.FlagValues) -> str:
     for heading, members in groups.items():
         lines += ["", f"{heading}:"]
         lines += [_flag_help(flag) for flag in members]
-    return "\n".join([*lines, "", "  --flagfile: Reads flags from a file, one in each line.", ""])
+    lines += ["", "  --flagfile: Reads flags from a file, one in each line."]
+    lines += ["  --debug: Shows the traceback of an error that nobody foresaw.", ""]
+    return "\n".join(lines)
 
 
 def _flag_help(flag: flags.Flag) -> str:

@@ -54,7 +54,10 @@ class _PathParser(flags.ArgumentParser):
     def parse(self, argument: str) -> Path:
         if not argument:
             raise ValueError("name a file or folder")
-        return Path(argument).expanduser()
+        try:
+            return Path(argument).expanduser()
+        except RuntimeError:
+            raise ValueError("its home folder is unknown: write the whole path") from None
 
 
 _PARSERS: Mapping[Any, type[flags.ArgumentParser]] = {

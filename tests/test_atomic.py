@@ -1,8 +1,75 @@
 """Leftovers are those of the dead: what a living writer holds is not touched."""
 
+import errno
+import os
+import stat
+
 import pytest
 
 from mlpf_jax import atomic
+
+
+@pytest.fixture(params=[errno.EINVAL, errno.ENOTSUP, errno.EIO, errno.EACCES])
+def no_sync_of_folders(request, monkeypatch):
+    """A file system, as CIFS or one by FUSE may be, that refuses to sync its folders."""
+    fsync = os.fsync
+
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(request.param, os.strerror(request.param))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+
+def test_a_file_is_whole_where_folders_cannot_be_synced(tmp_path, no_sync_of_folders):
+    atomic.write_file(tmp_path / "file", b"new")
+
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+
+
+def test_a_folder_is_whole_where_folders_cannot_be_synced(tmp_path, no_sync_of_folders):
+    with atomic.new_folder(tmp_path / "folder") as temporary:
+        atomic.write_synced(temporary / "file", [b"new"])
+
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert (tmp_path / "folder/file").read_bytes() == b"new"
+
+
+def refuse_to_sync(monkeypatch, code):
+    def fail(descriptor):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS])
+def test_a_file_is_whole_where_nothing_can_be_synced(tmp_path, monkeypatch, code):
+    refuse_to_sync(monkeypatch, code)
+
+    atomic.write_file(tmp_path / "file", b"new")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_file_is_lost_if_syncing_it_was_tried_and_failed(tmp_path, monkeypatch, code):
+    """A network's file system tells of a full disk no sooner."""
+    refuse_to_sync(monkeypatch, code)
+
+    with pytest.raises(OSError, match=os.strerror(code)):
+        atomic.write_file(tmp_path / "file", b"new")
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_read_is_still_written_into(tmp_path, monkeypatch):
+    folder = tmp_path / "missing"
+
+    with atomic.locked(folder):
+        folder.mkdir()
+
+    assert folder.is_dir()
 
 
 def test_a_file_is_replaced_whole(tmp_path):

@@ -331,7 +331,7 @@ def test_help_is_status_0_with_the_programs_text_and_every_flag(monkeypatch, cap
     assert printed.startswith("Trains the MLPF network")
     assert "\n  --batch_size: Events per device and step. Default: 1 on a CPU" in printed
     named = re.findall(r"^  --(?:\[no\])?(\w+):", printed, re.MULTILINE)
-    assert sorted(named) == sorted([*options.define(), "flagfile"])
+    assert sorted(named) == sorted([*options.define(), "debug", "flagfile"])
 
 
 def test_help_as_xml_is_refused(monkeypatch, capsys):

@@ -54,8 +54,8 @@ def main(argv: Sequence[str]) -> int:
     # Late: it imports JAX, which must find the process set up.
     from benchmarks.step import report, whole, workload
 
-    data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
     try:
+        data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
         config = workload.run_config(_NETWORK.value, _BATCH.value, _NUM_ELEMENTS.value)
         batch = workload.simulated_batch(config, data_dir)
     except (ValueError, OSError) as error:

@@ -38,8 +38,8 @@ def main(argv: Sequence[str]) -> int:
     from benchmarks.step import workload
     from benchmarks.timing_checks import checks
 
-    data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
     try:
+        data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
         config = workload.run_config(_NETWORK.value, 1, _NUM_ELEMENTS.value)
         batch = workload.simulated_batch(config, data_dir)
     except (ValueError, OSError) as error:

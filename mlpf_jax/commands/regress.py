@@ -14,7 +14,6 @@ Every run is a fresh process; docs/regression.md says what is decided and how su
 
 import shutil
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,9 +62,6 @@ def main(argv: Sequence[str]) -> int:
         return cli.complain(f"a run failed: {error}", _RUN_FAILED)
     except (OSError, ValueError) as error:
         return cli.complain(error, cli.USAGE)
-    except Exception:  # noqa: BLE001 - Python's own status for it is that of a regression
-        traceback.print_exc()
-        return cli.complain("the gate itself failed, as told above: no verdict.", _GATE_FAILED)
 
 
 def _run(files: Sequence[str], tell: session.Tell) -> int:
@@ -116,7 +112,7 @@ def _python(path: str | None) -> Path | None:
 
 def run_app() -> None:
     """Runs the program."""
-    cli.run(main, takes_files=True)
+    cli.run(main, takes_files=True, crash_status=_GATE_FAILED)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ Simulated events are the same bytes wherever they are made, so what is there is 
 is missing is simulated.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mlpf_jax import atomic
+from mlpf_jax import atomic, cache
 from mlpf_jax.events import manifest as manifest_lib
 from mlpf_jax.events import store, workers, writing
 from mlpf_jax.measure import slot
@@ -22,10 +21,12 @@ Progress = Callable[[int, int], None]  # events done, events wanted
 
 
 def default_data_dir() -> Path:
-    """Returns $XDG_CACHE_HOME/mlpf_jax/events, or ~/.cache/mlpf_jax/events if that is not set."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    root = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
-    return root / "mlpf_jax" / "events"
+    """Returns $XDG_CACHE_HOME/mlpf_jax/events, or ~/.cache/mlpf_jax/events if that is not set.
+
+    Raises:
+        ValueError: if there is no home folder either.
+    """
+    return cache.default_folder("events", "name a folder by --data_dir=")
 
 
 def open_events(

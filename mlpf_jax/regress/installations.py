@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from mlpf_jax import atomic, processes
+from mlpf_jax import atomic, cache, processes
 from mlpf_jax.regress import checkouts
 
 _SCRIPT = Path("tools") / "venv.sh"
@@ -43,23 +43,6 @@ def current() -> Current:
     )
 
 
-def default_folder() -> Path:
-    """Returns $XDG_CACHE_HOME/mlpf_jax/environments, or that in ~/.cache if it is not set.
-
-    Raises:
-        ValueError: if there is no home folder either.
-    """
-    cache = os.environ.get("XDG_CACHE_HOME")
-    try:
-        root = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        raise ValueError(
-            "no home folder to keep an environment in: set HOME or XDG_CACHE_HOME, or name Pythons "
-            "by --base_python= and --head_python=."
-        ) from None
-    return root / "mlpf_jax" / "environments"
-
-
 def lock_of(environment: Current) -> str:
     """Returns the place in a checkout of the lock for the environment's back end."""
     return f"locks/{environment.backend}.txt"
@@ -89,7 +72,9 @@ def python_of(
     content = lock.read_bytes()
     if _content(mine.made_from / lock.name) == content:
         return mine.python
-    folder = folder or default_folder()
+    folder = folder or cache.default_folder(
+        "environments", "name Pythons by --base_python= and --head_python="
+    )
     digest = hashlib.sha256(content + mine.version.encode()).hexdigest()[:16]
     venv = folder / f"{mine.backend}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)

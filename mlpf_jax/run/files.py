@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from mlpf_jax import config as config_lib
+from mlpf_jax.events import source
 
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"  # JAX's own way to name a compilation cache
 
@@ -13,12 +14,22 @@ def has_cache(files: config_lib.FilesConfig) -> bool:
     return bool(files.compilation_cache or os.environ.get(CACHE_VARIABLE))
 
 
+def data_dir(files: config_lib.FilesConfig) -> Path:
+    """Returns the folder of the events.
+
+    Raises:
+        ValueError: if none is named, and there is no home folder to keep them in.
+    """
+    return files.data_dir or source.default_data_dir()
+
+
 def prepare(files: config_lib.FilesConfig, *, infers_only: bool) -> None:
     """Makes the folders to write to, and looks for what is to be read.
 
     Raises:
         ValueError: if a file or folder cannot be used; it names the flag.
     """
+    data_dir(files)
     for flag in ("results_dir", "compilation_cache", "profile"):
         folder = getattr(files, flag)
         if folder is not None:

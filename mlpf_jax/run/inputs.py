@@ -8,6 +8,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import ragged, source, store
 from mlpf_jax.report import result
+from mlpf_jax.run import files as files_lib
 from mlpf_jax.simulation import bank as bank_lib
 
 # Content of the first events that the presets ask for, simulated with seed 1 from the bank in the
@@ -59,7 +60,7 @@ def open_inputs(
             events = source.open_events(
                 process,
                 num_events,
-                data_dir=files.data_dir or source.default_data_dir(),
+                data_dir=files_lib.data_dir(files),
                 data_seed=config.data.data_seed,
                 bank=files.bank,
                 on_progress=lambda done, wanted: stage.update(done, total=wanted),

@@ -119,26 +119,25 @@ def test_an_output_folder_that_cannot_be_used_is_told_before_any_run(slower):
 
 _PATCHED = """
 import errno
-from mlpf_jax import cli
 from mlpf_jax.commands import regress
 
 def fail(*_, **__):
     raise {error}
 
 regress.{name} = fail
-cli.run(regress.main, takes_files=True)
+regress.run_app()
 """
 
 
 def test_what_nobody_foresaw_is_no_verdict(slower):
     code = _PATCHED.format(name="session.compare", error='RuntimeError("no idea")')
 
-    status, stdout, stderr = regress(slower, "--base=HEAD", code=code)
+    status, stdout, stderr = regress(slower, "--base=HEAD", "--debug", code=code)
 
     assert (status, stdout) == (70, "")
     assert stderr.splitlines()[-2:] == [
         "RuntimeError: no idea",
-        "error: the gate itself failed, as told above: no verdict.",
+        "error: unforeseen: RuntimeError: no idea",
     ]
 
 

@@ -17,7 +17,7 @@ import jsonschema
 
 from mlpf_jax import atomic
 from mlpf_jax.regress import costs as measures
-from mlpf_jax.report import hepscore, reader
+from mlpf_jax.report import facts, hepscore, reader
 from mlpf_jax.stats import sequential
 
 DEFAULT_FOLDER = Path("benchmarks") / "baselines"
@@ -165,15 +165,23 @@ def read(path: Path) -> Baseline:
     )
 
 
-def newest(folder: Path, machine_class: str, preset: Sequence[str]) -> Baseline | None:
-    """Returns the newest baseline of that class and those settings, None if there is none.
+def newest(folder: Path, report: reader.Report, preset: Sequence[str]) -> Baseline | None:
+    """Returns the newest baseline of a run's machine and of those settings, None if there is none.
+
+    A machine is the same if nothing of its hardware differs, and nothing is unknown on one side
+    alone: an older baseline may be of another CPU of that name.
 
     Raises:
         ValueError: if a file of that class is no baseline.
     """
-    files = (folder / machine_class).glob("*.json")
+    files = (folder / report.machine_class).glob("*.json")
     found = [read(path) for path in files]
-    alike = [baseline for baseline in found if baseline.preset == tuple(preset)]
+    alike = [
+        baseline
+        for baseline in found
+        if baseline.preset == tuple(preset)
+        and all(d.category != "hardware" for d in facts.differences(baseline.first, report))
+    ]
     return max(alike, key=lambda baseline: baseline.created_at, default=None)
 
 

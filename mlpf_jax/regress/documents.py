@@ -116,6 +116,8 @@ def check_writable(folder: Path) -> None:
     path = folder / f".tmp-{os.getpid()}"
     try:
         path.write_bytes(bytes(_BYTES_OF_DECISION))
+    except OSError as error:  # of a full disk: without a name
+        raise OSError(error.errno, error.strerror, str(folder)) from None
     finally:
         path.unlink(missing_ok=True)
 

@@ -115,7 +115,7 @@ class _Judge:
             self._spare_compiling(len(pairs))
         if request.files is not None:
             return
-        found = baseline.newest(request.baseline_folder, first_b.machine_class, request.settings)
+        found = baseline.newest(request.baseline_folder, first_b, request.settings)
         if found is not None:
             noise = found.noises
             self.rules = dataclasses.replace(self.rules, recorded_noise=noise)

@@ -5,9 +5,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.growth import laws
 from benchmarks.growth import plan as plan_lib
 from mlpf_jax.report import hepscore, reader
+from mlpf_jax.stats import power_laws as laws
 from mlpf_jax.study import running
 
 PHASES = ("training", "inference")

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from benchmarks.growth import laws, study
+from benchmarks.growth import study
+from mlpf_jax.stats import power_laws as laws
 
 _CLIFF = 0.5  # by which the exponent between neighbours may exceed the law's
 

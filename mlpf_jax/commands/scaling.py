@@ -21,11 +21,11 @@ from absl import flags
 
 from mlpf_jax import arguments, atomic, cli, processes, progress
 from mlpf_jax.render import tables
+from mlpf_jax.study import findings as scaling
 from mlpf_jax.study import running
-from mlpf_jax.study.scaling import findings as scaling
 from mlpf_jax.study.scaling import plan as planning
 from mlpf_jax.study.scaling import study
-from mlpf_jax.study.scaling import tables as scaling_tables
+from mlpf_jax.study.scaling import view as scaling_view
 
 _MAX_DEVICES = flags.DEFINE_integer("max_devices", 8, "1, 2, 4 and so on, up to this many.")
 _STUDY = flags.DEFINE_list(
@@ -77,7 +77,7 @@ def _studies() -> list[scaling.Study]:
 
 
 def _write(findings: scaling.Findings, out: Path, teller: progress.Progress) -> None:
-    view = scaling_tables.view(findings)
+    view = scaling_view.view(findings)
     for wanted, suffix in (("json", "json"), ("markdown", "md"), ("csv", "csv")):
         text = tables.render(view, cast(tables.Format, wanted))
         atomic.write_file(out / f"scaling.{suffix}", text.encode())
@@ -88,7 +88,7 @@ def _write(findings: scaling.Findings, out: Path, teller: progress.Progress) -> 
     if importlib.util.find_spec("matplotlib") is None:
         teller.say("plots are left out: pip install 'mlpf_jax[report]'")
         return
-    plots = importlib.import_module("mlpf_jax.study.scaling.plots")
+    plots = importlib.import_module("mlpf_jax.study.plots")
     atomic.write_file(out / f"scaling.{_PLOT.value}", plots.draw(findings, _PLOT.value))
 
 

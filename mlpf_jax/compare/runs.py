@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlpf_jax.report import copies, facts, reader
-from mlpf_jax.study.scaling import documents
+from mlpf_jax.study import documents
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlpf_jax.compare import runs
 from mlpf_jax.report import copies, reader
-from mlpf_jax.study.scaling import documents
+from mlpf_jax.study import documents
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

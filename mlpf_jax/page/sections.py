@@ -10,10 +10,10 @@ from mlpf_jax.page import (
     contents,
     learning,
     roof,
-    scaling_figures,
     sheet,
     startup,
     steps,
+    study_figures,
     telemetry,
     throughput,
 )
@@ -80,7 +80,7 @@ def sections(comparison: ratios.Comparison, found: contents.Inputs) -> list[Sect
             title="Scaling",
             lead="Throughput against the number of devices and the batch: rows that differ in "
             "nothing else of the network and the machine, and scaling studies.",
-            plots=tuple(scaling_figures.plots(rows, found.scaling_files)),
+            plots=tuple(study_figures.plots(rows, found.scaling_files)),
             notes=tuple(note for file in found.scaling_files for note in file.notes),
             has_legend=False,
         ),

@@ -7,7 +7,7 @@ import pytest
 
 from mlpf_jax.compare import history, history_tables, ratio_tables, ratios, runs, talk
 from mlpf_jax.render import tables
-from mlpf_jax.study.scaling import documents as studies
+from mlpf_jax.study import documents as studies
 from tests.report import documents
 
 STATS = "report/wl-stats"

@@ -16,7 +16,7 @@ from mlpf_jax.compare import ratios, runs
 from mlpf_jax.page import answer, cells, conditions, contents, downloads
 from mlpf_jax.render import tables
 from mlpf_jax.report import reader
-from mlpf_jax.study.scaling import documents as studies
+from mlpf_jax.study import documents as studies
 from tests.report import documents
 
 render = pytest.importorskip("mlpf_jax.page.html", exc_type=ImportError)

@@ -9,7 +9,7 @@ import pytest
 
 from mlpf_jax.compare import runs
 from mlpf_jax.page import contents
-from mlpf_jax.study.scaling import documents as studies
+from mlpf_jax.study import documents as studies
 from tests.page import test_page
 from tests.report import documents
 

@@ -18,7 +18,7 @@ from tests.report import documents
 
 sheet = pytest.importorskip("mlpf_jax.page.sheet", exc_type=ImportError)
 learning = pytest.importorskip("mlpf_jax.page.learning", exc_type=ImportError)
-scaling = pytest.importorskip("mlpf_jax.page.scaling_figures", exc_type=ImportError)
+scaling = pytest.importorskip("mlpf_jax.page.study_figures", exc_type=ImportError)
 steps = pytest.importorskip("mlpf_jax.page.steps", exc_type=ImportError)
 telemetry = pytest.importorskip("mlpf_jax.page.telemetry", exc_type=ImportError)
 throughput = pytest.importorskip("mlpf_jax.page.throughput", exc_type=ImportError)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.study import fake_runs
 
-plots = pytest.importorskip("mlpf_jax.study.scaling.plots", exc_type=ImportError)
+plots = pytest.importorskip("mlpf_jax.study.plots", exc_type=ImportError)
 
 
 @pytest.mark.slow

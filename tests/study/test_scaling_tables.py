@@ -8,7 +8,7 @@ import pytest
 
 from mlpf_jax.render import tables
 from mlpf_jax.study.scaling import notes as scaling_notes
-from mlpf_jax.study.scaling import tables as scaling_tables
+from mlpf_jax.study.scaling import view as scaling_view
 from tests.study import fake_runs
 
 
@@ -26,7 +26,7 @@ def findings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def view(findings):
-    return scaling_tables.view(findings)
+    return scaling_view.view(findings)
 
 
 def table_of(view, word):
@@ -82,7 +82,7 @@ def test_runs_in_doubt_are_told(view):
 
 def test_a_single_run_per_point_has_no_intervals_and_says_so(tmp_path):
     found = fake_runs.findings(tmp_path, fake_runs.FakeMain(), "weak", repeats=1)
-    view = scaling_tables.view(found)
+    view = scaling_view.view(found)
 
     assert not any(" to " in cell for table in view.tables for row in table.rows for cell in row)
     assert any("No intervals" in note for note in view.notes)

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterator
 
 from mlpf_jax.stats import scaling_laws as law_lib
-from mlpf_jax.study.scaling import findings as scaling
-from mlpf_jax.study.scaling import formats
+from mlpf_jax.study import findings as scaling
+from mlpf_jax.study import formats
 
 EMULATED = (
     "Emulated: virtual devices share the cores of one CPU. Such points test the program, "

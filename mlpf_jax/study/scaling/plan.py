@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.study.scaling import findings, runs
+from mlpf_jax.study import findings, runs
 
 _TALKS_BATCH = 16  # in total: the reproducibility table of the talk of 2022
 _NUM_HALVINGS = 3  # of the training events

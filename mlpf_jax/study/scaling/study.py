@@ -14,10 +14,9 @@ from mlpf_jax import atomic
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.measure import environment
 from mlpf_jax.report import checksums, hepscore, reader
-from mlpf_jax.study import running
-from mlpf_jax.study.scaling import findings
+from mlpf_jax.study import findings, running
+from mlpf_jax.study import runs as scaling_runs
 from mlpf_jax.study.scaling import plan as planning
-from mlpf_jax.study.scaling import runs as scaling_runs
 
 _WRONG_USAGE = 2  # exit status of a run that was asked for something impossible
 

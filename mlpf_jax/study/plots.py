@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib import axes, figure, ticker
 
 from mlpf_jax.stats import scaling_laws as law_lib
-from mlpf_jax.study.scaling import findings as scaling
+from mlpf_jax.study import findings as scaling
 
 Format = Literal["svg", "png"]
 

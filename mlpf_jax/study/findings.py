@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from mlpf_jax.stats import scaling_laws
-from mlpf_jax.study.scaling import runs
+from mlpf_jax.study import runs
 
 Study = Literal["weak", "strong", "batch", "data"]
 STUDIES: tuple[Study, ...] = get_args(Study)

@@ -10,7 +10,7 @@ from mlpf_jax.compare import ratios
 from mlpf_jax.page import sheet
 from mlpf_jax.render import tables
 from mlpf_jax.report import facts
-from mlpf_jax.study.scaling import documents, findings
+from mlpf_jax.study import documents, findings
 
 _HEIGHT = 200.0
 _LABEL_OFFSETS = ((9, -9), (-9, 4), (9, 4), (-9, -9))  # points, where points would cover others

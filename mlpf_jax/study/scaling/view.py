@@ -6,9 +6,10 @@ from typing import Any
 
 from mlpf_jax.render import tables
 from mlpf_jax.stats import scaling_laws as law_lib
-from mlpf_jax.study.scaling import findings as scaling
-from mlpf_jax.study.scaling import formats, notes
-from mlpf_jax.study.scaling import runs as scaling_runs
+from mlpf_jax.study import findings as scaling
+from mlpf_jax.study import formats
+from mlpf_jax.study import runs as scaling_runs
+from mlpf_jax.study.scaling import notes
 
 FORMAT, FORMAT_VERSION = "mlpf_jax scaling study", 1
 _TITLES = {

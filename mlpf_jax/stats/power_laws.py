@@ -25,12 +25,12 @@ class Law:
     scale: float
     off: Mapping[int, float]  # by size: how far the cost lies off the law, as a share
 
-    def cost(self, size: float) -> float:
+    def cost(self, size: float | int) -> float:
         """Returns what the law says."""
         return self.scale * size**self.exponent
 
 
-def fit(costs: Mapping[int, Sequence[float]]) -> Law:
+def fit(costs: Mapping[int, Sequence[float | int]]) -> Law:
     """Fits a law to the costs of at least three sizes, each by one run or more.
 
     Raises:
@@ -53,7 +53,7 @@ def fit(costs: Mapping[int, Sequence[float]]) -> Law:
     return Law(exponent, exponent - reach, exponent + reach, math.exp(intercept), off)
 
 
-def local_exponents(costs: Mapping[int, Sequence[float]]) -> dict[int, float]:
+def local_exponents(costs: Mapping[int, Sequence[float | int]]) -> dict[int, float]:
     """Returns, by size, the exponent from the size before; a cliff is one far above the law's."""
     sizes = sorted(costs)
     logs = {size: float(np.mean(np.log(costs[size]))) for size in sizes}

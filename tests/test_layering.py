@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"atomic", "config", "events", "model"},
     "verify": {"config", "events", "model", "training"},
     "report": {"atomic", "config", "measure", "render", "stats"},
-    "compare": {"atomic", "config", "render", "report", "stats", "study"},
+    "compare": {"atomic", "config", "render", "report", "stats"},
     "study": {"atomic", "config", "processes", "progress", "measure", "render", "report", "stats"},
     "page": {"compare", "measure", "render", "report", "stats", "study"},
     "regress": {

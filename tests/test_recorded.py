@@ -78,7 +78,7 @@ def test_a_decision_of_an_earlier_version_fits_the_schema_and_is_shown():
 
 
 def test_a_scaling_study_of_an_earlier_version_is_read():
-    (study,) = contents.read([recorded.DATA / "scaling.json"]).scaling_files
+    (study,) = contents.read([recorded.DATA / "scaling.json"]).studies
 
     assert set(study.studies) == {"strong", "batch"}
     assert [row["x"] for row in study.studies["batch"]["rows"]] == [1, 2, 4]

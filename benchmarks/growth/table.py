@@ -1,74 +1,73 @@
-"""The findings of a study of growth as Markdown."""
+"""A study of growth as a table of all sizes, its laws, and what departs from them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from benchmarks.growth import study
-from mlpf_jax.stats import power_laws as laws
+from mlpf_jax.render import tables
+from mlpf_jax.stats import power_laws
+from mlpf_jax.study import documents, findings, runs
+from mlpf_jax.study.scaling import notes
 
 _CLIFF = 0.5  # by which the exponent between neighbours may exceed the law's
 
 
-def text(findings: study.Findings) -> str:
-    """Returns the table of all sizes, the laws, and what departs from them."""
-    lines = [*_rows(findings), "", *_laws(findings)]
-    lines += [f"* {value}: not measured: {why}" for value, why in findings.failures.items()]
-    if any(run.is_emulated for run in findings.runs):
-        lines.append("* virtual devices share one CPU: a test of the program, not of hardware")
-    return "\n".join(lines) + "\n"
+def view(found: findings.Findings) -> tables.View:
+    """Returns the study as a table and notes to read and values to compute with."""
+    (series,) = found.series
+    columns = (
+        *(series.kind.label, "training, events/s", "inference, events/s"),
+        *("compile, s", "planned MB per event", "peak MB of the process"),
+    )
+    rows = tuple(_cells(series, row) for row in series.rows if row.result.runs)
+    table = tables.Table(
+        title=f"{series.kind.title} (of two numbers: training, inference)",
+        columns=columns,
+        rows=rows,
+    )
+    return documents.view(found, [table], list(_notes(series)))
 
 
-def cliffs(findings: study.Findings) -> list[str]:
+def cliffs(series: findings.Series) -> list[str]:
     """Returns where a cost grows much faster from one size to the next than by its law."""
     found = []
-    for name in study.COSTS:
-        for phase, law in findings.laws.get(name, {}).items():
-            for value, local in laws.local_exponents(findings.costs(name, phase)).items():
+    for cost, by_phase in series.powers.items():
+        for phase, law in by_phase.items():
+            for x, local in power_laws.local_exponents(series.costs(cost, phase)).items():
                 if local > law.exponent + _CLIFF:
                     found.append(
-                        f"{name}, {phase}: exponent {local:.2f} up to {value}, "
-                        f"{law.exponent:.2f} by the law"
+                        f"{cost}, {phase}: exponent {local:.2f} up to {x}, {law.exponent:.2f} by "
+                        "the law"
                     )
     return found
 
 
-def _rows(findings: study.Findings) -> Iterator[str]:
-    yield (
-        f"| {findings.label} | training, events/s | inference, events/s | compile, s (training, "
-        "inference) | planned MB per event (training, inference) | peak of the process, MB |"
-    )
-    yield "|---:|---:|---:|---:|---:|---:|"
-    for value in findings.values:
-        runs = [run for run in findings.runs if run.value == value]
-        if not runs:
-            continue
-        rates = [_range([r.rates[p] for r in runs if p in r.rates]) for p in study.PHASES]
-        others = [
-            ", ".join(
-                f"{scale * sum(c[value]) / len(c[value]):.4g}"
-                for phase in study.PHASES
-                if value in (c := findings.costs(name, phase))
-            )
-            for name, scale in ((study.COSTS[1], 1.0), (study.COSTS[2], 1e-6))
-        ]
-        peaks = [r.peak_process_bytes for r in runs if r.peak_process_bytes]
-        peak = f"{max(peaks) / 1e6:.4g}" if peaks else ""
-        yield f"| {value} | {' | '.join([*rates, *others])} | {peak} |"
+def _cells(series: findings.Series, row: findings.Row) -> tuple[str, ...]:
+    every = row.result.runs.values()
+    rates = [_range([run.rates[p] for run in every if p in run.rates]) for p in runs.PHASES]
+    compile_s = ", ".join(f"{found.value:.4g}" for found in row.compile_s.values())
+    memory = ", ".join(f"{found.value / 1e6:.4g}" for found in row.event_bytes.values())
+    peak = max((run.peak_process_bytes or 0 for run in every), default=0)
+    return (str(row.x), *rates, compile_s, memory, f"{peak / 1e6:.4g}" if peak else "-")
 
 
-def _range(values: list[float]) -> str:
+def _range(values: Sequence[float]) -> str:
     """Returns the mean over runs, and the least and the most if there are several."""
     if not values:
-        return ""
+        return "-"
     mean = f"{sum(values) / len(values):.4g}"
     return mean if len(values) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"
 
 
-def _laws(findings: study.Findings) -> Iterator[str]:
-    for name, by_phase in findings.laws.items():
+def _notes(series: findings.Series) -> Iterator[str]:
+    if series.is_emulated:
+        yield notes.EMULATED
+    for cost, by_phase in series.powers.items():
         for phase, law in by_phase.items():
-            worst = max(law.off, key=lambda size: abs(law.off[size]))
+            worst = max(law.off, key=lambda x: abs(law.off[x]))
             yield (
-                f"* {name}, {phase}: exponent {law.exponent:.3f} ({law.low:.3f} to "
+                f"{cost}, {phase}: exponent {law.exponent:.3f} ({law.low:.3f} to "
                 f"{law.high:.3f} at 95 %), farthest off at {worst}: {100 * law.off[worst]:+.2g} %"
             )
-    yield from (f"* cliff: {one}" for one in cliffs(findings))
+    yield from (f"cliff: {one}" for one in cliffs(series))
+    for row in series.rows:
+        if row.result.failure is not None:
+            yield f"{row.x}: not measured: {row.result.failure}"

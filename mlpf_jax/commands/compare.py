@@ -72,20 +72,25 @@ def _add(paths: Sequence[Path]) -> int:
 def _show(paths: Sequence[Path]) -> int:
     seen = copies.Seen()
     if _HISTORY.value:
-        found = history.series(runs.read_all([Path(_HISTORY.value)], seen), _METRIC.value)
+        found = history.series(runs.read_all([Path(_HISTORY.value)], seen, _tell), _METRIC.value)
         _write(history_tables.view(found, _METRIC.value), seen)
         return 0
     if _TALK.value:
-        _write(talk.view(runs.read_all(paths, seen)), seen)
+        _write(talk.view(runs.read_all(paths, seen, _tell)), seen)
         return 0
     first = [Path(_BASELINE.value)] if _BASELINE.value else []
-    groups = runs.read_groups([*first, *(path for path in paths if path not in first)], seen)
+    others = [path for path in paths if path not in first]
+    groups = runs.read_groups([*first, *others], seen, _tell)
     found = ratios.compare(groups, run_noise=_RUN_NOISE.value)
     _write(ratio_tables.view(found), seen)
     refusals = ratios.refusals(found)
     if _STRICT.value and refusals:
         return cli.complain(f"--strict: {refusals[0]} ({len(refusals)} in all)", cli.FAILURE)
     return 0
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _write(view: tables.View, seen: copies.Seen) -> None:

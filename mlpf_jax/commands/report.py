@@ -2,11 +2,12 @@
 
     mlpf-jax-report RESULTS... -o report.html
 
-RESULTS are result files, folders of them, and scaling studies; the first is the baseline of all
+RESULTS are result files, studies, and folders of them; the first is the baseline of all
 ratios. It needs the extra `report`. See docs/report.md.
 Exit status: 0 when the page is there, 1 if a file is damaged, 2 for wrong usage.
 """
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
 def _write(paths: Sequence[Path], out: Path) -> None:
     inputs = importlib.import_module("mlpf_jax.page.contents")
     render = importlib.import_module("mlpf_jax.page.html")
-    found = inputs.read(paths)
+    found = inputs.read(paths, functools.partial(print, file=sys.stderr))
     if found.copies_note:
         print(found.copies_note, file=sys.stderr)
     page = render.page(found, title=_TITLE.value)

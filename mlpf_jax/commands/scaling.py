@@ -9,27 +9,20 @@ Exit status: 0 when all points were measured, 1 if a run failed, 2 for wrong usa
 """
 
 import functools
-import importlib
-import importlib.util
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from absl import flags
 
-from mlpf_jax import arguments, atomic, cli, processes, progress
-from mlpf_jax.render import tables
-from mlpf_jax.study import findings as scaling
-from mlpf_jax.study import running
+from mlpf_jax import arguments, cli, processes, progress
+from mlpf_jax.study import engine, findings, output, running, runs
 from mlpf_jax.study.scaling import plan as planning
-from mlpf_jax.study.scaling import study
-from mlpf_jax.study.scaling import view as scaling_view
+from mlpf_jax.study.scaling import view
 
 _MAX_DEVICES = flags.DEFINE_integer("max_devices", 8, "1, 2, 4 and so on, up to this many.")
 _STUDY = flags.DEFINE_list(
-    "study", "weak,strong,batch", f"What to vary: any of {', '.join(scaling.STUDIES)}."
+    "study", "weak,strong,batch", f"What to vary: any of {', '.join(planning.KINDS)}."
 )
 _REPEATS = flags.DEFINE_integer("repeats", 3, "Runs of each point, each with its own seed.")
 _MAX_BATCH_SIZE = flags.DEFINE_integer(
@@ -44,6 +37,7 @@ _QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
 def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
     del argv  # has nothing left
     teller = progress.Progress(quiet=_QUIET.value)
+    out = Path(_OUT.value)
     try:
         settings = arguments.expand(run_arguments)
     except (OSError, ValueError) as error:
@@ -56,40 +50,29 @@ def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
             repeats=_REPEATS.value,
             max_batch_size=_MAX_BATCH_SIZE.value,
         )
-        runner = functools.partial(running.run_main, timeout_s=_TIMEOUT.value)
-        with processes.interrupted_by_terminate():
-            findings = study.run(plan, Path(_OUT.value), runner, teller)
-        _write(findings, Path(_OUT.value), teller)
-    except planning.PlanError as error:
+        found = _measure(plan, out, teller)
+        output.write(view.view(found), found, out, name="scaling", plot=_PLOT.value)
+    except engine.StudyError as error:
         return cli.complain(error, cli.USAGE)
     except (OSError, RuntimeError, ValueError) as error:
         return cli.complain(error, cli.FAILURE)
-    if findings.num_failed:
-        return cli.complain(f"points that failed: {findings.num_failed}, see above.", cli.FAILURE)
+    if found.num_failed:
+        return cli.complain(f"points that failed: {found.num_failed}, see above.", cli.FAILURE)
     return 0
 
 
-def _studies() -> list[scaling.Study]:
+def _measure(plan: planning.Plan, out: Path, teller: progress.Progress) -> findings.Findings:
+    runner = functools.partial(running.run_main, timeout_s=_TIMEOUT.value)
+    with processes.interrupted_by_terminate():
+        measured = engine.run(plan.sweep(), out, runner, teller)
+    return plan.findings(runs.results(measured, out), runs.provenance(measured))
+
+
+def _studies() -> list[str]:
     for name in _STUDY.value:
-        if name not in scaling.STUDIES:
-            raise planning.PlanError(f"--study={name}: none of {', '.join(scaling.STUDIES)}.")
-    return [cast(scaling.Study, name) for name in dict.fromkeys(_STUDY.value)]
-
-
-def _write(findings: scaling.Findings, out: Path, teller: progress.Progress) -> None:
-    view = scaling_view.view(findings)
-    for wanted, suffix in (("json", "json"), ("markdown", "md"), ("csv", "csv")):
-        text = tables.render(view, cast(tables.Format, wanted))
-        atomic.write_file(out / f"scaling.{suffix}", text.encode())
-    width = shutil.get_terminal_size((120, 24)).columns
-    print(tables.render(view, "terminal", width=width, colour=sys.stdout.isatty()), end="")
-    if _PLOT.value == "none":
-        return
-    if importlib.util.find_spec("matplotlib") is None:
-        teller.say("plots are left out: pip install 'mlpf_jax[report]'")
-        return
-    plots = importlib.import_module("mlpf_jax.study.plots")
-    atomic.write_file(out / f"scaling.{_PLOT.value}", plots.draw(findings, _PLOT.value))
+        if name not in planning.KINDS:
+            raise engine.StudyError(f"--study={name}: none of {', '.join(planning.KINDS)}.")
+    return list(dict.fromkeys(_STUDY.value))
 
 
 def run_app() -> None:

@@ -1,11 +1,14 @@
 """Result files as groups of runs: a file is one, a folder one for each kind of run in it."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mlpf_jax.report import copies, facts, reader
-from mlpf_jax.study import documents
+
+Tell = Callable[[str], None]  # takes a line about a file that was skipped
+_KEYS = {"app", "report", "run_info"}  # by which the report of a run is recognised
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,12 @@ def read(path: Path) -> reader.Report:
     return report
 
 
-def read_all(paths: Iterable[Path], seen: copies.Seen | None = None) -> list[reader.Report]:
-    """Reads files, and all files of folders but scaling studies, which may lie beside results.
+def read_all(
+    paths: Iterable[Path],
+    seen: copies.Seen | None = None,
+    tell: Tell = lambda line: None,
+) -> list[reader.Report]:
+    """Reads files, and of folders all reports of runs; `tell` gets a line for each other file.
 
     Runs that `seen` has are left out, and are told by its note.
 
@@ -45,15 +52,20 @@ def read_all(paths: Iterable[Path], seen: copies.Seen | None = None) -> list[rea
             its path.
         OSError: if it cannot be read.
     """
-    reports = [read(file) for path in paths for file in _reports(path)]
+    reports = [read(file) for path in paths for file in _reports(path, tell)]
     return reports if seen is None else seen.new(reports)
 
 
-def read_groups(paths: Iterable[Path], seen: copies.Seen | None = None) -> list[Group]:
+def read_groups(
+    paths: Iterable[Path],
+    seen: copies.Seen | None = None,
+    tell: Tell = lambda line: None,
+) -> list[Group]:
     """Reads files and folders; of a folder, runs that differ in nothing known are one group.
 
     Files that are named one by one stay apart: they are there to be compared. Runs that `seen` has
-    are left out, and are told by its note.
+    are left out, and are told by its note; `tell` gets a line for each file of a folder that is no
+    report.
 
     Raises:
         ValueError: if a file is no sound report; one line that begins with its path.
@@ -61,7 +73,7 @@ def read_groups(paths: Iterable[Path], seen: copies.Seen | None = None) -> list[
     """
     groups = []
     for path in paths:
-        reports = read_all([path], seen)
+        reports = read_all([path], seen, tell)
         groups += group(reports) if path.is_dir() else [_group([report]) for report in reports]
     return groups
 
@@ -74,13 +86,29 @@ def group(reports: Iterable[reader.Report]) -> list[Group]:
     return [_group(repetitions) for repetitions in alike.values()]
 
 
-def _reports(path: Path) -> list[Path]:
+def is_report(path: Path) -> bool:
+    """Whether a file is the report of a run, or too damaged to tell: reading says what it lacks."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return True
+    return isinstance(document, dict) and document.keys() >= _KEYS
+
+
+def skipped(path: Path) -> str:
+    """Returns the line about a file of a folder that is not used."""
+    return f"skipped: {path}: not the report of a run."
+
+
+def _reports(path: Path, tell: Tell) -> list[Path]:
     found = reader.find([path])
     if not path.is_dir():
         return found
-    reports = [file for file in found if documents.read(file) is None]
+    reports = [file for file in found if is_report(file)]
     if not reports:
-        raise ValueError(f"{path}: nothing but scaling studies in this folder.")
+        raise ValueError(f"{path}: no report of a run in this folder.")
+    for file in sorted(set(found) - set(reports)):
+        tell(skipped(file))
     return reports
 
 

@@ -1,4 +1,4 @@
-"""What a page is made of: runs in groups, and scaling studies, from files and folders."""
+"""What a page is made of: runs in groups, and studies, from files and folders."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,15 +14,18 @@ class Inputs:
     """All that was named, in that order."""
 
     groups: tuple[runs.Group, ...]
-    scaling_files: tuple[documents.ScalingFile, ...]
+    studies: tuple[documents.StudyFile, ...]
     copies_note: str | None = None  # of files that repeat a run, which counts once
 
 
-def read(paths: Sequence[Path]) -> Inputs:
+def read(paths: Sequence[Path], tell: runs.Tell = lambda line: None) -> Inputs:
     """Reads results and studies; of a folder, runs that differ in nothing known are one group.
 
+    `tell` gets a line for each file of a folder that is neither.
+
     Raises:
-        ValueError: if a file is neither; one line that begins with its path.
+        ValueError: if a named file is neither, or one is damaged; one line that begins with its
+            path.
         OSError: if it cannot be read.
     """
     groups, found, seen = [], [], copies.Seen()
@@ -32,7 +35,11 @@ def read(paths: Sequence[Path]) -> Inputs:
             study = documents.read(file)
             if study is not None:
                 found.append(study)
+            elif path.is_dir() and not runs.is_report(file):
+                tell(runs.skipped(file))
             else:
                 reports.append(runs.read(file))
         groups += runs.group(seen.new(reports))
-    return Inputs(groups=tuple(groups), scaling_files=tuple(found), copies_note=seen.note)
+    if not groups and not found:
+        raise ValueError(f"{paths[0]}: no report of a run and no study in this folder.")
+    return Inputs(groups=tuple(groups), studies=tuple(found), copies_note=seen.note)

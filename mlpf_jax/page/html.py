@@ -30,7 +30,7 @@ def page(
     rows = comparison.rows
     reports = [report for row in rows for report in row.group.reports]
     documents = [(r.label, one.source, one.document) for r in rows for one in r.group.reports]
-    documents += [("study", file.source, file.document) for file in found.scaling_files]
+    documents += [("study", file.source, file.document) for file in found.studies]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -44,7 +44,7 @@ def page(
         markup=markupsafe.Markup,
         title=title,
         style=markupsafe.Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
-        subtitle=_subtitle(reports, len(found.scaling_files)),
+        subtitle=_subtitle(reports, len(found.studies)),
         sentences=(
             *(answer.sentences(comparison) if rows else ()),
             *filter(None, [found.copies_note]),
@@ -78,5 +78,5 @@ def _subtitle(reports: Sequence[reader.Report], num_studies: int) -> str:
             f"mlpf_jax {', '.join(versions)}",
         ]
     if num_studies:
-        parts.append(tables.count(num_studies, "scaling study", "scaling studies"))
+        parts.append(tables.count(num_studies, "study", "studies"))
     return " \u00b7 ".join(parts)

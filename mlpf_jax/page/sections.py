@@ -79,9 +79,9 @@ def sections(comparison: ratios.Comparison, found: contents.Inputs) -> list[Sect
             name="scaling",
             title="Scaling",
             lead="Throughput against the number of devices and the batch: rows that differ in "
-            "nothing else of the network and the machine, and scaling studies.",
-            plots=tuple(study_figures.plots(rows, found.scaling_files)),
-            notes=tuple(note for file in found.scaling_files for note in file.notes),
+            "nothing else of the network and the machine, and studies.",
+            plots=tuple(study_figures.plots(rows, found.studies)),
+            notes=tuple(note for file in found.studies for note in file.notes),
             has_legend=False,
         ),
         _telemetry(rows),

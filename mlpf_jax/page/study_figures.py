@@ -1,6 +1,7 @@
-"""Figures of scaling: over devices and batches, of the results at hand and of scaling studies."""
+"""Figures along an axis: of the results at hand over devices and batches, and of studies."""
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,22 +9,18 @@ from matplotlib import axes, figure
 
 from mlpf_jax.compare import ratios
 from mlpf_jax.page import sheet
-from mlpf_jax.render import tables
+from mlpf_jax.render import escaping, tables
 from mlpf_jax.report import facts
-from mlpf_jax.study import documents, findings
+from mlpf_jax.study import documents, runs
 
 _HEIGHT = 200.0
+_LONGEST = 60  # characters of a title
 _LABEL_OFFSETS = ((9, -9), (-9, 4), (9, 4), (-9, -9))  # points, where points would cover others
-_AXES = {
-    "num_devices": "devices",
-    "batch_size": "events per device and step",
-    "num_train_events": "training events",
-}
-_TITLES = {
-    "weak": "weak scaling",
-    "strong": "strong scaling",
-    "batch": "batch per device",
-    "data": "training events",
+_SHOWN = {  # of a study's rows, by phase
+    "rates": "events/s",
+    "efficiencies": "efficiency",
+    "compile_s": "seconds to lower and compile",
+    "event_bytes": "planned bytes per event",
 }
 
 
@@ -48,26 +45,25 @@ class Line:
     points: tuple[Point, ...]
 
 
-def plots(rows: Sequence[ratios.Row], files: Sequence[documents.ScalingFile]) -> list[sheet.Plot]:
+def plots(rows: Sequence[ratios.Row], files: Sequence[documents.StudyFile]) -> list[sheet.Plot]:
     """Returns figures of rows that differ in devices or batch alone, and of every study."""
     found = [*_of_rows(rows)]
     for number, file in enumerate(files, 1):
         for name, study in file.studies.items():
-            if name in _TITLES and study["axis"] in _AXES:
-                found += _of_study(number, name, study)
+            found += _of_study(number, name, study)
     return found
 
 
 def _of_rows(rows: Sequence[ratios.Row]) -> Iterator[sheet.Plot]:
-    for phase in findings.PHASES:
+    for phase in runs.PHASES:
         for axis_name in ("num_devices", "batch_size"):
             found = [line for line in _lines(rows, phase, axis_name) if _is_line(line)]
             if found:
                 yield _figure(
                     f"scaling-{axis_name.replace('_', '-')}-{phase}",
-                    f"Throughput of {phase} by {_AXES[axis_name]}",
+                    f"Throughput of {phase} by {documents.AXIS_LABELS[axis_name]}",
                     found,
-                    (_AXES[axis_name], "events/s"),
+                    (documents.AXIS_LABELS[axis_name], "events/s"),
                     shows_ideal=axis_name == "num_devices",
                 )
 
@@ -105,27 +101,30 @@ def _is_line(line: Line) -> bool:
 
 
 def _of_study(number: int, name: str, study: Mapping[str, Any]) -> Iterator[sheet.Plot]:
-    over_devices = study["axis"] == "num_devices"
-    shown = {"rates": "events/s", "efficiencies": "efficiency"} if over_devices else {}
-    shown = shown or {"rates": "events/s"}
-    for key, unit in shown.items():
-        by_phase = {phase: _points(study, key, phase) for phase in findings.PHASES}
+    axis = study["axis"]
+    label = _plain(study.get("label") or documents.AXIS_LABELS.get(axis, axis))
+    title = f"Study {number}, {_plain(study.get('title') or name)}"
+    name = re.sub(r"[^A-Za-z0-9-]", "-", name)
+    for key, unit in _SHOWN.items():
+        by_phase = {phase: _points(study, key, phase) for phase in runs.PHASES}
         found = [Line(phase, points) for phase, points in by_phase.items() if len(points) > 1]
         if found:
+            shows_ideal = study["axis"] == "num_devices" and key == "rates"
+            plot_name = f"study-{number}-{name}-{key}"
             yield _figure(
-                f"study-{number}-{name}-{key}",
-                f"Study {number}, {_TITLES[name]}: {unit}",
-                found,
-                (_AXES[study["axis"]], unit),
-                shows_ideal=over_devices and key == "rates",
+                plot_name, f"{title}: {unit}", found, (label, unit), shows_ideal=shows_ideal
             )
     points = tuple(
         _point(study, row["x"], row["accuracy"]) for row in study["rows"] if row.get("accuracy")
     )
     if len(points) > 1:
-        axis_words = _AXES[study["axis"]], "accuracy"
-        title = f"Study {number}, {_TITLES[name]}: accuracy"
-        yield _figure(f"study-{number}-{name}-accuracy", title, [Line("", points)], axis_words)
+        plot_name = f"study-{number}-{name}-accuracy"
+        yield _figure(plot_name, f"{title}: accuracy", [Line("", points)], (label, "accuracy"))
+
+
+def _plain(text: str) -> str:
+    """Returns text of a file as a figure can show it: ASCII, and not endless."""
+    return re.sub(r"[^ -~]", "?", escaping.clean(text))[:_LONGEST]
 
 
 def _points(study: Mapping[str, Any], key: str, phase: str) -> tuple[Point, ...]:
@@ -185,9 +184,9 @@ def _set_axes(
     sheet.scale(ax, "x", log=True)
     ax.set_xticks(xs[:12], [sheet.plain(x) for x in xs[:12]])
     ax.set_xticks([], minor=True)
-    log = words[1] == "events/s" and min(values) > 0
+    log = words[1] not in ("accuracy", "efficiency") and min(values) > 0
     sheet.scale(ax, "y", log=log, span=max(values) / min(values) if log else 1.0)
-    if words[1] == "accuracy":  # an interval may go on where none is
+    if words[1] == "accuracy":  # an interval of an older study may go on where none is
         bottom, top = ax.get_ylim()
         ax.set_ylim(max(bottom, -0.02), min(top, 1.02))
     ax.set_xlabel(f"{words[0]}, logarithmic")

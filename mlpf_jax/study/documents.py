@@ -1,14 +1,22 @@
-"""Scaling studies read back, as far as the page shows them."""
+"""Study files: written with all runs and findings, and read back to be shown or drawn again."""
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 
-FORMAT = "mlpf_jax scaling study"
+from mlpf_jax.render import tables
+from mlpf_jax.study import engine, findings, runs
+
+FORMAT, FORMAT_VERSION = "mlpf_jax scaling study", 1  # the name is older than the other studies
+AXIS_LABELS = {  # by the flag that is varied; also for files that do not give a label
+    "num_devices": "devices",
+    "batch_size": "events per device and step",
+    "num_train_events": "training events",
+}
 _MOST_BYTES = 64 * 2**20
 _NUMBER = {"type": "number", "minimum": -1e30, "maximum": 1e30}
 _MAYBE = {"anyOf": [{"type": "null"}, _NUMBER]}
@@ -23,21 +31,25 @@ _ROW = {
     "required": ["x"],
     "properties": {
         "x": {"type": "integer", "minimum": 1, "maximum": 1e15},
-        **dict.fromkeys(("rates", "ratios", "efficiencies"), _BY_PHASE),
+        **dict.fromkeys(("rates", "ratios", "efficiencies", "compile_s", "event_bytes"), _BY_PHASE),
         "accuracy": {"anyOf": [{"type": "null"}, _ESTIMATE]},
     },
 }
 _STUDY = {
     "type": "object",
     "required": ["axis", "rows"],
-    "properties": {"rows": {"type": "array", "items": _ROW}, "is_emulated": {"type": "boolean"}},
+    "properties": {
+        **{name: {"type": "string"} for name in ("axis", "label", "title")},
+        "rows": {"type": "array", "items": _ROW},
+        "is_emulated": {"type": "boolean"},
+    },
 }
 _SCHEMA = {
     "type": "object",
     "required": ["format", "format_version", "studies", "notes"],
     "properties": {
         "format": {"const": FORMAT},
-        "format_version": {"const": 1},
+        "format_version": {"const": FORMAT_VERSION},
         "studies": {"type": "object", "additionalProperties": _STUDY},
         "notes": {"type": "array", "items": {"type": "string"}},
     },
@@ -45,15 +57,15 @@ _SCHEMA = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ScalingFile:
-    """One file that `tools.scaling` wrote."""
+class StudyFile:
+    """One file that a study wrote."""
 
     source: str  # the file's path as given
     document: Mapping[str, Any]
 
     @property
     def studies(self) -> Mapping[str, Mapping[str, Any]]:
-        """The studies by name, `weak`, `strong`, `batch` or `data`."""
+        """The studies by name, such as `weak` or `growth-batch`."""
         return self.document["studies"]
 
     @property
@@ -62,8 +74,8 @@ class ScalingFile:
         return self.document["notes"]
 
 
-def read(path: Path) -> ScalingFile | None:
-    """Reads a scaling study; None if the file is anything else, or cannot be told what.
+def read(path: Path) -> StudyFile | None:
+    """Reads a study; None if the file is anything else, or cannot be told what.
 
     Raises:
         ValueError: if it is a damaged study; one line that begins with the path.
@@ -83,4 +95,100 @@ def read(path: Path) -> ScalingFile | None:
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "the study"
         raise ValueError(f"{path}: damaged: {place}: {error.message[:200]}")
-    return ScalingFile(source=str(path), document=document)
+    return StudyFile(source=str(path), document=document)
+
+
+def recorded(document: Mapping[str, Any]) -> dict[engine.Point, runs.PointResult]:
+    """Returns the points of a study's document with their runs, as they were measured.
+
+    Raises:
+        ValueError: if they are not what this program writes.
+    """
+    try:
+        return dict(map(_recorded, document["points"].values()))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"the points of the study cannot be read: {error!r}") from None
+
+
+def _recorded(fields: Mapping[str, Any]) -> tuple[engine.Point, runs.PointResult]:
+    known = {"global_batch_size", "failure", "runs"}
+    point = engine.Point.of({n: v for n, v in fields.items() if n not in known and v})
+    names = {field.name for field in dataclasses.fields(runs.Run)}
+    found = {}
+    for number, recorded_run in fields["runs"].items():
+        run: dict[str, Any] = {name: v for name, v in recorded_run.items() if name in names}
+        run["doubts"] = tuple(run["doubts"])
+        found[int(number)] = runs.Run(**run)
+    return point, runs.PointResult(point=point, runs=found, failure=fields["failure"])
+
+
+def view(
+    found: findings.Findings, shown: Sequence[tables.Table], notes: Sequence[str]
+) -> tables.View:
+    """Returns tables and notes to read, a record of each run, and the study's document."""
+    return tables.View(
+        tables=tuple(shown),
+        notes=tuple(notes),
+        records=tuple(_records(found.results)),
+        document=_document(found, notes),
+    )
+
+
+def _records(results: Sequence[runs.PointResult]) -> Iterator[tables.Record]:
+    for result in results:
+        point = dict(result.point.settings)
+        common = {"point": result.point.name, **point, "failure": result.failure}
+        for number, run in sorted(result.runs.items()):
+            fields: dict[str, Any] = dataclasses.asdict(run)
+            by_phase = {
+                "events_per_s": fields.pop("rates"),
+                "compile_s": fields.pop("compile_s"),
+                "bytes": fields.pop("memory_bytes"),
+                "bytes_per_event": fields.pop("event_bytes"),
+            }
+            flat = {
+                f"{phase}_{name}": value
+                for name, values in by_phase.items()
+                for phase, value in values.items()
+            }
+            doubts = "; ".join(fields.pop("doubts"))
+            yield {**common, "round": number, **fields, **flat, "doubts": doubts}
+        if not result.runs:
+            yield common
+
+
+def _document(found: findings.Findings, notes: Sequence[str]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "provenance": dict(found.provenance),
+        "arguments": list(found.arguments),
+        "repeats": found.repeats,
+        "is_emulated": any(series.is_emulated for series in found.series),
+        "points": {result.point.name: _point_fields(result) for result in found.results},
+        "studies": {series.kind.name: _series_fields(series) for series in found.series},
+        "batches": [dataclasses.asdict(row) for row in found.batch_rows],
+        "notes": list(notes),
+    }
+
+
+def _point_fields(result: runs.PointResult) -> dict[str, Any]:
+    sizes: dict[str, Any] = dict(result.point.settings)
+    if {"num_devices", "batch_size"} <= sizes.keys():
+        sizes["global_batch_size"] = sizes["num_devices"] * sizes["batch_size"]
+    return {
+        **sizes,
+        "failure": result.failure,
+        "runs": {number: dataclasses.asdict(run) for number, run in sorted(result.runs.items())},
+    }
+
+
+def _series_fields(series: findings.Series) -> dict[str, Any]:
+    fields = dataclasses.asdict(series)
+    kind = fields.pop("kind")
+    for row, found in zip(fields["rows"], series.rows, strict=True):
+        del row["result"]
+        row["point"] = found.result.point.name
+    named = {"study": kind["name"], "axis": kind["flag"]}
+    named |= {name: kind[name] for name in ("title", "label")}
+    return named | fields | {"is_emulated": series.is_emulated}

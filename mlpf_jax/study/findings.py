@@ -1,24 +1,28 @@
-"""What a scaling study found: the rows of its points, and the laws fitted to them."""
+"""What a study found: the rows of its points, and the laws fitted to them."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
-from mlpf_jax.stats import scaling_laws
+from mlpf_jax.stats import power_laws, scaling_laws
 from mlpf_jax.study import runs
 
-Study = Literal["weak", "strong", "batch", "data"]
-STUDIES: tuple[Study, ...] = get_args(Study)
-PHASES = ("training", "inference")
 _Estimates = Mapping[str, scaling_laws.Estimate]  # by phase
 _Value = Callable[[runs.Run], float | None]
-_LAWS: dict[str, scaling_laws.Law] = {"weak": "Gustafson", "strong": "Amdahl"}
-_AXES = {
-    "weak": "num_devices",
-    "strong": "num_devices",
-    "batch": "batch_size",
-    "data": "num_train_events",
-}
+COSTS = ("step time per event", "compile time", "memory per event")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What a study asks: the flag along its axis, its title, and which laws are fitted."""
+
+    name: str
+    title: str
+    kept: str = ""  # what stays the same, in words
+    flag: str
+    label: str  # of the axis
+    law: scaling_laws.Law | None = None  # over devices, from one on
+    has_powers: bool = False  # whether costs are fitted by powers of the size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,8 @@ class Row:
     rates: _Estimates = dataclasses.field(default_factory=dict)  # events/s
     ratios: _Estimates = dataclasses.field(default_factory=dict)  # to the reference: the speed-up
     efficiencies: _Estimates = dataclasses.field(default_factory=dict)  # only along devices
+    compile_s: _Estimates = dataclasses.field(default_factory=dict)
+    event_bytes: _Estimates = dataclasses.field(default_factory=dict)
     train_accuracy: scaling_laws.Estimate | None = None  # of the last epoch, while it trained
     accuracy: scaling_laws.Estimate | None = None
     accuracy_change: scaling_laws.Estimate | None = None  # from the reference, at the same seeds
@@ -39,16 +45,24 @@ class Row:
 class Series:
     """A study: its points in order, and the laws fitted to them."""
 
-    study: Study
-    axis: str
+    kind: Kind
     reference: int | None  # None if no point has a run
     rows: tuple[Row, ...]
     fits: Mapping[str, scaling_laws.SerialFraction]  # by phase
+    powers: Mapping[str, Mapping[str, power_laws.Law]]  # by cost and phase, from three sizes on
 
     @property
     def is_emulated(self) -> bool:
         """Whether any point had virtual devices."""
         return any(run.is_emulated for row in self.rows for run in row.result.runs.values())
+
+    def costs(self, cost: str, phase: str) -> dict[int, list[float]]:
+        """Returns one of COSTS of all runs by size, in seconds, seconds, or bytes."""
+        found = {
+            row.x: [value for run in row.result.runs.values() if (value := _cost(run, cost, phase))]
+            for row in self.rows
+        }
+        return {x: values for x, values in found.items() if values}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +87,7 @@ class Findings:
     repeats: int
     results: tuple[runs.PointResult, ...]
     series: tuple[Series, ...]
-    batch_rows: tuple[BatchRow, ...]
+    batch_rows: tuple[BatchRow, ...] = ()
 
     @property
     def num_failed(self) -> int:
@@ -81,38 +95,47 @@ class Findings:
         return sum(result.failure is not None for result in self.results)
 
 
-def series(study: Study, results: Sequence[runs.PointResult]) -> Series:
+def series(kind: Kind, results: Sequence[runs.PointResult]) -> Series:
     """Returns a study of points that are in the order of its axis."""
-    axis = _AXES[study]
-    by_x = {getattr(result.point, axis): result for result in results}
+    by_x = {result.point.get(kind.flag): result for result in results}
     present = [x for x, result in by_x.items() if result.runs]
-    if not present:
-        rows = tuple(Row(x=x, result=result) for x, result in by_x.items())
-        return Series(study=study, axis=axis, reference=None, rows=rows, fits={})
-    reference = min(present)
-    rates = {name: _rounds(by_x, _rate(name)) for name in PHASES}
+    reference = min(present) if present else None
+    rates = {phase: _rounds(by_x, _rate(phase)) for phase in runs.PHASES}
+    rows = tuple(_rows(kind, by_x, rates, reference))
+    bare = Series(kind=kind, reference=reference, rows=rows, fits=_fits(kind, rates), powers={})
+    return dataclasses.replace(bare, powers=_powers(bare)) if kind.has_powers else bare
+
+
+def _rows(
+    kind: Kind,
+    by_x: Mapping[int, runs.PointResult],
+    rates: Mapping[str, Sequence[scaling_laws.Round]],
+    reference: int | None,
+) -> Iterable[Row]:
+    if reference is None:
+        yield from (Row(x=x, result=result) for x, result in by_x.items())
+        return
     ratios = {name: scaling_laws.ratios(rounds, reference) for name, rounds in rates.items()}
     shares = {
         name: scaling_laws.efficiencies(found, reference)
         for name, found in ratios.items()
-        if study in _LAWS
+        if kind.law
     }
-    changes = scaling_laws.differences(_rounds(by_x, _accuracy), reference)
-    rows = tuple(
-        Row(
+    changes = scaling_laws.changes_of_fractions(_rounds(by_x, _accuracy), reference)
+    for x, result in by_x.items():
+        found = result.runs.values()
+        yield Row(
             x=x,
             result=result,
-            rates=_means(result),
+            rates=_means([run.rates for run in found]),
             ratios=_at(x, ratios),
             efficiencies=_at(x, shares),
-            train_accuracy=_mean(run.train_accuracy for run in result.runs.values()),
-            accuracy=_mean(map(_accuracy, result.runs.values())),
+            compile_s=_means([run.compile_s for run in found]),
+            event_bytes=_means([run.event_bytes for run in found]),
+            train_accuracy=_mean_accuracy(run.train_accuracy for run in found),
+            accuracy=_mean_accuracy(map(_accuracy, found)),
             accuracy_change=changes.get(x),
         )
-        for x, result in by_x.items()
-    )
-    fits = _fits(study, rates)
-    return Series(study=study, axis=axis, reference=reference, rows=rows, fits=fits)
 
 
 def batch_rows(results: Iterable[runs.PointResult]) -> tuple[BatchRow, ...]:
@@ -121,13 +144,13 @@ def batch_rows(results: Iterable[runs.PointResult]) -> tuple[BatchRow, ...]:
     Of several numbers of devices with the same batch the smallest one stands for all.
     """
     by_batch: dict[int, list[runs.PointResult]] = {}
-    for result in sorted(results, key=lambda result: result.point):
-        if not result.point.num_train_events and _accuracies(result):
-            by_batch.setdefault(result.point.global_batch_size, []).append(result)
+    for result in sorted(results, key=lambda result: result.point.get("num_devices")):
+        if not result.point.get("num_train_events") and _accuracies(result):
+            by_batch.setdefault(_global_batch_size(result), []).append(result)
     if not by_batch:
         return ()
     firsts = {size: found[0] for size, found in by_batch.items()}
-    changes = scaling_laws.differences(_rounds(firsts, _accuracy), min(firsts))
+    changes = scaling_laws.changes_of_fractions(_rounds(firsts, _accuracy), min(firsts))
     return tuple(_batch_row(by_batch[size], change) for size, change in changes.items())
 
 
@@ -136,20 +159,24 @@ def accuracy_step(
 ) -> scaling_laws.Estimate | None:
     """Returns by how much the accuracy changes from one point to another, at the same seeds."""
     rounds = _rounds({0: before, 1: after}, _accuracy)
-    return scaling_laws.differences(rounds, 0).get(1)
+    return scaling_laws.changes_of_fractions(rounds, 0).get(1)
 
 
 def _batch_row(results: Sequence[runs.PointResult], change: scaling_laws.Estimate) -> BatchRow:
     first = next(iter(results[0].runs.values()))
     return BatchRow(
-        global_batch_size=results[0].point.global_batch_size,
-        num_devices=tuple(result.point.num_devices for result in results),
+        global_batch_size=_global_batch_size(results[0]),
+        num_devices=tuple(result.point.get("num_devices") for result in results),
         num_updates=first.num_updates,
         passes=first.passes,
-        accuracy=scaling_laws.mean(list(_accuracies(results[0]).values())),
+        accuracy=scaling_laws.mean_of_fractions(list(_accuracies(results[0]).values())),
         accuracy_change=change,
         spread_over_devices=_spread(results),
     )
+
+
+def _global_batch_size(result: runs.PointResult) -> int:
+    return result.point.get("num_devices") * result.point.get("batch_size")
 
 
 def _spread(results: Sequence[runs.PointResult]) -> float | None:
@@ -174,6 +201,12 @@ def _rate(phase: str) -> _Value:
     return lambda run: run.rates.get(phase)
 
 
+def _cost(run: runs.Run, cost: str, phase: str) -> float | None:
+    if cost == COSTS[0]:
+        return 1 / run.rates[phase] if phase in run.rates else None
+    return (run.compile_s if cost == COSTS[1] else run.event_bytes).get(phase)
+
+
 def _rounds(by_x: Mapping[int, runs.PointResult], value: _Value) -> list[dict[int, float]]:
     """Returns a value of the runs, round by round, by the place of their point on the axis."""
     numbers = sorted({number for result in by_x.values() for number in result.runs})
@@ -187,14 +220,15 @@ def _rounds(by_x: Mapping[int, runs.PointResult], value: _Value) -> list[dict[in
     ]
 
 
-def _mean(values: Iterable[float | None]) -> scaling_laws.Estimate | None:
+def _mean_accuracy(values: Iterable[float | None]) -> scaling_laws.Estimate | None:
     known = [value for value in values if value is not None]
-    return scaling_laws.mean(known) if known else None
+    return scaling_laws.mean_of_fractions(known) if known else None
 
 
-def _means(result: runs.PointResult) -> dict[str, scaling_laws.Estimate]:
-    means = {name: _mean(map(_rate(name), result.runs.values())) for name in PHASES}
-    return {name: found for name, found in means.items() if found}
+def _means(found: Sequence[Mapping[str, float | int]]) -> dict[str, scaling_laws.Estimate]:
+    """Returns the mean over runs by phase."""
+    values = {phase: [v[phase] for v in found if phase in v] for phase in runs.PHASES}
+    return {phase: scaling_laws.mean(known) for phase, known in values.items() if known}
 
 
 def _at(
@@ -204,13 +238,21 @@ def _at(
 
 
 def _fits(
-    study: Study, rates: Mapping[str, Sequence[scaling_laws.Round]]
+    kind: Kind, rates: Mapping[str, Sequence[scaling_laws.Round]]
 ) -> dict[str, scaling_laws.SerialFraction]:
     """Fits each phase that has a round with one device and with several."""
-    if study not in _LAWS:
+    if kind.law is None:
         return {}
     return {
-        name: scaling_laws.serial_fraction(rounds, _LAWS[study])
+        name: scaling_laws.serial_fraction(rounds, kind.law)
         for name, rounds in rates.items()
         if any(1 in values and len(values) > 1 for values in rounds)
+    }
+
+
+def _powers(series: Series) -> dict[str, dict[str, power_laws.Law]]:
+    found = {cost: {phase: series.costs(cost, phase) for phase in runs.PHASES} for cost in COSTS}
+    return {
+        cost: {phase: power_laws.fit(sizes) for phase, sizes in phases.items() if len(sizes) >= 3}
+        for cost, phases in found.items()
     }

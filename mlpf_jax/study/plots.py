@@ -1,19 +1,23 @@
-"""A scaling study as a picture, drawn by Matplotlib: the extra `report`.
+"""A study as a picture, drawn by Matplotlib: the extra `report`.
 
-Points are means over runs, bars their 95 % intervals, dashes what ideal devices would do, thin
-lines the fitted laws. The same study always gives the same bytes.
+Points are means over runs with their 95 % intervals, or the runs themselves where powers are
+fitted; dashes are what ideal devices would do, thin lines the fitted laws. The same study always
+gives the same bytes.
 """
 
+import functools
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import axes, figure, ticker
 
+from mlpf_jax.render import tables
 from mlpf_jax.stats import scaling_laws as law_lib
-from mlpf_jax.study import findings as scaling
+from mlpf_jax.study import findings as findings_lib
 
 Format = Literal["svg", "png"]
 
@@ -21,7 +25,6 @@ Format = Literal["svg", "png"]
 _COLOURS = {"training": "#0072B2", "inference": "#D55E00"}
 _GREY = "#767676"
 _MARKERS = {"training": "o", "inference": "s"}
-_BEYOND = 0.02  # of the axis of accuracies
 _ASIDE = {"training": 0.98, "inference": 1.02}  # on a logarithmic axis, so that bars stay apart
 _STYLE = {
     "font.size": 9.0,
@@ -41,12 +44,16 @@ _STYLE = {
 }
 _PANEL_INCHES = (4.6, 3.2)
 _PNG_DPI = 120
-_AXIS_LABELS = {"num_devices": "devices", "batch_size": "events per step on one device"}
-_NAMES = {"weak": "weak scaling", "strong": "strong scaling", "batch": "batch size"}
+_COST_UNITS = {
+    findings_lib.COSTS[0]: ("seconds per event", 1.0),
+    findings_lib.COSTS[1]: ("seconds to lower and compile", 1.0),
+    findings_lib.COSTS[2]: ("planned MB per event", 1e-6),
+}
+_CLOSEST_LABELS = 1.3  # sizes nearer to each other than by this factor share a label's place
 _Estimates = Mapping[int, law_lib.Estimate]
 
 
-def draw(findings: scaling.Findings, file_format: Format) -> bytes:
+def draw(findings: findings_lib.Findings, file_format: Format) -> bytes:
     """Returns the picture of a study."""
     with mpl.rc_context(_STYLE):
         panels = list(_panels(findings))
@@ -65,20 +72,18 @@ def draw(findings: scaling.Findings, file_format: Format) -> bytes:
     return buffer.getvalue()
 
 
-def _title(findings: scaling.Findings) -> str:
-    text = f"{findings.provenance['machine']}, {findings.repeats} runs per point"
+def _title(findings: findings_lib.Findings) -> str:
+    runs = tables.count(findings.repeats, "run")
+    text = f"{findings.provenance['machine']}, {runs} per point"
     if any(series.is_emulated for series in findings.series):
         text += "\nemulated: virtual devices share one CPU; a test of the program, not of hardware"
     return text
 
 
-def _panels(findings: scaling.Findings) -> Iterator[Callable[[axes.Axes], None]]:
+def _panels(findings: findings_lib.Findings) -> Iterator[Callable[[axes.Axes], None]]:
     for series in findings.series:
-        if series.study in ("weak", "strong"):
-            yield lambda panel, series=series: _draw_speedup(panel, series)
-            yield lambda panel, series=series: _draw_efficiency(panel, series)
-        elif series.study == "batch":
-            yield lambda panel, series=series: _draw_rates(panel, series)
+        for draw_panel in _panels_of(series):
+            yield functools.partial(draw_panel, series=series)
     if findings.batch_rows:
         yield lambda panel: _draw_accuracy(
             panel,
@@ -86,17 +91,22 @@ def _panels(findings: scaling.Findings) -> Iterator[Callable[[axes.Axes], None]]
             "accuracy by batch",
             "events per step on all devices",
         )
-    for series in findings.series:
-        if series.study == "data":
-            yield lambda panel, series=series: _draw_accuracy(
-                panel,
-                {row.x: row.accuracy for row in series.rows if row.accuracy},
-                "accuracy by data, updates equal",
-                "training events",
-            )
 
 
-def _draw_speedup(panel: axes.Axes, series: scaling.Series) -> None:
+def _panels_of(series: findings_lib.Series) -> list[Callable[..., None]]:
+    if series.kind.law:
+        return [_draw_speedup, _draw_efficiency]
+    if series.kind.has_powers:
+        return [functools.partial(_draw_cost, cost=cost) for cost in findings_lib.COSTS]
+    return [_draw_data] if series.kind.name == "data" else [_draw_rates]
+
+
+def _draw_data(panel: axes.Axes, series: findings_lib.Series) -> None:
+    found = {row.x: row.accuracy for row in series.rows if row.accuracy}
+    _draw_accuracy(panel, found, "accuracy by data, updates equal", series.kind.label)
+
+
+def _draw_speedup(panel: axes.Axes, series: findings_lib.Series) -> None:
     xs = [row.x for row in series.rows]
     law_xs = list(range(1, max(xs) + 1))
     for phase, colour in _COLOURS.items():
@@ -112,27 +122,59 @@ def _draw_speedup(panel: axes.Axes, series: scaling.Series) -> None:
     heights = [x / reference for x in ideal]
     panel.plot(ideal, heights, "--", color=_GREY, linewidth=0.9, label="ideal")
     panel.set_yscale("log", base=2)
-    _finish(panel, f"{_NAMES[series.study]}: speed-up", series, xs)
+    _finish(panel, f"{series.kind.title}: speed-up", series, xs)
     panel.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
 
 
-def _draw_efficiency(panel: axes.Axes, series: scaling.Series) -> None:
+def _draw_efficiency(panel: axes.Axes, series: findings_lib.Series) -> None:
     for phase in _COLOURS:
         found = {row.x: row.efficiencies[phase] for row in series.rows if phase in row.efficiencies}
         _draw_points(panel, found, phase, aside=_ASIDE[phase])
     panel.axhline(1, linestyle="--", color=_GREY, linewidth=0.9)
     panel.set_ylim(0, max(1.1, panel.get_ylim()[1]))
     panel.yaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
-    _finish(panel, f"{_NAMES[series.study]}: efficiency", series, [row.x for row in series.rows])
+    _finish(panel, f"{series.kind.title}: efficiency", series, [row.x for row in series.rows])
 
 
-def _draw_rates(panel: axes.Axes, series: scaling.Series) -> None:
+def _draw_rates(panel: axes.Axes, series: findings_lib.Series) -> None:
     for phase in _COLOURS:
         found = {row.x: row.rates[phase] for row in series.rows if phase in row.rates}
         _draw_points(panel, found, phase, aside=_ASIDE[phase])
     panel.set_ylim(bottom=0)
     panel.set_ylabel("events/s")
-    _finish(panel, f"{_NAMES[series.study]}: throughput", series, [row.x for row in series.rows])
+    _finish(panel, f"{series.kind.title}: throughput", series, [row.x for row in series.rows])
+
+
+def _draw_cost(panel: axes.Axes, series: findings_lib.Series, cost: str) -> None:
+    unit, scale = _COST_UNITS[cost]
+    drawn: list[float] = []
+    for phase, colour in _COLOURS.items():
+        found = series.costs(cost, phase)
+        points = [(x, scale * value) for x, values in found.items() for value in values]
+        if not points:
+            continue
+        drawn += [value for _, value in points]
+        law = series.powers.get(cost, {}).get(phase)
+        label = phase
+        if law is not None:
+            xs = np.geomspace(min(found), max(found), 50)
+            panel.plot(xs, [scale * law.cost(x) for x in xs], color=colour, linewidth=0.8)
+            label = f"{phase}: exponent {law.exponent:.2f} ({law.low:.2f} to {law.high:.2f})"
+        panel.plot(*zip(*points, strict=True), _MARKERS[phase], color=colour, label=label)
+    panel.set_ylabel(unit)
+    if drawn:
+        _widen(panel, min(drawn), max(drawn))  # first: the limits of a flat cost would coincide
+    panel.set_yscale("log")
+    panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    panel.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    _finish(panel, cost, series, [row.x for row in series.rows])
+
+
+def _widen(panel: axes.Axes, low: float, high: float) -> None:
+    """Leaves room for the legend, and gives a flat cost an axis that shows that it is flat."""
+    middle = (low * high) ** 0.5
+    top = max(high * 2.2, high * (high / low) ** 0.35, middle * 3)
+    panel.set_ylim(min(low / 1.3, middle / 3), top)
 
 
 def _draw_accuracy(panel: axes.Axes, found: _Estimates, title: str, label: str) -> None:
@@ -142,8 +184,6 @@ def _draw_accuracy(panel: axes.Axes, found: _Estimates, title: str, label: str) 
         panel.set_axis_off()
         return
     _draw_points(panel, found, "training", aside=1.0)
-    bottom, top = panel.get_ylim()  # an interval may go on where no accuracy is
-    panel.set_ylim(max(bottom, -_BEYOND), min(top, 1 + _BEYOND))
     _set_axis(panel, list(found), label)
 
 
@@ -170,16 +210,26 @@ def _reach(estimate: law_lib.Estimate) -> tuple[float, float]:
     return max(0.0, estimate.value - estimate.low), max(0.0, estimate.high - estimate.value)
 
 
-def _finish(panel: axes.Axes, title: str, series: scaling.Series, xs: Sequence[int]) -> None:
+def _finish(panel: axes.Axes, title: str, series: findings_lib.Series, xs: Sequence[int]) -> None:
     panel.set_title(title)
-    _set_axis(panel, xs, _AXIS_LABELS[series.axis])
+    _set_axis(panel, xs, series.kind.label)
     if panel.get_legend_handles_labels()[1]:
         panel.legend(fontsize=8)
 
 
 def _set_axis(panel: axes.Axes, xs: Sequence[int], label: str) -> None:
     panel.set_xscale("log", base=2)
-    panel.set_xticks(xs, [str(x) for x in xs])
+    panel.set_xticks(xs, _tick_labels(xs))
     panel.minorticks_off()
     panel.set_xlim(min(xs) / 1.15, max(xs) * 1.15)
     panel.set_xlabel(label)
+
+
+def _tick_labels(xs: Sequence[int]) -> list[str]:
+    """Returns what stands below the sizes: nothing where it would run into the one before."""
+    labels, last = [], 0.0
+    for x in xs:
+        fits = x >= _CLOSEST_LABELS * last
+        labels.append(str(x) if fits else "")
+        last = x if fits else last
+    return labels

@@ -1,94 +1,70 @@
-"""The runs of a scaling study, read from their reports.
-
-A point is what its runs are given; they differ only in the seed. All numbers come from the runs'
-own reports.
-"""
+"""The runs of a study: what their reports say, by point."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlpf_jax.report import reader
+from mlpf_jax.study import engine
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True, order=True)
-class Point:
-    """What runs are given. 0 leaves the training events and the steps as the settings have them."""
-
-    num_devices: int
-    batch_size: int  # events per device and step
-    num_train_events: int = 0
-    num_steps: int = 0
-
-    @property
-    def global_batch_size(self) -> int:
-        """Events per step on all devices together."""
-        return self.num_devices * self.batch_size
-
-    @property
-    def name(self) -> str:
-        """The point as the name of a folder."""
-        parts = {"devices": self.num_devices, "batch": self.batch_size}
-        more = {"events": self.num_train_events, "steps": self.num_steps}
-        parts |= {name: number for name, number in more.items() if number}
-        return "_".join(f"{name}-{number}" for name, number in parts.items())
+PHASES = ("training", "inference")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """One process at a point."""
+    """One process at a point. What older studies did not record has no value."""
 
     file: str  # of its report, from the folder of the study
     seed: int
     is_emulated: bool
+    num_events: int | None = None  # per step, on all devices
     rates: Mapping[str, float]  # steady-state events/s of each phase, as the report scores it
+    compile_s: Mapping[str, float] = dataclasses.field(default_factory=dict)  # lowering included
     memory_bytes: Mapping[str, int]  # of one device by phase, as the compiler planned
-    epoch_s: float | None  # the mean of 2022, validation included
-    num_updates: int
-    passes: float  # over the training events
-    train_accuracy: float | None
-    accuracy: float | None  # of the last validation, padding counted, as in 2022
-    doubts: tuple[str, ...]  # that the run itself has about its speed
+    event_bytes: Mapping[str, float] = dataclasses.field(default_factory=dict)  # the same per event
+    peak_process_bytes: int | None = None
+    epoch_s: float | None = None  # the mean of 2022, validation included
+    num_updates: int = 0
+    passes: float = 0.0  # over the training events
+    train_accuracy: float | None = None
+    accuracy: float | None = None  # of the last validation, padding counted, as in 2022
+    doubts: tuple[str, ...] = ()  # that the run itself has about its speed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PointResult:
     """The runs of a point, by round, and why there are no more if one failed."""
 
-    point: Point
+    point: engine.Point
     runs: Mapping[int, Run]
     failure: str | None = None
 
 
-def run_of(report: reader.Report, file: str) -> Run:
-    """Returns what a report says of a run."""
-    stats = report.stats
-    training = report.phases.get("training")
-    trained = sum(sample.num_events for sample in training.samples) if training else 0
-    num_events = stats["train_set_size"]
-    if training:  # the first call makes no sample; it had a full batch, or all there is
-        trained += min(stats["batch_size_total"], num_events)
-    return Run(
-        file=file,
-        seed=report.seed,
-        is_emulated=report.is_emulated,
-        rates={name: phase.score.median for name, phase in report.phases.items()},
-        memory_bytes={name: phase.memory_bytes for name, phase in report.phases.items()},
-        epoch_s=stats.get("mean_epoch_time"),
-        num_updates=sum(stats.get("steps_by_epoch", ())),
-        passes=trained / num_events,
-        train_accuracy=_last(stats.get("train_accuracy")),
-        accuracy=report.accuracy,
-        doubts=tuple(stats.get("doubts", ())),
-    )
+def results(
+    measured: Mapping[engine.Point, engine.Measured], out: Path
+) -> dict[engine.Point, PointResult]:
+    """Returns what the reports of each point say; files are named from the folder `out`."""
+    return {
+        point: PointResult(
+            point=point,
+            runs={
+                number: _run_of(report, str(Path(report.source).relative_to(out)))
+                for number, report in found.reports.items()
+            },
+            failure=found.failure,
+        )
+        for point, found in measured.items()
+    }
 
 
-def provenance(reports: Sequence[reader.Report]) -> dict[str, Any]:
+def provenance(measured: Mapping[engine.Point, engine.Measured]) -> dict[str, Any]:
     """Returns what the runs have in common: machine, versions, commit.
 
     Raises:
         ValueError: if they differ in what may not differ within a study; it names the file.
     """
+    reports = [report for found in measured.values() for report in found.reports.values()]
     first = min(reports, key=lambda report: len(report.devices))
     common = _identity(first)
     for report in reports:
@@ -99,12 +75,42 @@ def provenance(reports: Sequence[reader.Report]) -> dict[str, Any]:
                     "runs of different machines or programs make no study."
                 )
     return common | {
+        "precision": ", ".join(sorted({report.precision for report in reports})),
         "machine": first.machine,
         "git_commit": first.environment.get("git_commit"),
         "git_is_dirty": first.environment.get("git_is_dirty"),
-        "started_at": min(report.stats["started_at"] for report in reports),
-        "finished_at": max(report.stats["finished_at"] for report in reports),
+        "started_at": min(report.started_at for report in reports),
+        "finished_at": max(report.finished_at for report in reports),
     }
+
+
+def _run_of(report: reader.Report, file: str) -> Run:
+    stats, phases = report.stats, report.phases
+    together = report.batch_size_total
+    training = phases.get("training")
+    trained = sum(sample.num_events for sample in training.samples) if training else 0
+    num_events = report.train_set_size
+    if training:  # the first call makes no sample; it had a full batch, or all there is
+        trained += min(together, num_events)
+    compiled = {name: phase.compile_times.total_s for name, phase in phases.items()}
+    planned = {name: phase.memory_bytes for name, phase in phases.items()}
+    return Run(
+        file=file,
+        seed=report.seed,
+        is_emulated=report.is_emulated,
+        num_events=together,
+        rates={name: phase.score.median for name, phase in phases.items()},
+        compile_s={name: seconds for name, seconds in compiled.items() if seconds},
+        memory_bytes=planned,
+        event_bytes={name: n * len(report.devices) / together for name, n in planned.items()},
+        peak_process_bytes=report.peak_process_bytes,
+        epoch_s=report.mean_epoch_time,
+        num_updates=sum(report.steps_by_epoch or ()),
+        passes=trained / num_events if num_events else 0.0,
+        train_accuracy=_last(stats.get("train_accuracy")),
+        accuracy=report.accuracy,
+        doubts=tuple(report.doubts or ()),
+    )
 
 
 def _last(values: Sequence[float] | None) -> float | None:
@@ -117,7 +123,6 @@ def _identity(report: reader.Report) -> dict[str, Any]:
         "device": report.devices[0]["name"],
         "cpu": environment.get("cpu"),
         "num_cores": environment["runtime"]["num_cores"],
-        "precision": report.precision,
         "versions": environment["versions"],
         "package_md5": report.bmk_checksum,
     }

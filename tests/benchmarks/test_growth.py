@@ -1,19 +1,21 @@
-"""Growth: laws come out of known costs; runs are given what their size asks for."""
+"""Growth: runs are given what their size asks for; laws and tables come out of their reports."""
 
 import json
 
 import pytest
 
-from benchmarks.growth import plan, study, table
+from benchmarks.growth import axes, recorded, table
+from mlpf_jax import progress
+from mlpf_jax.render import tables
 from mlpf_jax.report import hepscore
-from mlpf_jax.study import running
-from tests import fake_benchmark
+from mlpf_jax.study import documents, engine, findings, running, runs
+from tests import recorded as old_files
+
+VALUES = ("1", "2", "4", "8", "16")
 
 
-def test_every_second_round_goes_backwards():
-    made = plan.Plan("batch", (1, 2, 4), 2, ())
-
-    assert made.order() == [(0, 1), (0, 2), (0, 4), (1, 4), (1, 2), (1, 1)]
+def made(axis="batch", values=VALUES, settings=(), **more):
+    return axes.sweep(axes.AXES[axis], values, settings, **{"repeats": 1} | more)
 
 
 @pytest.mark.parametrize(
@@ -27,33 +29,38 @@ def test_every_second_round_goes_backwards():
     ],
 )
 def test_a_run_is_given_its_size_and_full_batches(axis, value, expected):
-    made = plan.Plan(axis, (1, 2, 4), 1, ("--flagfile=x",), batch_size=2)
+    sweep = made(axis, (str(value), "1", "3"), ("--flagfile=x",), batch_size=2)
+    (point,) = (p for p in sweep.points if p.get(axes.AXES[axis].flags[0]) == value)
 
-    arguments = made.arguments(value, 0)
+    arguments = sweep.run_arguments(point, 0)
 
+    effective = dict(word.partition("=")[::2] for word in arguments)
     assert arguments[0] == "--flagfile=x"
-    assert expected <= set(arguments)
-    assert "--seed=1" in arguments
+    assert expected <= {f"{flag}={value}" for flag, value in effective.items()}
+    assert effective["--seed"] == "1"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"values": (1, 2)}, "three"),
+        ({"values": ("1", "2")}, "three"),
         ({"num_steps": 2}, "num_steps"),
         ({"batch_size": 0}, "--batch"),
+        ({"repeats": 0}, "--repeats=0"),
+        ({"values": ("x",)}, "--values=x: must be whole numbers"),
     ],
 )
-def test_an_impossible_plan_is_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        plan.Plan(**{"axis": "batch", "values": (1, 2, 4), "repeats": 1, "settings": ()} | changes)
+def test_an_impossible_study_is_refused(changes, message):
+    with pytest.raises(engine.StudyError, match=message):
+        made(**changes)
 
 
-def test_values_are_whole_numbers_in_order():
-    assert plan.parse_values(["4", "1", "4"], "batch") == (1, 4)
-    assert plan.parse_values([], "devices") == (1, 2, 4, 8)
-    with pytest.raises(ValueError, match="--values=x"):
-        plan.parse_values(["x"], "batch")
+def test_sizes_are_in_order_and_the_axis_has_its_own():
+    def sizes(*words):
+        return [point.get("num_devices") for point in made("devices", words).points]
+
+    assert sizes("4", "1", "4", "2") == [1, 2, 4]
+    assert sizes() == [1, 2, 4, 8]
 
 
 def fake_runner(arguments, folder):
@@ -62,7 +69,10 @@ def fake_runner(arguments, folder):
     batch = int(given["batch_size"])
     if batch == 16:
         return running.Outcome(1, "out of memory")
-    document = json.loads(fake_benchmark.TEMPLATE.read_text())
+    document = json.loads(old_files.OLDEST_REPORT.read_text())
+    config = document["run_info"]["config"]
+    config["train"]["batch_size"] = batch
+    config["data"] |= {n: int(given[n]) for n in ("num_train_events", "num_test_events")}
     stats = document["report"]["wl-stats"]
     stats["batch_size_total"] = batch
     for phase in stats["phases"].values():
@@ -76,46 +86,76 @@ def fake_runner(arguments, folder):
 
 
 @pytest.fixture(scope="module")
-def findings():
-    made = plan.Plan("batch", (1, 2, 4, 8, 16), 2, ())
-    told = []
-    found = study.run(made, told.append, fake_runner)
-    assert told[4] == "batch 16: failed: out of memory"
-    return found
+def found(tmp_path_factory):
+    """A study of five batches, of which the largest fails."""
+    sweep = made(repeats=2)
+    out = tmp_path_factory.mktemp("growth")
+    measured = engine.run(sweep, out, fake_runner, progress.Progress(quiet=True))
+    results = runs.results(measured, out)
+    return findings.Findings(
+        provenance=runs.provenance(measured),
+        arguments=sweep.arguments,
+        repeats=sweep.repeats,
+        results=tuple(results.values()),
+        series=(findings.series(axes.kind(axes.AXES["batch"]), list(results.values())),),
+    )
 
 
-def test_a_study_gathers_all_runs_and_fits_every_cost(findings):
-    assert len(findings.runs) == 8
-    assert findings.failures == {16: "out of memory"}
-    law = findings.laws["step time per event"]["training"]
+def test_a_study_gathers_all_runs_and_fits_every_cost(found):
+    (series,) = found.series
+    assert sum(len(result.runs) for result in found.results) == 8
+    assert found.results[-1].failure == "out of memory"
+    law = series.powers["step time per event"]["training"]
     assert law.exponent == pytest.approx(0.5)
-    memory = findings.laws["memory per event"]["inference"]
+    memory = series.powers["memory per event"]["inference"]
     assert memory.exponent == pytest.approx(0)
     assert memory.cost(3) == pytest.approx(1000)
 
 
-def test_the_table_shows_sizes_laws_and_failures(findings):
-    text = table.text(findings)
+def test_the_table_shows_sizes_laws_and_failures(found):
+    text = tables.render(table.view(found), "terminal", width=150)
 
-    assert "| 4 | 0.5 (0.5 to 0.5) | 0.5 (0.5 to 0.5) |" in text
+    assert "0.5 (0.5 to 0.5)" in text
     assert "step time per event, training: exponent 0.500" in text
-    assert "* 16: not measured: out of memory" in text
-    assert table.cliffs(findings) == []
+    assert "16: not measured: out of memory" in text
+    assert table.cliffs(found.series[0]) == []
 
 
-def test_a_study_without_a_run_says_why():
-    with pytest.raises(RuntimeError, match="no run ended well: killed"):
-        study.run(
-            plan.Plan("batch", (1, 2, 4), 1, ()),
-            lambda _: None,
-            lambda arguments, folder: running.Outcome(1, "killed"),
-        )
+def test_a_written_study_is_read_back_to_the_same_table(found, tmp_path):
+    path = tmp_path / "growth-batch.json"
+    path.write_text(tables.render(table.view(found), "json"))
+
+    again = recorded.read(path)
+
+    assert tables.render(table.view(again), "json") == path.read_text()
+    assert documents.read(path) is not None  # so the page shows it
 
 
-def test_the_picture_is_the_same_bytes_every_time(findings):
-    plot = pytest.importorskip("benchmarks.growth.plot")
+def test_a_study_of_an_older_version_is_still_read():
+    path = old_files.DATA / "growth.json"
+    found = recorded.read(path)
 
-    first = plot.draw(findings, "a machine")
+    law = found.series[0].powers["memory per event"]["training"]
+    old = json.loads((old_files.DATA / "growth.json").read_text())["laws"]["memory per event"][
+        "training"
+    ]
+    assert law.exponent == pytest.approx(old["exponent"])
+    assert [row.x for row in found.series[0].rows] == [1, 4, 16, 64]
 
-    assert first == plot.draw(findings, "a machine")
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "x", "studies": {"weak": {}}}'])
+def test_what_is_no_study_of_growth_is_refused_in_one_line(tmp_path, text):
+    path = tmp_path / "odd.json"
+    path.write_text(text)
+
+    with pytest.raises(ValueError, match=r"^[^\n]*odd.json: not a study of growth[^\n]*$"):
+        recorded.read(path)
+
+
+def test_the_picture_is_the_same_bytes_every_time(found):
+    plots = pytest.importorskip("mlpf_jax.study.plots")
+
+    first = plots.draw(found, "svg")
+
+    assert first == plots.draw(found, "svg")
     assert first.startswith(b"<?xml")

@@ -59,13 +59,13 @@ def test_two_virtual_devices_are_measured_and_a_failed_point_costs_the_others_no
     document = json.loads((tmp_path / "out" / "scaling.json").read_text())
     finished = {name for name, point in document["points"].items() if point["runs"]}
     sizes = [(1, 1), (1, 2), (1, 4), (2, 2)]
-    assert finished == {f"devices-{devices}_batch-{batch}" for devices, batch in sizes}
+    assert finished == {f"num_devices-{devices}_batch_size-{batch}" for devices, batch in sizes}
     assert document["is_emulated"]
     assert document["studies"]["strong"]["rows"][1]["efficiencies"]["training"]["value"] > 0
     rows = {row["global_batch_size"]: row for row in document["batches"]}
     assert rows[4]["num_devices"] == [1, 2]
     assert rows[4]["spread_over_devices"] < 0.01
-    run = tmp_path / "out" / document["points"]["devices-2_batch-2"]["runs"]["0"]["file"]
+    run = tmp_path / "out" / document["points"]["num_devices-2_batch_size-2"]["runs"]["0"]["file"]
     hepscore.validate(json.loads(run.read_text()))
     assert "(emulated)" in done.stdout
     assert (tmp_path / "out" / "scaling.md").read_text().count("Weak scaling") == 2

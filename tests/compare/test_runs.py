@@ -7,7 +7,6 @@ import pytest
 
 from mlpf_jax.compare import history, history_tables, ratio_tables, ratios, runs, talk
 from mlpf_jax.render import tables
-from mlpf_jax.study import documents as studies
 from tests.report import documents
 
 STATS = "report/wl-stats"
@@ -33,16 +32,26 @@ def test_a_folder_of_repetitions_is_one_group_in_order_of_time(tmp_path):
     ]
 
 
-def test_scaling_studies_in_a_folder_are_no_runs(tmp_path):
-    study = {"format": studies.FORMAT, "format_version": 1, "studies": {}, "notes": []}
-    (tmp_path / "b.json").write_text(json.dumps(study))
+def test_other_files_of_a_folder_are_skipped_and_named(tmp_path):
+    (tmp_path / "b.json").write_text('{"format": "mlpf_jax scaling study", "studies": {}}')
+    (tmp_path / "list.json").write_text("[]")
+    told = []
 
-    with pytest.raises(ValueError, match="nothing but scaling studies"):
+    with pytest.raises(ValueError, match="no report of a run in this folder"):
         runs.read_all([tmp_path])
     documents.write(tmp_path / "a.json")
-    assert len(runs.read_all([tmp_path])) == 1
+    assert len(runs.read_all([tmp_path], tell=told.append)) == 1
+    assert told == [runs.skipped(tmp_path / name) for name in ("b.json", "list.json")]
     with pytest.raises(ValueError, match="not a HEPscore report"):
         runs.read_all([tmp_path / "b.json"])
+
+
+def test_a_damaged_file_of_a_folder_is_not_skipped(tmp_path):
+    path = documents.write(tmp_path / "a.json")
+    path.write_text(path.read_text()[:100])
+
+    with pytest.raises(ValueError, match=str(path)):
+        runs.read_all([tmp_path])
 
 
 def test_a_folder_of_several_kinds_is_a_group_for_each(tmp_path):

@@ -72,7 +72,7 @@ def group(name="a.json", **parts):
 
 
 def report_page(*groups, files=(), **options):
-    return render.page(contents.Inputs(groups=groups, scaling_files=files), **options)
+    return render.page(contents.Inputs(groups=groups, studies=files), **options)
 
 
 def changes(text):
@@ -111,7 +111,7 @@ def two_groups():
 
 @pytest.fixture(scope="module")
 def page(two_groups):
-    file = studies.ScalingFile(source="study.json", document=STUDY)
+    file = studies.StudyFile(source="study.json", document=STUDY)
     return report_page(*two_groups, files=(file,), title="A & B")
 
 
@@ -161,7 +161,7 @@ def test_what_stands_in_a_file_is_text_and_never_markup():
 
 def test_the_same_results_make_the_same_bytes_whatever_matplotlib_is_set_to(two_groups, page):
     mpl = pytest.importorskip("matplotlib")
-    file = studies.ScalingFile(source="study.json", document=STUDY)
+    file = studies.StudyFile(source="study.json", document=STUDY)
 
     with mpl.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.facecolor": "red"}):
         again = report_page(*two_groups, files=(file,), title="A & B")
@@ -202,7 +202,7 @@ def test_a_compilation_that_was_not_measured_is_left_out(other_has_it):
 
 
 def test_a_page_of_a_study_alone_has_no_rows(page):
-    file = studies.ScalingFile(source="study.json", document=STUDY)
+    file = studies.StudyFile(source="study.json", document=STUDY)
 
     alone = report_page(files=(file,))
 
@@ -346,7 +346,7 @@ def test_folders_may_hold_runs_and_studies(tmp_path):
     assert [len(group.reports) for group in found.groups] == [2]
     assert found.copies_note is not None
     assert "counts once" in render.page(found)
-    assert [file.source for file in found.scaling_files] == [str(tmp_path / "study.json")]
+    assert [file.source for file in found.studies] == [str(tmp_path / "study.json")]
 
 
 @pytest.mark.parametrize(

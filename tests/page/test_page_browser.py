@@ -52,7 +52,7 @@ def page(tmp_path_factory):
     ]
     found = contents.Inputs(
         groups=tuple(runs.Group(name=r.source, reports=(r,)) for r in reports),
-        scaling_files=(studies.ScalingFile(source="study.json", document=test_page.STUDY),),
+        studies=(studies.StudyFile(source="study.json", document=test_page.STUDY),),
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render.page(found), encoding="utf-8")

@@ -125,3 +125,53 @@ def test_a_fit_without_one_and_several_devices_is_refused(rounds):
 def test_what_is_no_throughput_is_refused(rate):
     with pytest.raises(ValueError, match="no throughput"):
         scaling_laws.ratios([{1: rate, 2: 1.0}], 1)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.42265625, 0.96171875, 0.996875],
+        [0.0, 1.0],
+        [0.0, 0.0, 1.0],
+        [1.0, 1.0],
+        [0.0],
+        [0.5, 0.6],
+    ],
+)
+def test_the_interval_of_fractions_stays_within_0_and_1_and_holds_their_mean(values):
+    found = scaling_laws.mean_of_fractions(values)
+
+    assert found.value == pytest.approx(np.mean(values))
+    if found.count > 1:
+        assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_far_from_the_ends_the_interval_of_fractions_is_students():
+    values = [0.501, 0.499, 0.503]
+    bounded, plain = scaling_laws.mean_of_fractions(values), scaling_laws.mean(values)
+
+    assert (bounded.low, bounded.high) == pytest.approx((plain.low, plain.high), abs=1e-4)
+
+
+def test_the_interval_of_fractions_covers_their_mean_as_often_as_students_where_they_crowd():
+    rng = np.random.default_rng(1)
+    drawn = rng.beta(30, 1.5, (2000, 6))
+    truth = 30 / 31.5
+
+    def covered(average):
+        found = [average(list(map(float, values))) for values in drawn]
+        return np.mean([one.low <= truth <= one.high for one in found])
+
+    assert covered(scaling_laws.mean_of_fractions) > covered(scaling_laws.mean) > 0.88
+
+
+def test_what_is_no_fraction_is_refused():
+    with pytest.raises(ValueError, match="no fractions"):
+        scaling_laws.mean_of_fractions([0.5, 1.5])
+
+
+def test_changes_of_fractions_stay_within_a_change_from_0_to_1():
+    found = scaling_laws.changes_of_fractions([{1: 0.99, 2: 0.4}, {1: 0.99, 2: 0.99}], 1)
+
+    assert found[1] == scaling_laws.Estimate(0.0, 0.0, 0.0, 2)
+    assert -1 <= found[2].low < found[2].value < found[2].high <= 1

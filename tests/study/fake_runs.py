@@ -12,9 +12,8 @@ import numpy as np
 from mlpf_jax import progress
 from mlpf_jax.report import checksums, hepscore
 from mlpf_jax.stats import scaling_laws
-from mlpf_jax.study import running
+from mlpf_jax.study import engine, running, runs
 from mlpf_jax.study.scaling import plan as planning
-from mlpf_jax.study.scaling import study
 from tests import recorded
 
 TEMPLATE = recorded.OLDEST_REPORT
@@ -49,6 +48,9 @@ class FakeMain:
         rng = np.random.default_rng([devices, batch, seed])
         found = copy.deepcopy(_template())
         found["run_info"] |= {"num_devices": devices, "seed": seed, "is_emulated": devices > 1}
+        for part in found["run_info"]["config"].values():
+            if isinstance(part, dict):
+                part |= {n: type(part[n])(options[n]) for n in part.keys() & options.keys()}
         found["app"]["bmk_checksum"] = checksums.code_md5()
         found["app"]["devices"] *= devices
         stats = found["report"]["wl-stats"]
@@ -86,4 +88,6 @@ def plan(*studies: Any, repeats: int = 3, max_devices: int = 4, **more: int) -> 
 
 def findings(out: Path, runner: running.Runner, *studies: Any, **settings: Any):
     """What a study with that runner finds."""
-    return study.run(plan(*studies, **settings), out, runner, progress.Progress(quiet=True))
+    made = plan(*studies, **settings)
+    measured = engine.run(made.sweep(), out, runner, progress.Progress(quiet=True))
+    return made.findings(runs.results(measured, out), runs.provenance(measured))

@@ -1,17 +1,14 @@
 """A study's points are those asked for; what its runs cannot share is refused in one line."""
 
-import pathlib
-
 import pytest
 
+from mlpf_jax.study import engine
 from mlpf_jax.study.scaling import plan
 from tests.study import fake_runs
 
-OUT = pathlib.Path("out")
-
 
 def sizes(points):
-    return [(point.num_devices, point.batch_size) for point in points]
+    return [(point.get("num_devices"), point.get("batch_size")) for point in points]
 
 
 def test_weak_and_strong_scaling_meet_at_the_most_devices():
@@ -41,28 +38,27 @@ def test_fewer_events_are_trained_on_with_as_many_updates():
     made = plan.make(["data"], arguments, max_devices=8, repeats=1)
 
     points = made.points()["data"]
-    assert [point.num_train_events for point in points] == [138, 275, 550, 1100]
-    assert {point.num_steps for point in points} == {5 * 69}
+    assert [point.get("num_train_events") for point in points] == [138, 275, 550, 1100]
+    assert {point.get("num_steps") for point in points} == {5 * 69}
     assert len({point.name for point in points}) == 4
 
 
 def test_sets_that_fill_no_batch_are_left_out():
     points = fake_runs.plan("data", num_train_events=20, global_batch_size=8).points()["data"]
 
-    assert [point.num_train_events for point in points] == [10, 20]
+    assert [point.get("num_train_events") for point in points] == [10, 20]
 
 
 def test_a_run_gets_the_shared_settings_and_then_its_own():
     made = fake_runs.plan("weak", max_devices=2, learning_rate=1)
     point = made.points()["weak"][1]
 
-    arguments = made.run_arguments(point, 2, OUT)
+    arguments = made.sweep().run_arguments(point, 2)
     values = dict(argument[2:].split("=") for argument in arguments)
     assert arguments[0] == "--steps_per_epoch=0"
     assert "--learning_rate=1" in arguments
     assert values["num_devices"] == values["batch_size"] == "2"
     assert values["seed"] == "7"  # the given one for the first round, then the next
-    assert values["results_dir"] == "out"
     assert "global_batch_size" not in values
     assert "num_steps" not in values
 
@@ -89,7 +85,7 @@ def test_a_later_setting_wins_as_in_the_program_itself():
     ],
 )
 def test_what_runs_cannot_share_is_refused(arguments, culprit):
-    with pytest.raises(plan.PlanError, match=r"^[^\n]+$") as caught:
+    with pytest.raises(engine.StudyError, match=r"^[^\n]+$") as caught:
         plan.make(["strong", "data"], arguments, max_devices=4, repeats=1)
 
     assert culprit in str(caught.value)
@@ -97,5 +93,5 @@ def test_what_runs_cannot_share_is_refused(arguments, culprit):
 
 @pytest.mark.parametrize("wrong", [{"repeats": 0}, {"max_devices": 0}, {"max_batch_size": -1}])
 def test_impossible_numbers_are_refused(wrong):
-    with pytest.raises(plan.PlanError, match=next(iter(wrong))):
+    with pytest.raises(engine.StudyError, match=next(iter(wrong))):
         plan.make(["weak"], [], **{"max_devices": 2, "repeats": 1} | wrong)

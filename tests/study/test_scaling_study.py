@@ -6,7 +6,7 @@ import pytest
 
 from mlpf_jax.report import hepscore
 from mlpf_jax.stats import scaling_laws as law_lib
-from mlpf_jax.study.scaling import plan
+from mlpf_jax.study import engine
 from tests.study import fake_runs
 
 
@@ -15,7 +15,7 @@ def sizes(runner):
 
 
 def by_name(findings):
-    return {series.study: series for series in findings.series}
+    return {series.kind.name: series for series in findings.series}
 
 
 def report_of(out, name, number=0):
@@ -127,7 +127,7 @@ def test_speed_is_told_from_the_first_point_that_ran_and_no_law_without_one_devi
 def test_wrong_settings_end_the_study_at_its_first_run(tmp_path):
     runner = fake_runs.FakeMain(failures={(1, 2): fake_runs.USAGE})
 
-    with pytest.raises(plan.PlanError, match="only 4 can be used here"):
+    with pytest.raises(engine.StudyError, match="only 4 can be used here"):
         fake_runs.findings(tmp_path, runner, "weak")
 
     assert len(runner.calls) == 1
@@ -150,9 +150,9 @@ def test_a_folder_takes_no_runs_with_other_settings(tmp_path):
     fake_runs.findings(tmp_path, fake_runs.FakeMain(), "weak", repeats=1)
     runner = fake_runs.FakeMain()
 
-    with pytest.raises(plan.PlanError, match="other arguments, which cannot be mixed"):
+    with pytest.raises(engine.StudyError, match="other arguments, which cannot be mixed"):
         fake_runs.findings(tmp_path, runner, "weak", repeats=1, num_train_events=32)
-    with pytest.raises(plan.PlanError, match="other seed, "):
+    with pytest.raises(engine.StudyError, match="other seed, "):
         fake_runs.findings(tmp_path, runner, "weak", repeats=1, seed=6)
 
     assert runner.calls == []
@@ -162,7 +162,7 @@ def test_a_folder_takes_no_runs_with_other_settings(tmp_path):
 def test_a_folder_of_something_else_is_refused(tmp_path, text):
     (tmp_path / "plan.json").write_text(text)
 
-    with pytest.raises(plan.PlanError, match="not the plan of a study"):
+    with pytest.raises(engine.StudyError, match="not the plan of a study"):
         fake_runs.findings(tmp_path, fake_runs.FakeMain(), "weak")
 
 
@@ -183,7 +183,7 @@ def changed(path, edit):
 )
 def test_reports_that_do_not_belong_are_named(tmp_path, edit, reason):
     fake_runs.findings(tmp_path, fake_runs.FakeMain(), "weak", repeats=1)
-    path = report_of(tmp_path, "devices-2_batch-2")
+    path = report_of(tmp_path, "num_devices-2_batch_size-2")
     changed(path, edit)
 
     with pytest.raises(ValueError, match=reason) as caught:

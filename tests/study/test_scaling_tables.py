@@ -93,14 +93,14 @@ def test_the_document_is_json_and_holds_every_run_and_estimate(view):
     document = json.loads(tables.render(view, "json"))
 
     assert document["format"] == "mlpf_jax scaling study"
-    assert document["points"]["devices-1_batch-8"]["failure"] == "no | memory <b>"
-    assert document["points"]["devices-1_batch-8"]["runs"] == {}
-    run = document["points"]["devices-4_batch-2"]["runs"]["1"]
-    assert run["file"] == "runs/devices-4_batch-2/round-1/mlpf-jax_summary.json"
+    assert document["points"]["num_devices-1_batch_size-8"]["failure"] == "no | memory <b>"
+    assert document["points"]["num_devices-1_batch_size-8"]["runs"] == {}
+    run = document["points"]["num_devices-4_batch_size-2"]["runs"]["1"]
+    assert run["file"] == "runs/num_devices-4_batch_size-2/round-1/mlpf-jax_summary.json"
     assert run["seed"] == 6
     strong = document["studies"]["strong"]
     assert strong["reference"] == 2
-    assert strong["rows"][1]["point"] == "devices-2_batch-4"
+    assert strong["rows"][1]["point"] == "num_devices-2_batch_size-4"
     assert strong["rows"][1]["efficiencies"]["training"]["value"] == 1.0
     assert document["provenance"]["machine"]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from mlpf_jax.stats import scaling_laws as law_lib
-from mlpf_jax.study import findings as scaling
+from mlpf_jax.study import findings as findings_lib
 from mlpf_jax.study import formats
 
 EMULATED = (
@@ -16,7 +16,7 @@ EMULATED = (
 )
 
 
-def notes(findings: scaling.Findings) -> Iterator[str]:
+def notes(findings: findings_lib.Findings) -> Iterator[str]:
     """Yields the answers and the remarks that a reader needs, the most important first."""
     if any(series.is_emulated for series in findings.series):
         yield EMULATED
@@ -45,7 +45,7 @@ def notes(findings: scaling.Findings) -> Iterator[str]:
             yield f"Failed: {result.point.name}: {result.failure}"
 
 
-def _answers(findings: scaling.Findings) -> Iterator[str]:
+def _answers(findings: findings_lib.Findings) -> Iterator[str]:
     """Answers the open questions of the talk of 2022, as far as the study can."""
     rows = findings.batch_rows
     if len(rows) > 1:
@@ -69,12 +69,12 @@ def _answers(findings: scaling.Findings) -> Iterator[str]:
         )
     for series in findings.series:
         measured = [row for row in series.rows if row.accuracy is not None]
-        if series.study == "data" and len(measured) > 1:
+        if series.kind.name == "data" and len(measured) > 1:
             yield _data_text(measured[-2], measured[-1])
 
 
-def _data_text(before: scaling.Row, last: scaling.Row) -> str:
-    step = scaling.accuracy_step(before.result, last.result)
+def _data_text(before: findings_lib.Row, last: findings_lib.Row) -> str:
+    step = findings_lib.accuracy_step(before.result, last.result)
     return (
         f"Is the set of events large enough? From {before.x} to {last.x} training events, at the "
         f"same number of updates, the accuracy changes by {formats.change(step)}: "
@@ -90,11 +90,11 @@ def _verdict(change: law_lib.Estimate | None) -> str:
     return "more than the seeds' chance"
 
 
-def _fit_text(series: scaling.Series, phase: str, fit: law_lib.SerialFraction) -> str:
+def _fit_text(series: findings_lib.Series, phase: str, fit: law_lib.SerialFraction) -> str:
     found = law_lib.Estimate(fit.value, fit.low, fit.high, fit.count)
     misfit = "" if fit.misfit is None else f"; runs miss it by {100 * fit.misfit:.1f} %"
     emulated = ", emulated" if series.is_emulated else ""
     return (
-        f"Serial fraction of {phase} by {fit.law}'s law ({series.study} scaling{emulated}): "
+        f"Serial fraction of {phase} by {fit.law}'s law ({series.kind.name} scaling{emulated}): "
         f"{formats.ratio(found)}{misfit}."
     )

@@ -1,12 +1,12 @@
-"""Which points a scaling study has and what its runs are given; runs nothing."""
+"""The four scaling studies: their points, and what their runs are given; runs nothing."""
 
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.study import findings, runs
+from mlpf_jax.study import documents, engine, findings, runs
 
 _TALKS_BATCH = 16  # in total: the reproducibility table of the talk of 2022
 _NUM_HALVINGS = 3  # of the training events
@@ -15,22 +15,54 @@ _READ = (*_VARIED, "num_train_events", "num_epochs", "steps_per_epoch", "num_ste
 _REFUSED = {
     "num_devices": "the study sets it, up to --max_devices.",
     "results_dir": "every run has its own, in --out.",
+    "compilation_cache": "all runs share one, in --out.",
     "checkpoint": "runs cannot share it.",
     "fit": "it runs nothing.",
     "flagfile": "it must have been read before.",
     "preset": "name its file, --flagfile=flags/NAME.cfg.",
 }
-
-
-class PlanError(ValueError):
-    """A study cannot be as asked for; one line that says why."""
+KINDS: Mapping[str, findings.Kind] = {
+    kind.name: kind
+    for kind in (
+        findings.Kind(
+            name="weak",
+            title="Weak scaling",
+            kept="the same batch per device",
+            flag="num_devices",
+            label=documents.AXIS_LABELS["num_devices"],
+            law="Gustafson",
+        ),
+        findings.Kind(
+            name="strong",
+            title="Strong scaling",
+            kept="the same batch on all devices together",
+            flag="num_devices",
+            label=documents.AXIS_LABELS["num_devices"],
+            law="Amdahl",
+        ),
+        findings.Kind(
+            name="batch",
+            title="Batch size",
+            kept="one device",
+            flag="batch_size",
+            label=documents.AXIS_LABELS["batch_size"],
+        ),
+        findings.Kind(
+            name="data",
+            title="Training events",
+            kept="as many updates",
+            flag="num_train_events",
+            label=documents.AXIS_LABELS["num_train_events"],
+        ),
+    )
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study is asked for."""
+    """What is asked for."""
 
-    studies: tuple[findings.Study, ...]
+    studies: tuple[str, ...]  # of KINDS
     arguments: tuple[str, ...]  # of every run, --name=value; none of those that vary
     max_devices: int
     repeats: int
@@ -41,25 +73,39 @@ class Plan:
     num_train_events: int  # of the scan of training events; 0 if not said
     num_steps: int  # likewise
 
-    def points(self) -> dict[findings.Study, tuple[runs.Point, ...]]:
+    def points(self) -> dict[str, tuple[engine.Point, ...]]:
         """Returns the points of every study, in the order of its axis."""
-        return {study: tuple(_POINTS[study](self)) for study in self.studies}
+        return {study: tuple(map(engine.Point.of, _POINTS[study](self))) for study in self.studies}
 
-    def run_arguments(self, point: runs.Point, number: int, folder: Path) -> list[str]:
-        """Returns the arguments of the run of a point in a round; later ones win."""
-        more = {
-            "num_devices": point.num_devices,
-            "batch_size": point.batch_size,
-            "num_train_events": point.num_train_events,
-            "num_steps": point.num_steps,
-            "seed": self.seed + number,
-        }
-        given = [f"--{name}={value}" for name, value in more.items() if value or name == "seed"]
-        return [*self.arguments, *given, f"--results_dir={folder}"]
+    def sweep(self) -> engine.Sweep:
+        """Returns what is to be run: each point once, whichever studies share it."""
+        every = {point for points in self.points().values() for point in points}
+        return engine.Sweep(
+            points=tuple(sorted(every, key=lambda point: [v for _, v in point.settings])),
+            arguments=self.arguments,
+            repeats=self.repeats,
+            seed=self.seed,
+        )
+
+    def findings(
+        self, results: Mapping[engine.Point, runs.PointResult], provenance: Mapping[str, Any]
+    ) -> findings.Findings:
+        """Returns what the runs come to."""
+        return findings.Findings(
+            provenance=provenance,
+            arguments=self.arguments,
+            repeats=self.repeats,
+            results=tuple(results.values()),
+            series=tuple(
+                findings.series(KINDS[study], [results[point] for point in points])
+                for study, points in self.points().items()
+            ),
+            batch_rows=findings.batch_rows(results.values()),
+        )
 
 
 def make(
-    studies: Sequence[findings.Study],
+    studies: Sequence[str],
     arguments: Sequence[str],
     *,
     max_devices: int,
@@ -73,7 +119,7 @@ def make(
     --num_steps says otherwise: only so do all batches see the same events.
 
     Raises:
-        PlanError: if an argument cannot be shared, or a batch cannot be shared evenly.
+        engine.StudyError: if an argument cannot be shared, or a batch cannot be shared evenly.
     """
     values = _read(arguments)
     _require_positive({"max_devices": max_devices, "repeats": repeats})
@@ -106,13 +152,13 @@ def _read(arguments: Sequence[str]) -> dict[str, int]:
     values = {}
     for argument in arguments:
         if not re.match(r"--?[a-zA-Z]", argument):
-            raise PlanError(f"{argument}: settings of the runs are written --name=value.")
+            raise engine.StudyError(f"{argument}: settings of the runs are written --name=value.")
         name, value = _name(argument), argument.partition("=")[2]
         if name in _REFUSED:
-            raise PlanError(f"{argument}: no setting of a study's runs: {_REFUSED[name]}")
+            raise engine.StudyError(f"{argument}: no setting of a study's runs: {_REFUSED[name]}")
         if name in _READ:
             if not re.fullmatch(r"\d{1,9}", value):
-                raise PlanError(f"{argument}: must be a whole number.")
+                raise engine.StudyError(f"{argument}: must be a whole number.")
             values[name] = int(value)
     return values
 
@@ -128,7 +174,7 @@ def _num_steps(values: dict[str, int], batch_size: int) -> int:
 def _require_positive(sizes: Mapping[str, int]) -> None:
     for name, value in sizes.items():
         if value < 1:
-            raise PlanError(f"--{name}={value}: must be at least 1.")
+            raise engine.StudyError(f"--{name}={value}: must be at least 1.")
 
 
 def _check(plan: Plan) -> None:
@@ -140,15 +186,15 @@ def _check(plan: Plan) -> None:
         }
     )
     if not plan.studies:
-        raise PlanError(f"--study names none of {', '.join(findings.STUDIES)}.")
+        raise engine.StudyError(f"--study names none of {', '.join(KINDS)}.")
     for number in _doublings(plan.max_devices) if "strong" in plan.studies else ():
         if plan.global_batch_size % number:
-            raise PlanError(
+            raise engine.StudyError(
                 f"--global_batch_size={plan.global_batch_size} cannot be shared evenly by {number} "
                 "devices, as strong scaling must: choose another, or another --max_devices."
             )
     if "data" in plan.studies and not (plan.num_train_events and plan.num_steps):
-        raise PlanError(
+        raise engine.StudyError(
             "--study=data takes --num_train_events, and --num_epochs or --num_steps, among the "
             "settings of the runs: -- --num_train_events=1100 --num_epochs=5"
         )
@@ -159,23 +205,22 @@ def _doublings(limit: int) -> list[int]:
     return sorted({*(2**power for power in range(limit.bit_length())), limit})
 
 
-def _weak(plan: Plan) -> Iterator[runs.Point]:
+def _weak(plan: Plan) -> Iterator[dict[str, engine.Value]]:
     for number in _doublings(plan.max_devices):
-        yield runs.Point(num_devices=number, batch_size=plan.batch_size)
+        yield {"num_devices": number, "batch_size": plan.batch_size}
 
 
-def _strong(plan: Plan) -> Iterator[runs.Point]:
+def _strong(plan: Plan) -> Iterator[dict[str, engine.Value]]:
     for number in _doublings(plan.max_devices):
-        batch_size = plan.global_batch_size // number
-        yield runs.Point(num_devices=number, batch_size=batch_size)
+        yield {"num_devices": number, "batch_size": plan.global_batch_size // number}
 
 
-def _batch(plan: Plan) -> Iterator[runs.Point]:
+def _batch(plan: Plan) -> Iterator[dict[str, engine.Value]]:
     for batch_size in _doublings(plan.max_batch_size):
-        yield runs.Point(num_devices=1, batch_size=batch_size)
+        yield {"num_devices": 1, "batch_size": batch_size}
 
 
-def _data(plan: Plan) -> Iterator[runs.Point]:
+def _data(plan: Plan) -> Iterator[dict[str, engine.Value]]:
     """All training events and halves of them while they fill a batch, with as many updates.
 
     With as many epochs instead, fewer events would also mean fewer updates, and nobody could tell
@@ -184,15 +229,15 @@ def _data(plan: Plan) -> Iterator[runs.Point]:
     sizes = {-(-plan.num_train_events // 2**power) for power in range(_NUM_HALVINGS + 1)}
     for size in sorted(sizes):
         if size >= plan.global_batch_size or size == plan.num_train_events:
-            yield runs.Point(
-                num_devices=1,
-                batch_size=plan.global_batch_size,
-                num_train_events=size,
-                num_steps=plan.num_steps,
-            )
+            yield {
+                "num_devices": 1,
+                "batch_size": plan.global_batch_size,
+                "num_train_events": size,
+                "num_steps": plan.num_steps,
+            }
 
 
-_POINTS: dict[findings.Study, Callable[[Plan], Iterator[runs.Point]]] = {
+_POINTS: dict[str, Callable[[Plan], Iterator[dict[str, engine.Value]]]] = {
     "weak": _weak,
     "strong": _strong,
     "batch": _batch,

@@ -1,0 +1,216 @@
+"""Runs the points of a study, each run in a process of its own, and returns their reports.
+
+A point is what its runs are given beside the settings of all; its runs differ only in the seed.
+Runs go round by round over all points, every other round backwards, so that a drift of the machine
+affects all points alike. Finished runs are kept: a study that was interrupted, or gets more rounds
+or points, goes on. A failed run is reported, and its point gets no further rounds.
+"""
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlpf_jax import atomic
+from mlpf_jax import progress as progress_lib
+from mlpf_jax.measure import environment
+from mlpf_jax.report import checksums, hepscore, reader
+from mlpf_jax.study import running
+
+Value = bool | int | float | str
+_WRONG_USAGE = 2  # exit status of a run that was asked for something impossible
+
+
+class StudyError(ValueError):
+    """A study cannot be as asked for; one line that says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """What is varied: flags of the run, which all get the value."""
+
+    name: str
+    values: tuple[Value, ...]
+    flags: tuple[str, ...]
+    label: str = ""  # for tables and figures
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """What the runs of a point are given: flags and their values."""
+
+    settings: tuple[tuple[str, Value], ...]
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Value]) -> "Point":
+        """Returns the point with these settings."""
+        return cls(tuple(settings.items()))
+
+    def get(self, flag: str, default: Any = None) -> Any:
+        """Returns the value of a flag."""
+        return dict(self.settings).get(flag, default)
+
+    @property
+    def name(self) -> str:
+        """The point as the name of a folder."""
+        parts = [f"{flag}-{value}" for flag, value in self.settings]
+        return re.sub(r"[^\w.+-]", "-", "_".join(parts)) or "all"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """All points, and what their runs share.
+
+    Raises:
+        StudyError: if there is no point or no round, or two points have the same name.
+    """
+
+    points: tuple[Point, ...]
+    arguments: tuple[str, ...]  # of every run, --name=value; the points' settings win
+    repeats: int
+    seed: int  # of the first round; the next one has the next
+
+    def __post_init__(self):
+        if self.repeats < 1:
+            raise StudyError(f"--repeats={self.repeats}: must be at least 1.")
+        if not self.points:
+            raise StudyError("a study takes at least one point.")
+        names = [point.name for point in self.points]
+        for name in names:
+            if names.count(name) > 1:
+                raise StudyError(f"{name}: two points have this name.")
+
+    def order(self) -> Iterator[tuple[int, Point]]:
+        """Yields the round and the point of each run."""
+        for number in range(self.repeats):
+            for point in self.points if number % 2 == 0 else reversed(self.points):
+                yield number, point
+
+    def run_arguments(self, point: Point, number: int) -> list[str]:
+        """Returns the arguments of the run of a point in a round; later ones win."""
+        own = [f"--{flag}={value}" for flag, value in point.settings]
+        return [*self.arguments, *own, f"--seed={self.seed + number}"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The reports of a point by round, and why there are no more if a run failed."""
+
+    reports: Mapping[int, reader.Report]
+    failure: str | None = None
+
+
+def grid(axes: Sequence[Axis]) -> tuple[Point, ...]:
+    """Returns a point for each combination of the axes' values; the last axis varies fastest."""
+    return tuple(
+        Point(tuple((flag, v) for axis, v in zip(axes, values, strict=True) for flag in axis.flags))
+        for values in itertools.product(*(axis.values for axis in axes))
+    )
+
+
+def run(
+    sweep: Sweep, out: Path, runner: running.Runner, progress: progress_lib.Progress
+) -> dict[Point, Measured]:
+    """Runs what is missing in the folder `out` and returns what all runs there report.
+
+    Raises:
+        StudyError: if `out` holds another study, or the very first run was wrong usage.
+        RuntimeError: if no run ended well.
+        ValueError: if a report is damaged or not of its point.
+        OSError: if `out` cannot be written.
+    """
+    _claim(sweep, out)
+    failures = _run_missing(sweep, out, runner, progress)
+    found = {
+        point: Measured(reports=_reports(sweep, point, out), failure=failures.get(point))
+        for point in sweep.points
+    }
+    if not any(measured.reports for measured in found.values()):
+        raise RuntimeError(f"no run ended well: {next(iter(failures.values()))}")
+    return found
+
+
+def _claim(sweep: Sweep, out: Path) -> None:
+    """Makes `out` the folder of studies with these settings, on this machine, of this program."""
+    own = {
+        "arguments": list(sweep.arguments),
+        "seed": sweep.seed,
+        "package_md5": checksums.code_md5(),
+        "versions": environment.versions(),
+        "cpu": environment.describe()["cpu"],
+    }
+    path = out / "plan.json"
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        atomic.write_file(path, (json.dumps(own, indent=2) + "\n").encode())
+        return
+    try:
+        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        different = [name for name, value in own.items() if found[name] != value]
+    except (ValueError, KeyError, TypeError):
+        raise StudyError(f"{path}: not the plan of a study. Take another --out.") from None
+    if different:
+        raise StudyError(
+            f"--out={out} holds runs with other {', '.join(different)}, which cannot be mixed with "
+            "new ones. Take another --out."
+        )
+
+
+def _run_missing(
+    sweep: Sweep, out: Path, runner: running.Runner, progress: progress_lib.Progress
+) -> dict[Point, str]:
+    """Returns the points of which a run failed, and why."""
+    failures: dict[Point, str] = {}
+    order = list(sweep.order())
+    with progress.stage("runs", len(order)) as stage:
+        for done, (number, point) in enumerate(order, start=1):
+            path = _report_path(point, number, out)
+            if not path.exists() and point not in failures:
+                outcome = _run(sweep, point, number, out, runner)
+                if not path.exists():
+                    if outcome.status == _WRONG_USAGE and done == 1:
+                        raise StudyError(outcome.last_line)
+                    failures[point] = outcome.last_line
+                    progress.say(f"{point.name} failed: {outcome.last_line}")
+            stage.update(done, f"{point.name}, round {number + 1} of {sweep.repeats}")
+    return failures
+
+
+def _run(
+    sweep: Sweep, point: Point, number: int, out: Path, runner: running.Runner
+) -> running.Outcome:
+    """Runs a point once. Programs that are not measured are compiled once for the whole study."""
+    folder = _report_path(point, number, out).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = f"--compilation_cache={out / 'programs'}"
+    own = [*sweep.run_arguments(point, number), f"--results_dir={folder}"]
+    return runner([cache, *own], folder)
+
+
+def _report_path(point: Point, number: int, out: Path) -> Path:
+    return out / "runs" / point.name / f"round-{number}" / hepscore.FILE_NAME
+
+
+def _reports(sweep: Sweep, point: Point, out: Path) -> dict[int, reader.Report]:
+    """Returns the reports of a point by round.
+
+    Raises:
+        ValueError: if one is damaged, or was not made at this point.
+    """
+    found = {}
+    for number in range(sweep.repeats):
+        path = _report_path(point, number, out)
+        if path.exists():
+            report = reader.read(path)
+            told = {**report.config, **report.config["data"], **report.config["model"]}
+            told |= {**report.config["train"], "num_devices": report.num_devices}
+            for flag, value in point.settings:
+                if flag in told and str(told[flag]).lower() != str(value).lower():
+                    raise ValueError(
+                        f"{path}: not a run of this point, but of {flag} {told[flag]}. Remove it."
+                    )
+            found[number] = report
+    return found

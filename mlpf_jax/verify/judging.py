@@ -183,7 +183,8 @@ class Judge:
         tolerances, places = self._tolerances, float(self._mask.size)
         for key, value in _named_losses(self._computed.losses):
             group = "losses" if key.startswith("loss/") else "metrics"
-            self._compare(group, key, value, tolerances.losses, measures.relative)
+            tolerance = tolerances.of_loss(key, self._mask.shape[-1])
+            self._compare(group, key, value, tolerance, measures.rel)
         exact = tolerances.accuracy_on_ties if self._has_ties() else tolerances.accuracy
         accuracies = [
             metrics.accuracy(counts[None], np.array([places])) for counts in self._computed.counts
@@ -215,7 +216,7 @@ class Judge:
                 continue
             self._compare("gradients", keys[0], gradient, tolerances.gradients, measures.l2)
             norm = np.linalg.norm(gradient.astype(np.float64))
-            self._compare("gradients", keys[1], norm, tolerances.gradients, measures.relative)
+            self._compare("gradients", keys[1], norm, tolerances.gradients, measures.rel)
 
             def relative_to_norm(ours, expected, norm=norm):
                 return abs(ours - expected) / norm if norm else abs(ours - expected)
@@ -239,7 +240,7 @@ class Judge:
                 self._compare("weights", key, value, self._tolerances.weights, measures.l2)
                 delta = np.linalg.norm(value.astype(np.float64) - start[name])
                 tolerance = self._tolerances.gradients
-                self._compare("weight changes", norm_key, delta, tolerance, measures.relative)
+                self._compare("weight changes", norm_key, delta, tolerance, measures.rel)
 
 
 def _named_losses(losses: list[dict[str, float]]) -> Iterator[tuple[str, float]]:

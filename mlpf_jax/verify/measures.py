@@ -51,10 +51,5 @@ def l2(ours: np.ndarray, expected: np.ndarray) -> float:
     return _ratio(np.linalg.norm(ours - expected), np.linalg.norm(expected))
 
 
-def relative(ours: np.ndarray, expected: np.ndarray) -> float:
-    """Returns the difference of two numbers relative to the one expected."""
-    return _ratio(np.max(np.abs(ours - expected)), np.max(np.abs(expected)))
-
-
 def _ratio(difference: Any, size: Any) -> float:
     return float(difference / size) if size else float(difference)

@@ -90,6 +90,15 @@ def test_norms_and_row_sums_stand_in_for_tensors(case):
     assert any(key.startswith("grads/") for key in verdict.skipped)
 
 
+@pytest.mark.parametrize("key", ["loss/pt", "train/pt_loss_step2"])
+def test_a_loss_that_is_off_by_more_than_rounding_is_reported(case, key):
+    arrays = {**case.arrays, key: np.asarray(case.arrays[key] * (1 + 5e-5))}
+
+    verdict = parity.verify(dataclasses.replace(case, arrays=arrays))
+
+    assert [check.key for check in verdict.checks if not check.holds] == [key]
+
+
 def test_a_wrong_shape_fails_instead_of_raising(case):
     arrays = {**case.arrays, "out/pt": case.arrays["out/pt"][:1]}
     verdict = parity.verify(dataclasses.replace(case, arrays=arrays))

@@ -18,6 +18,9 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = {path.stem: path.read_text() for path in sorted((ROOT / "locks").glob("*.txt"))}
 BACKENDS = ["cuda12", "cuda13", "rocm7", "tpu"]
+PAGES = sorted(
+    path for folder in (".", "docs", "benchmarks") for path in (ROOT / folder).glob("*.md")
+)
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -167,10 +170,25 @@ def test_every_module_that_a_page_runs_exists(page):
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
 
 
-@pytest.mark.parametrize("page", ["README.md", "BUILD.md"])
-def test_every_file_that_a_page_links_to_exists(page):
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text()):
-        assert (ROOT / target).exists(), target
+def headings(page):
+    """The anchors of a page, as GitHub names them."""
+    lines = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_and_heading_that_a_page_links_to_exists(page):
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        path = page.parent / target if target else page
+        assert path.exists(), target
+        assert not anchor or anchor in headings(path), f"{target}#{anchor}"
+
+
+def test_every_published_result_and_picture_is_shown_by_a_page():
+    text = "".join(page.read_text() for page in PAGES)
+    published = [*(ROOT / "benchmarks" / "results").iterdir(), *(ROOT / "docs").glob("*.png")]
+
+    assert [path.name for path in published if path.name not in text] == []
 
 
 def test_ci_at_home_runs_the_readmes_test_command():

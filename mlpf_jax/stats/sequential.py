@@ -67,7 +67,7 @@ class _Sequence:
     later_level: float
 
 
-# Chances that any look finds B slower if nothing changed, simulated in tests/measure: 0.036, 0.088.
+# Chances that any look finds B slower if nothing changed, simulated in tests/stats: 0.036, 0.088.
 _FIRST = _Sequence((6, 8, 10, 12, 14, 16, 20, 24, 28), 1 / 64, 0.008)
 _CONFIRMING = _Sequence((4, 6, 8, 10, 12, 14, 16, 20, 24), 1 / 16, 0.014)
 # The chance that any look finds a slowdown of the threshold fine: 0.023.

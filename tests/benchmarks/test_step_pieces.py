@@ -1,7 +1,5 @@
 """The work of the parts, counted from shapes, is that of the programs."""
 
-import itertools
-
 import jax
 import pytest
 
@@ -70,16 +68,11 @@ def test_operations_with_gradients_are_those_of_the_program(found):
 
 def test_bytes_are_those_of_arguments_and_results(found):
     function, arguments = found["optimiser"].forward()
-    leaves = jax.tree.leaves((arguments, jax.eval_shape(function, *arguments)))
 
     weights = sum(leaf.size for leaf in jax.tree.leaves(arguments[0]))
     # Gradients, weights and two moments are read; weights and moments written; and counters.
     assert pieces.num_bytes(function, arguments) == pytest.approx(4 * 7 * weights, rel=0.001)
-    assert len(leaves) > 7
 
 
 def test_dense_layers_count_a_multiply_add_as_two():
-    widths = [3, 5, 2]
-    assert pieces.ffn_flops(10, widths) == 2 * 10 * sum(
-        a * b for a, b in itertools.pairwise(widths)
-    )
+    assert pieces.ffn_flops(10, [3, 5, 2]) == 2 * 10 * (3 * 5 + 5 * 2)

@@ -84,6 +84,7 @@ def test_other_processes_matter_more_on_a_cpu_than_on_the_host_of_a_device():
 def test_what_the_hypervisor_took_matters_everywhere():
     (doubt,) = trust.in_load(load.Load(0.0, 0.2), 4, on_cpu=False)
     assert "hypervisor" in doubt
+    assert trust.in_load(load.Load(0.0, 0.2), 16, on_cpu=False) == []
 
 
 @pytest.mark.parametrize(

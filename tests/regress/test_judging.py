@@ -1,11 +1,13 @@
 """What is the machine's is taken out of a cost, and nothing that is the side's own."""
 
+import dataclasses
 import random
 
 import pytest
 
 from mlpf_jax.regress import costs, judging, pairing
 from mlpf_jax.stats import sequential
+from tests.report import documents
 
 RULES = judging.Rules(limits=sequential.Limits(), same_compiler=True)
 
@@ -108,3 +110,65 @@ def test_a_cost_is_judged_by_the_pairs_that_tell_it():
     found = {one.name: len(one.values_a) for one in judging.judge(pairs, RULES, {})}
 
     assert found == {"training": 6, "compile": 4}
+
+
+BOTH_STEPS = {"training", "inference", "memory training", "memory inference", "compile"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "blocked"),
+    [
+        ({}, set()),
+        ({"report/wl-stats/batch_size_per_device": 4}, set()),  # marked: told, and compared
+        (
+            {"report/wl-stats/data/test/sha256": "1" * 64},
+            {"inference", "memory inference", "accuracy"},
+        ),
+        ({"run_info/precision": "tf32"}, BOTH_STEPS),
+        ({"app/workload_version": 2}, BOTH_STEPS | {"accuracy"}),
+    ],
+)
+def test_measures_that_must_not_be_compared_are_blocked_and_all_findings_are_told(changes, blocked):
+    a, b = documents.report(), documents.report("b.json", changes=changes)
+
+    found, notes = judging.blocked_measures(a, b)
+
+    assert set(found) == blocked
+    assert bool(notes) == bool(changes)
+
+
+def test_on_another_machine_nothing_is_compared():
+    a = documents.report()
+    b = documents.report("b.json", changes={"app/environment/runtime/num_cores": 64})
+
+    found, (note,) = judging.blocked_measures(a, b)
+
+    assert set(found) >= BOTH_STEPS
+    assert note.startswith("other machine: ")
+
+
+def judged(*verdicts, kind="timed"):
+    """Judgements with those verdicts, of which only "undecided" asks for more pairs."""
+    one = training([pairing.Pair(run(1.0), run(1.0))])
+    decisions = [sequential.Decision(v, v != "undecided", 6, 0) for v in verdicts]
+    return [dataclasses.replace(one, kind=kind, decision=decision) for decision in decisions]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (("no regression", "no regression"), "no regression"),
+        (("no regression", "undecided"), "cannot decide"),
+        (("undecided", "regression", "no regression"), "regression"),
+    ],
+)
+def test_the_whole_is_as_good_as_its_worst_measure(verdicts, expected):
+    assert judging.whole(judged(*verdicts)) == expected
+
+
+def test_it_is_enough_when_all_is_decided_or_a_time_has_regressed():
+    assert judging.is_enough(judged("no regression", "no regression"))
+    assert judging.is_enough(judged("undecided", "regression"))
+    assert not judging.is_enough(judged("undecided", "no regression"))
+    memory = judged("regression", kind="exact")
+    assert not judging.is_enough([*judged("undecided"), *memory])

@@ -1,6 +1,7 @@
 """Files of earlier versions are still read, with all that their version recorded."""
 
 import json
+import pathlib
 import shutil
 
 import pytest
@@ -13,6 +14,8 @@ from mlpf_jax.render import tables
 from tests import recorded
 
 REPORTS = sorted(recorded.REPORTS.glob("*.json"))
+PUBLISHED = pathlib.Path(__file__).parents[1] / "benchmarks"
+BASELINES = sorted((PUBLISHED / "baselines").rglob("*.json"))
 
 
 @pytest.mark.parametrize(
@@ -82,3 +85,20 @@ def test_a_scaling_study_of_an_earlier_version_is_read():
 
     assert set(study.studies) == {"strong", "batch"}
     assert [row["x"] for row in study.studies["batch"]["rows"]] == [1, 2, 4]
+
+
+def test_the_folder_of_published_results_makes_a_page_and_what_is_no_run_is_named():
+    told = []
+
+    found = contents.read([PUBLISHED / "results"], told.append)
+
+    assert found.groups
+    assert found.studies
+    num_read = sum(len(group.reports) for group in found.groups) + len(found.studies)
+    assert num_read + len(told) == len(list((PUBLISHED / "results").iterdir()))
+    assert all(line.startswith("skipped: ") for line in told)
+
+
+@pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
+def test_a_published_baseline_is_read(path):
+    assert baseline.read(path).runs

@@ -172,3 +172,32 @@ def test_it_is_enough_when_all_is_decided_or_a_time_has_regressed():
     assert not judging.is_enough(judged("undecided", "no regression"))
     memory = judged("regression", kind="exact")
     assert not judging.is_enough([*judged("undecided"), *memory])
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "verdict"),
+    [
+        (0.9, 100.0, "no regression"),
+        (0.896, 104.0, "no regression"),  # within what may be lost
+        (0.894, 100.0, "regression"),
+        (0.9, 106.0, "regression"),
+    ],
+)
+def test_the_accuracy_may_fall_and_the_loss_rise_by_no_more_than_the_rules_say(
+    accuracy, loss, verdict
+):
+    def learnt(accuracy, loss, weights):
+        digests = run(1.0).digests | {"weights": weights}
+        return dataclasses.replace(run(1.0), accuracy=accuracy, loss=loss, digests=digests)
+
+    pair = pairing.Pair(learnt(0.9, 100.0, "0"), learnt(accuracy, loss, "1"))
+
+    found = {one.name: one for one in judging.judge([pair] * 6, RULES, {})}
+
+    assert found["accuracy"].decision.verdict == verdict
+
+
+def test_runs_that_tell_no_accuracy_are_not_judged_by_it():
+    assert "accuracy" not in {
+        one.name for one in judging.judge(on_a_restless_machine(6), RULES, {})
+    }

@@ -106,7 +106,7 @@ def test_variables_that_can_change_the_speed_are_recorded(monkeypatch):
     monkeypatch.delitem(sys.modules, "jax")
 
     monkeypatch.setattr(runtime.xla_flags_lib, "check", lambda given, environ: None)
-    environ = {"OMP_NUM_THREADS": "1", "HOME": "x", "XLA_FLAGS": "--xla_dump_to=/home/x --xla_a=1"}
+    environ = {"OMP_NUM_THREADS": "1", "HOME": "x", "XLA_FLAGS": "--xla_dump_to=/srv/x --xla_a=1"}
 
     settings = runtime.prepare(2, environ)
 

@@ -8,7 +8,7 @@ from mlpf_jax.measure import process
 
 MAPS = """\
 00400000-00500000 r-xp 00000000 fe:00 100 /usr/bin/python3.11
-7f0000000000-7f0000100000 r-xp 00000000 fe:00 101 /opt/site lib/libjemalloc.so.2
+7f0000000000-7f0000100000 r-xp 00000000 fe:00 101 /srv/site lib/libjemalloc.so.2
 7f0000200000-7f0000300000 r-xp 00000000 fe:00 102 /usr/lib/libc.so.6
 7f0000400000-7f0000500000 rw-p 00000000 00:00 0
 """

@@ -101,7 +101,7 @@ def test_a_value_that_may_tell_of_a_site_is_not_told(name, value):
 
 
 def test_of_a_preloaded_library_the_file_name_is_told():
-    found = variables.recorded({"LD_PRELOAD": "/opt/a/libjemalloc.so.2:/home/me/libx.so"})
+    found = variables.recorded({"LD_PRELOAD": "/srv/a/libjemalloc.so.2:/home/someone/libx.so"})
 
     assert found == {"LD_PRELOAD": "libjemalloc.so.2 libx.so"}
 

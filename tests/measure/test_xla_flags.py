@@ -77,7 +77,7 @@ def test_virtual_devices_have_a_flag_of_ours():
 
 
 def test_paths_are_not_told():
-    flags = "--xla_dump_to=/home/me/dump --xla_cpu_prefer_vector_width=512 --xla_c"
+    flags = "--xla_dump_to=/home/someone/dump --xla_cpu_prefer_vector_width=512 --xla_c"
 
     shown = xla_flags.shown(flags)
 

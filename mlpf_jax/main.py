@@ -76,7 +76,7 @@ def _start_jax(num_devices: int, places: config_lib.FilesConfig) -> str:
     try:
         return jax.local_devices()[0].platform
     except (AssertionError, RuntimeError) as error:  # the first if no platform is left over
-        raise ValueError(runtime.no_device(cli.one_line(error))) from None
+        raise ValueError(runtime.no_device(cli.one_line(error) if str(error) else "")) from None
 
 
 def _run(

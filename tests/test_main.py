@@ -276,6 +276,18 @@ def test_wrong_usage_is_one_line_and_exit_status_2(environ, arguments, culprit):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("JAX_DISABLE_JIT", "1"), ("JAX_PLATFORMS", "cuda"), ("XLA_FLAGS", "--a=1")]
+)
+def test_a_variable_that_forbids_the_run_is_one_line_and_exit_status_2(environ, name, value):
+    done = run_main(environ | {name: value}, SMOKE)
+
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
 def main_in_process(monkeypatch, capsys, *arguments):
     """Returns the exit status and what was printed, of a run that must not get as far as JAX."""
     monkeypatch.setattr(sys, "argv", ["mlpf-jax", *arguments])

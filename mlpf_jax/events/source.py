@@ -18,6 +18,7 @@ SHARD_EVENTS = 50  # about 26 MB, two seconds of work
 SIMULATION_VERSION = 1  # to be raised when `simulation` gives other bytes: older sets are refused
 
 Progress = Callable[[int, int], None]  # events done, events wanted
+_WORKER_BYTES = 256 * 2**20  # 170 MiB on Linux x86_64, most of it the truth bank
 
 
 def default_data_dir() -> Path:
@@ -82,8 +83,8 @@ def simulate_store(
     """Returns the store `folder` with at least `num_events` simulated events, making what it lacks.
 
     Whatever interrupts it, and in however many processes it runs: called again, it ends in the
-    same bytes. A folder that holds more events already is left as it is. `num_workers` is one per
-    core that this process may use if it is None.
+    same bytes. A folder that holds more events already is left as it is. If `num_workers` is None,
+    there is one for each core that this process can keep busy, as far as the memory goes.
 
     Raises:
         ValueError: if the folder holds events of another origin, or an argument cannot be.
@@ -107,13 +108,19 @@ def simulate_store(
         bank_path = None if bank is None else str(bank)
         job = workers.Job(folder=str(folder), bank=bank_path, provenance=provenance)
         on_event = _counter(tasks, missing, on_progress)
-        num_workers = min(num_workers or slot.num_cores(), len(missing))
+        num_workers = min(num_workers or _default_workers(), len(missing))
         if num_workers == 1:
             workers.simulate_here(job, missing, loaded, on_event)
         else:
             workers.simulate_in_workers(job, missing, num_workers, on_event)
     _declare(folder, tasks, provenance)
     return store.open_store(folder)
+
+
+def _default_workers() -> int:
+    free = slot.free_memory_bytes()
+    most = slot.num_cores() if free is None else free // _WORKER_BYTES
+    return max(1, min(slot.num_cores(), most))
 
 
 def plan_shards(num_events: int) -> list[workers.Task]:

@@ -96,7 +96,10 @@ def print_table(
     if not largest:
         print("It does not fit: not even one event per device.")
         return False
-    print(f"It fits: up to {largest} events per device, {largest * len(devices)} per step.")
+    extent = "up to" if largest < LARGEST_BATCH else "at least"
+    print(f"It fits: {extent} {largest} events per device, {largest * len(devices)} per step.")
+    if largest == LARGEST_BATCH:
+        print(f"More than {LARGEST_BATCH} per device were not tried.")
     return True
 
 

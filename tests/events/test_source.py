@@ -328,3 +328,17 @@ def test_making_events_needs_no_jax():
 
     environment = os.environ | {"PYTHONPATH": str(root)}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("num_cores", "free_gib", "num_workers"),
+    [(8, 16.0, 8), (8, 1.0, 4), (8, 0.1, 1), (8, None, 8), (1, 16.0, 1)],
+)
+def test_there_are_no_more_workers_than_cores_and_memory_allow(
+    monkeypatch, num_cores, free_gib, num_workers
+):
+    free = None if free_gib is None else int(free_gib * 2**30)
+    monkeypatch.setattr(source.slot, "num_cores", lambda: num_cores)
+    monkeypatch.setattr(source.slot, "free_memory_bytes", lambda: free)
+
+    assert source._default_workers() == num_workers

@@ -92,7 +92,7 @@ def test_what_can_change_the_speed_is_recorded_in_order():
         ("NCCL_SOCKET_IFNAME", "eth0/secret"),
         ("XLA_TOKEN", "abc"),
         ("JAX_DUMP_IR_TO", "dump"),
-        ("TF_CONFIG", '{"cluster": "host"}'),
+        ("TF_XLA_FLAGS", '{"cluster": "host"}'),
         ("OMP_NUM_THREADS", "1\nmalicious"),
     ],
 )
@@ -107,14 +107,21 @@ def test_of_a_preloaded_library_the_file_name_is_told():
 
 
 @pytest.mark.parametrize(
-    "name", ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "JAX_COORDINATOR_ADDRESS", "TPU_NAME"]
+    "name",
+    [
+        "TF_CLI_CONFIG_FILE",
+        "CUDA_VISIBLE_DEVICES",
+        "ROCR_VISIBLE_DEVICES",
+        "JAX_COORDINATOR_ADDRESS",
+        "TPU_NAME",
+    ],
 )
-def test_what_launchers_set_anew_for_every_job_makes_no_two_runs_different(name):
+def test_what_other_programs_and_launchers_set_makes_no_two_runs_different(name):
     assert variables.recorded({name: "1"}) == {}
 
 
 def test_a_value_that_slows_a_run_is_a_doubt():
-    found = {"CUDA_LAUNCH_BLOCKING": "1", "NPROC": "1", "JAX_ENABLE_CHECKS": "0", "TF_X": "1"}
+    found = {"CUDA_LAUNCH_BLOCKING": "1", "NPROC": "1", "JAX_ENABLE_CHECKS": "0", "TF_XLA_X": "1"}
 
     assert variables.doubts(found) == [
         "CUDA_LAUNCH_BLOCKING=1: the host waits for each kernel",

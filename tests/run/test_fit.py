@@ -3,6 +3,7 @@
 import jax
 import pytest
 
+from mlpf_jax import progress
 from mlpf_jax.run import fit
 from tests import tiny
 
@@ -19,6 +20,28 @@ def test_the_search_ends_at_the_largest_that_fits(monkeypatch, largest):
 
     assert found == min(largest, fit.LARGEST_BATCH)
     assert len(tried) == len(set(tried)) <= 25
+
+
+@pytest.mark.parametrize(
+    ("largest", "answer"),
+    [
+        (100, "It fits: up to 100 events per device, 100 per step.\n"),
+        (
+            10_000,
+            "It fits: at least 4096 events per device, 4096 per step.\n"
+            "More than 4096 per device were not tried.\n",
+        ),
+    ],
+)
+def test_the_end_of_the_search_is_not_told_as_the_answer(monkeypatch, capsys, largest, answer):
+    def attempt(config, devices, batch_size, limit_bytes):
+        return fit.Attempt(batch_size, None, 0.0, fits=batch_size <= largest)
+
+    monkeypatch.setattr(fit, "_attempt", attempt)
+    devices = (jax.local_devices()[0],)
+
+    assert fit.print_table(tiny.run_config(), devices, progress.Progress(quiet=True))
+    assert capsys.readouterr().out.endswith(answer)
 
 
 def test_more_events_need_more_and_a_limit_is_kept():

@@ -65,10 +65,9 @@ def whose_malloc(maps: str, address: int | None) -> str | None:
     if address is None:
         return None
     for line in maps.splitlines():
-        span, *rest = line.split(maxsplit=5)
-        first, last = (int(end, 16) for end in span.split("-"))
-        if first <= address < last and len(rest) == 5:  # else of no file
-            file_name = rest[-1].rpartition("/")[2]
+        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) (?:\S+ +){4}(\S.*)", line)  # else of no file
+        if found and int(found[1], 16) <= address < int(found[2], 16):
+            file_name = found[3].rpartition("/")[2]
             return "libc" if _GLIBC.fullmatch(file_name) else file_name
     return None
 

@@ -61,10 +61,13 @@ def in_load(mean: load.Load | None, num_cores: int, *, on_cpu: bool) -> list[str
     return found
 
 
-def in_slot(given: slot.Slot) -> list[str]:
-    """Returns what speaks against the whole run in the share of the machine that it was given."""
+def in_slot(given: slot.Slot, *, on_cpu: bool) -> list[str]:
+    """Returns what speaks against the whole run in the share of the machine that it was given.
+
+    A device's host has CPU time to spare; whether the quota stopped it, its counters tell.
+    """
     num_allowed = len(given.allowed_cores or ())
-    if given.cpu_quota is None or not num_allowed or given.cpu_quota >= num_allowed:
+    if not on_cpu or given.cpu_quota is None or not num_allowed or given.cpu_quota >= num_allowed:
         return []
     return [f"a CPU quota of {given.cpu_quota:g} cores, shared by threads on {num_allowed} cores"]
 

@@ -181,12 +181,10 @@ class RunResult:
     def doubts(self) -> tuple[str, ...]:
         """Why the scores should not be trusted; empty if nothing was found."""
         on_cpu = self.devices[0].platform == "cpu"
-        num_cores = (
-            len(self.surroundings.slot.allowed_cores or ()) or self.environment["num_cpu_cores"]
-        )
-        found = trust.in_machine(self.machine, on_cpu=on_cpu) + trust.in_slot(
-            self.surroundings.slot
-        )
+        given = self.surroundings.slot
+        num_cores = len(given.allowed_cores or ()) or self.environment["num_cpu_cores"]
+        found = trust.in_machine(self.machine, on_cpu=on_cpu)
+        found += trust.in_slot(given, on_cpu=on_cpu)
         runtime = self.environment["runtime"]
         found += variables.doubts(runtime.get("variables", {}))
         found += xla_flags.doubts(runtime.get("xla_flags", ""))

@@ -11,6 +11,7 @@ MAPS = """\
 7f0000000000-7f0000100000 r-xp 00000000 fe:00 101 /srv/site lib/libjemalloc.so.2
 7f0000200000-7f0000300000 r-xp 00000000 fe:00 102 /usr/lib/libc.so.6
 7f0000400000-7f0000500000 rw-p 00000000 00:00 0
+what no kernel writes
 """
 
 
@@ -21,6 +22,7 @@ MAPS = """\
         (0x7F0000200010, "libc"),
         (0x400010, "python3.11"),
         (0x7F0000400010, None),
+        (0x7F0000500010, None),
         (0x10, None),
         (None, None),
     ],

@@ -127,7 +127,8 @@ def test_a_load_that_nobody_tells_is_a_doubt():
 def test_a_quota_below_the_affinity_is_told(cores, quota, doubts):
     given = slot.Slot(allowed_cores=cores, cpu_quota=quota, control_groups="v2", memory_bytes=None)
 
-    assert trust.in_slot(given) == doubts
+    assert trust.in_slot(given, on_cpu=True) == doubts
+    assert trust.in_slot(given, on_cpu=False) == []
 
 
 def test_periods_without_cpu_time_are_told():

@@ -6,8 +6,10 @@ a living one still writes. POSIX only.
 """
 
 import contextlib
+import datetime
 import errno
 import fcntl
+import itertools
 import os
 import secrets
 import shutil
@@ -21,14 +23,67 @@ _NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 def write_file(path: Path, content: bytes) -> None:
     """Writes `content` to `path`, replacing what is there: readers see the old or the new."""
+    with _naming(path), _new_file(path, content) as temporary:
+        temporary.replace(path)
+
+
+def write_new(path: Path, content: bytes) -> Path | None:
+    """Writes `content` to `path`, and keeps what is there under another name, which it returns.
+
+    That name tells when it was written: `a.json` becomes `a_2022-09-20T120000Z.json`. Two processes
+    that write at the same time lose nothing where the file system has locks.
+    """
+    with _naming(path), _new_file(path, content) as temporary, locked(path.parent):
+        kept = _rename_to_its_time(path)
+        temporary.replace(path)
+    return kept
+
+
+def try_writing(folder: Path, num_bytes: int) -> None:
+    """Writes and removes a file of so many bytes.
+
+    Raises:
+        OSError: if that cannot be done in `folder`, which it names.
+    """
+    with _naming(folder), _new_file(folder / "trial", bytes(num_bytes)):
+        pass
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Makes an error of the system name the file that it is about, not a temporary one or none."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+@contextlib.contextmanager
+def _new_file(path: Path, content: bytes) -> Iterator[Path]:
+    """Yields a file beside `path` that holds `content`, for the block to give it its name."""
     temporary, lock = _create(path, Path.touch)
     try:
         write_synced(temporary, [content])
-        temporary.replace(path)
+        yield temporary
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
         os.close(lock)
+
+
+def _rename_to_its_time(path: Path) -> Path | None:
+    """Renames a file that is there to a name of its own; returns it, or None if there is none."""
+    try:
+        written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    except FileNotFoundError:
+        return None
+    stem = f"{path.stem}_{written:%Y-%m-%dT%H%M%SZ}"
+    names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+    kept = next(
+        other for name in names if not (other := path.with_name(name + path.suffix)).exists()
+    )
+    path.rename(kept)
+    return kept
 
 
 @contextlib.contextmanager

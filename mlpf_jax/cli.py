@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from absl import flags, logging
 
-from mlpf_jax import arguments
+from mlpf_jax import arguments, errors
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
@@ -51,7 +51,7 @@ def run(
     except BrokenPipeError:  # whoever read us has seen enough
         raise
     except MemoryError as error:
-        status = complain(f"out of memory on this machine: {one_line(error)}", crash_status)
+        status = complain(f"out of memory on this machine: {errors.one_line(error)}", crash_status)
     except Exception as error:  # noqa: BLE001 - there is nobody above to handle it
         status = _crash(error, crash_status)
     sys.exit(status)
@@ -88,7 +88,7 @@ def _own_words() -> list[str]:
 
 def _crash(error: Exception, status: int) -> int:
     """Tells of an error that nobody foresaw in one line, and where its traceback is."""
-    kind, line = type(error).__name__, one_line(error)
+    kind, line = type(error).__name__, errors.one_line(error)
     text = f"unforeseen: {line if line == kind else f'{kind}: {line}'}"
     told = "".join(traceback.format_exception(error))
     path = None if _DEBUG & set(_own_words()) else _keep(told)
@@ -164,14 +164,6 @@ def insist_on_interrupts() -> None:
 
 def complain(reason: str | BaseException, status: int) -> int:
     """Writes what is wrong to stderr, an error as one line, and returns the exit status."""
-    text = reason if isinstance(reason, str) else one_line(reason)
+    text = reason if isinstance(reason, str) else errors.one_line(reason)
     print(f"error: {text}", file=sys.stderr)
     return status
-
-
-def one_line(error: BaseException) -> str:
-    """Returns what an error says: the first line of it, or the file and what happened to it."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}."
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

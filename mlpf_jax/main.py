@@ -11,10 +11,9 @@ the process.
 import dataclasses
 import sys
 from collections.abc import Sequence
-from io import TextIOBase
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from mlpf_jax import cli, options, runtime
+from mlpf_jax import cli, errors, options, runtime
 from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.run import files
@@ -54,10 +53,12 @@ def main(argv: Sequence[str]) -> int:
             from mlpf_jax.run import fit
 
             return 0 if fit.print_table(config, devices, progress) else cli.FAILURE
-        _run(config, request.files, devices, settings, progress)
-    except (ValueError, OSError, RuntimeError) as error:
-        return cli.complain(_way_out(error), cli.FAILURE)
-    return 0
+        problems = _run(config, request.files, devices, settings, progress)
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        problems = [_way_out(error, config)]
+    for problem in problems:
+        cli.complain(problem, cli.FAILURE)
+    return cli.FAILURE if problems else 0
 
 
 def _check_files(draft: config_lib.RunConfig, places: config_lib.FilesConfig) -> None:
@@ -76,7 +77,7 @@ def _start_jax(num_devices: int, places: config_lib.FilesConfig) -> str:
     try:
         return jax.local_devices()[0].platform
     except (AssertionError, RuntimeError) as error:  # the first if no platform is left over
-        raise ValueError(runtime.no_device(cli.one_line(error) if str(error) else "")) from None
+        raise ValueError(runtime.no_device(errors.one_line(error) if str(error) else "")) from None
 
 
 def _run(
@@ -85,27 +86,28 @@ def _run(
     devices: "tuple[jax.Device, ...]",
     settings: runtime.RuntimeSettings,
     progress: progress_lib.Progress,
-) -> None:
-    """Opens the events, runs the benchmark, writes the report and shows the summary."""
+) -> list[str]:
+    """Opens the events, runs the benchmark, writes the report; returns what is not there."""
     from mlpf_jax.measure import environment
-    from mlpf_jax.report import hepscore, summary
-    from mlpf_jax.run import inputs, story
+    from mlpf_jax.run import ending, inputs, story
 
     opened = inputs.open_inputs(config, places, progress)
     cached = {"compilation_cache": files.has_cache(places)}  # it makes `init_s` shorter
     surroundings = environment.describe() | {"runtime": dataclasses.asdict(settings) | cached}
-    result = story.run(
+    result, extras = story.run(
         config, devices, opened, surroundings, progress, places.checkpoint, places.profile
     )
-    report = hepscore.report(result, " ".join(sys.argv[1:]))
-    path = hepscore.write(report, places.results_dir)
-    summary.show(result, str(path), cast(TextIOBase, sys.stdout))
+    problems = ending.deliver(result, " ".join(sys.argv[1:]), places.results_dir)
+    return problems + ending.finish(extras)
 
 
-def _way_out(error: BaseException) -> str:
-    text = cli.one_line(error)
-    if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
-        return f"out of memory on the device: ask --fit which --batch_size fits. ({text[:160]})"
+def _way_out(error: BaseException, config: config_lib.RunConfig) -> str:
+    text = errors.one_line(error)
+    if errors.is_out_of_memory(error):
+        return (
+            f"out of memory: --batch_size={config.train.batch_size} does not fit. The same command "
+            f"with --fit tells which one does. ({text[:160]})"
+        )
     return text
 
 

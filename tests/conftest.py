@@ -1,6 +1,7 @@
 """Makes JAX strict before any test imports it, and gives a CPU eight devices."""
 
 import signal
+import subprocess
 import threading
 
 import jax
@@ -24,3 +25,19 @@ def _no_user_cache(tmp_path_factory, monkeypatch):
     """No test reads or fills the cache of the person who runs it."""
     cache = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder on a disk of 4 kB. Only root may mount one."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False)
+    except OSError as error:
+        pytest.skip(f"mount: {error}")
+    if done.returncode:
+        pytest.skip(done.stderr.decode().strip())
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

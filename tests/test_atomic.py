@@ -1,6 +1,8 @@
 """Leftovers are those of the dead: what a living writer holds is not touched."""
 
+import concurrent.futures
 import errno
+import multiprocessing
 import os
 import stat
 
@@ -141,3 +143,39 @@ def test_the_first_of_two_folders_is_kept(tmp_path):
 
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["fast"]
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_is_there_is_kept_under_names_of_its_own(tmp_path):
+    path = tmp_path / "a.json"
+    kept = []
+    for content in (b"1", b"2", b"3"):
+        kept.append(atomic.write_new(path, content))
+        os.utime(path, (1663675200, 1663675200))
+
+    assert [other and other.name for other in kept] == [
+        None,
+        "a_2022-09-20T120000Z.json",
+        "a_2022-09-20T120000Z_2.json",
+    ]
+    assert [other.read_bytes() for other in (*kept[1:], path)] == [b"1", b"2", b"3"]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path):
+    contents = [str(number).encode() for number in range(20)]
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, context) as pool:
+        list(pool.map(atomic.write_new, [tmp_path / "a"] * len(contents), contents))
+
+    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == sorted(contents)
+
+
+def test_a_full_disk_is_told_with_the_file_that_was_to_be_written(full_disk):
+    (full_disk / "a").write_bytes(b"old")
+
+    for write in (atomic.write_file, atomic.write_new):
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            write(full_disk / "a", bytes(10**5))
+        assert caught.value.filename == str(full_disk / "a")
+
+    assert [path.read_bytes() for path in full_disk.iterdir()] == [b"old"]

@@ -21,10 +21,12 @@ ALLOWED: dict[str, set[str]] = {
     "stats": set(),
     "atomic": set(),
     "cache": set(),
+    "errors": set(),
+    "keeping": {"atomic", "errors"},
     "processes": set(),
     "progress": set(),
     "runtime": {"measure"},
-    "cli": {"arguments"},
+    "cli": {"arguments", "errors"},
     "options": {"arguments", "config", "presets", "settings"},
     "measure": {"stats"},
     "render": set(),
@@ -50,7 +52,9 @@ ALLOWED: dict[str, set[str]] = {
     "run": {
         "atomic",
         "config",
+        "errors",
         "events",
+        "keeping",
         "measure",
         "model",
         "progress",
@@ -60,7 +64,17 @@ ALLOWED: dict[str, set[str]] = {
         "stats",
         "training",
     },
-    "main": {"cli", "config", "measure", "options", "progress", "report", "run", "runtime"},
+    "main": {
+        "cli",
+        "config",
+        "errors",
+        "measure",
+        "options",
+        "progress",
+        "report",
+        "run",
+        "runtime",
+    },
 }
 ALLOWED["commands"] = set(ALLOWED) - {"main", "options"}
 FLAGS_ALLOWED = {"mlpf_jax.cli", "mlpf_jax.options"}

@@ -9,7 +9,7 @@ from typing import Literal
 import jax
 from jax.experimental import topologies
 
-from mlpf_jax import cli
+from mlpf_jax import errors
 
 Platform = Literal["cuda", "tpu"]
 
@@ -48,5 +48,5 @@ def describe(platform: Platform) -> Target:
         else:
             topology = topologies.get_topology_desc(platform="tpu", topology_name=_TPU_TOPOLOGY)
     except (NotImplementedError, RuntimeError) as error:
-        return Target(None, cli.one_line(error))
+        return Target(None, errors.one_line(error))
     return Target(topology.devices[0], "")

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlpf_jax import atomic
 from mlpf_jax.report import fields, model
@@ -20,10 +20,22 @@ def report(result: result_lib.RunResult, extra_arguments: str) -> dict[str, Any]
     )
 
 
-def write(document: dict[str, Any], folder: Path) -> Path:
-    """Validates the report and writes it into `folder`, whole or not at all; returns its path."""
+class Written(NamedTuple):
+    """Where a report is, and where the one that was there before, if there was."""
+
+    path: Path
+    kept: Path | None
+
+
+def write(document: dict[str, Any], folder: Path) -> Written:
+    """Validates the report and writes it into `folder`, whole or not at all.
+
+    Raises:
+        ValueError: if it is not as its schema says.
+        OSError: if it cannot be written.
+    """
     validate(document)
     path = folder / FILE_NAME
     folder.mkdir(parents=True, exist_ok=True)
-    atomic.write_file(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
-    return path
+    content = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return Written(path, atomic.write_new(path, content.encode()))

@@ -3,9 +3,17 @@
 import os
 from pathlib import Path
 
+from mlpf_jax import atomic
 from mlpf_jax import config as config_lib
 from mlpf_jax.events import source
 
+# What a long run writes at most, roughly: its report, the weights as they are packed, a trace.
+_BYTES = {
+    "results_dir": 4 * 2**20,
+    "compilation_cache": 2**20,
+    "checkpoint": 16 * 2**20,
+    "profile": 4 * 2**20,
+}
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"  # JAX's own way to name a compilation cache
 
 
@@ -30,25 +38,27 @@ def prepare(files: config_lib.FilesConfig, *, infers_only: bool) -> None:
         ValueError: if a file or folder cannot be used; it names the flag.
     """
     data_dir(files)
-    for flag in ("results_dir", "compilation_cache", "profile"):
-        folder = getattr(files, flag)
-        if folder is not None:
-            _make_folder(flag, folder)
-    checkpoint = files.checkpoint
-    if checkpoint and checkpoint.exists() != infers_only:
-        raise ValueError(
-            f"--checkpoint={checkpoint}: there is none to infer with."
-            if infers_only
-            else f"--checkpoint={checkpoint}: exists already and is not overwritten."
-        )
+    for flag, num_bytes in _BYTES.items():
+        path = getattr(files, flag)
+        if path is None or files.fit:
+            continue
+        if flag != "checkpoint":
+            _try_writing(f"--{flag}={path}", path, num_bytes)
+        elif os.path.exists(path) != infers_only:
+            raise ValueError(
+                f"--checkpoint={path}: there is none to infer with."
+                if infers_only
+                else f"--checkpoint={path}: exists already and is not overwritten."
+            )
+        elif not infers_only:
+            _try_writing(f"--checkpoint={path}", path.parent, num_bytes)
     if files.bank is not None and not files.bank.is_file():
         raise ValueError(f"--bank={files.bank}: no such file.")
 
 
-def _make_folder(flag: str, folder: Path) -> None:
+def _try_writing(what: str, folder: Path, num_bytes: int) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        atomic.try_writing(folder, num_bytes)
     except OSError as error:
-        raise ValueError(f"--{flag}={folder}: {error.strerror}.") from None
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"--{flag}={folder}: cannot be written to.")
+        raise ValueError(f"{what}: {error.strerror}.") from None

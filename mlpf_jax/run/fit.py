@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 
 from mlpf_jax import config as config_lib
+from mlpf_jax import errors
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.measure import memory, records, timing
@@ -67,8 +68,8 @@ def _attempt(config, devices, batch_size, limit_bytes) -> Attempt:
     train_step = spread.spread_train_step(functools.partial(step.train_step, config))
     try:
         _, compiled, times = timing.compile_step(train_step, abstract, batch, key)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if not errors.is_out_of_memory(error):
             raise
         return Attempt(batch_size, None, 0.0, fits=False)
     needed = memory.of_step(compiled)

@@ -5,9 +5,9 @@ import datetime
 import functools
 import hashlib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -54,6 +54,13 @@ def _has_tf32(platform: str, compute_capability: str) -> bool:
     return platform == "gpu" and major.isdigit() and int(major) >= 8
 
 
+class Finished(NamedTuple):
+    """All that was measured, and what may be done now: by the flag that asked for it, in order."""
+
+    result: result.RunResult
+    extras: Mapping[str, Callable[[], None]]
+
+
 def run(
     config: config_lib.RunConfig,
     devices: Sequence[jax.Device],
@@ -62,15 +69,16 @@ def run(
     progress: progress_lib.Progress,
     checkpoint: Path | None = None,
     profile: Path | None = None,
-) -> result.RunResult:
+) -> Finished:
     """Trains, validates after every epoch, infers, and returns all that was measured.
 
-    Training writes its last weights to `checkpoint`; inference alone takes its weights from there.
-    When all is measured, one more step of each kind is traced into the folder `profile`.
+    What is still to be done: writing the last weights to `checkpoint`, if there was training;
+    inference alone takes its weights from there. And tracing one more step of each kind into the
+    folder `profile`.
 
     Raises:
         RuntimeError: if a loss is not finite.
-        ValueError: if the checkpoint cannot be written there, or be used.
+        ValueError: if the checkpoint cannot be used.
     """
     started_at = _now()
     spread = parallel.Devices(devices, config.parallel)
@@ -90,8 +98,6 @@ def run(
         training = trained.programs.phase(
             config, trained.first_call_s, outcome.samples, graph.train_flops
         )
-        if checkpoint is not None:
-            _checkpoints().save(checkpoint, current)
 
     inference = quality = None
     if config.mode != "train":
@@ -127,13 +133,18 @@ def run(
         loss_sha256=log.hexdigest(),
         params_sha256=params_sha256(current),
     )
+    extras: dict[str, Callable[[], None]] = {}
+    if checkpoint is not None and trained is not None:
+        extras["checkpoint"] = lambda: _checkpoints().save(checkpoint, current)
     if profile is not None:
         steps = {"inference step": lambda: test.step(current, test.examples[0].on_device)}
         if trained is not None:  # last, for it consumes the state
             again, batch = trained.step, trained.batch
             steps["training step"] = lambda: again(current, batch)
-        progress.say(f"profile: {profiling.write_trace(profile, steps)}")
-    return finished
+        extras["profile"] = lambda: progress.say(
+            f"profile: {profiling.write_trace(profile, steps)}"
+        )
+    return Finished(finished, extras)
 
 
 def _first_state(

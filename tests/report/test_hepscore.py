@@ -180,10 +180,15 @@ def test_a_number_that_is_none_is_never_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_earlier_report_is_replaced_whole(tmp_path):
-    path = hepscore.write(DOCUMENT, tmp_path)
-    hepscore.write(changed("report/wl-scores/training", 5.0), tmp_path)
+def test_an_earlier_report_is_kept_under_another_name(tmp_path):
+    """hep-score reads one name alone; who reads a folder finds both runs."""
+    path, none = hepscore.write(DOCUMENT, tmp_path)
+    again, kept = hepscore.write(changed("report/wl-scores/training", 5.0), tmp_path)
+
+    assert (again, none) == (path, None)
     assert json.loads(path.read_text())["report"]["wl-scores"]["training"] == 5.0
+    assert json.loads(kept.read_text()) == DOCUMENT
+    assert kept.name.startswith("mlpf-jax_summary_2")
 
 
 def hepscore_result(document, references):
@@ -196,7 +201,7 @@ def hepscore_result(document, references):
 
 
 def test_hep_score_can_read_it(tmp_path):
-    path = hepscore.write(DOCUMENT, tmp_path)
+    path, _ = hepscore.write(DOCUMENT, tmp_path)
     document = json.loads(path.read_text())
     assert hepscore_result(document, {"training": 0.5, "inference": 4.0}) == 1.0
 

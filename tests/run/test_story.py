@@ -9,7 +9,7 @@ import pytest
 from mlpf_jax import progress
 from mlpf_jax.measure import environment
 from mlpf_jax.report import hepscore, reader, result, summary
-from mlpf_jax.run import inputs, story
+from mlpf_jax.run import ending, inputs, story
 from mlpf_jax.training import state
 from tests import tiny
 
@@ -58,7 +58,7 @@ def finished():
         fake_inputs(run),
         surroundings(),
         progress.Progress(quiet=True),
-    )
+    ).result
 
 
 def test_epochs_hold_their_events_and_the_validation(finished):
@@ -80,7 +80,7 @@ def test_every_step_but_the_first_is_in_a_sample(finished):
 
 def test_the_report_is_valid_and_complete(finished, tmp_path):
     document = hepscore.report(finished, "--num_devices=2")
-    path = hepscore.write(document, tmp_path)
+    path, _ = hepscore.write(document, tmp_path)
 
     assert path.name == "mlpf-jax_summary.json"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
@@ -140,22 +140,27 @@ def test_the_summary_fits_on_one_screen(finished):
 
 def test_a_profile_is_written_after_all_and_changes_no_bit(tmp_path, finished):
     run = dataclasses.replace(tiny.run_config(batch_size=1, num_epochs=2), num_devices=2)
-    profiled = story.run(
+    checkpoint, folder = tmp_path / "weights", tmp_path / "profile"
+    profiled, extras = story.run(
         run,
         tuple(jax.local_devices()[:2]),
         fake_inputs(run),
         surroundings(),
         progress.Progress(quiet=True),
-        profile=tmp_path,
+        checkpoint=checkpoint,
+        profile=folder,
     )
+    assert list(tmp_path.iterdir()) == []
+    assert ending.finish(extras) == []
 
+    assert checkpoint.is_dir()
     assert (profiled.loss_sha256, profiled.params_sha256) == (
         finished.loss_sha256,
         finished.params_sha256,
     )
     assert profiled.training.program_sha256 == finished.training.program_sha256
-    assert len(list(tmp_path.rglob("*.trace.json.gz"))) == 1
-    (trace,) = tmp_path.rglob("*.xplane.pb")
+    assert len(list(folder.rglob("*.trace.json.gz"))) == 1
+    (trace,) = folder.rglob("*.xplane.pb")
     planes = jax.profiler.ProfileData.from_file(str(trace)).planes
     names = {event.name for plane in planes for line in plane.lines for event in line.events}
     assert {"inference step", "training step"} <= names
@@ -172,7 +177,7 @@ def tight(finished):
         fake_inputs(run),
         surroundings(),
         progress.Progress(quiet=True),
-    )
+    ).result
 
 
 def test_tight_padding_trains_the_same(finished, tight):

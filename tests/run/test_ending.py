@@ -1,0 +1,94 @@
+"""What was measured is written and shown, whatever else cannot be."""
+
+import errno
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from mlpf_jax.report import hepscore, result, summary
+from mlpf_jax.run import ending
+from tests.report.test_hepscore import DOCUMENT
+
+
+@pytest.fixture
+def deliver(monkeypatch, tmp_path):
+    """Ends a run of which this report tells."""
+    show = "shown, report: {}".format
+    monkeypatch.setattr(summary, "show", lambda run, path, stream: print(show(path), file=stream))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    def end(document, folder):
+        monkeypatch.setattr(hepscore, "report", lambda finished, arguments: document)
+        return ending.deliver(object.__new__(result.RunResult), "", folder)
+
+    return end
+
+
+def test_a_report_is_where_it_was_asked_for(deliver, tmp_path, capsys):
+    folder = tmp_path / "results"
+
+    assert deliver(DOCUMENT, folder) == []
+
+    assert capsys.readouterr().out == f"shown, report: {folder / hepscore.FILE_NAME}\n"
+
+
+def test_the_report_that_was_there_before_is_named(deliver, tmp_path, capsys):
+    deliver(DOCUMENT, tmp_path / "results")
+    deliver(DOCUMENT, tmp_path / "results")
+
+    (kept,) = (tmp_path / "results").glob("*Z.json")
+    assert capsys.readouterr().out.splitlines()[-1] == f"the report that was there before: {kept}"
+
+
+def test_a_full_disk_costs_no_report(deliver, full_disk, capsys):
+    (full_disk / "other").write_bytes(bytes(4096))
+
+    (problem,) = deliver(DOCUMENT, full_disk)
+
+    assert [path.name for path in full_disk.iterdir()] == ["other"]
+    start, path = problem.removesuffix(".").split(" The report is ")
+    place = full_disk / hepscore.FILE_NAME
+    assert start == f"--results_dir={full_disk}: {place}: No space left on device."
+    assert json.loads(Path(path).read_text()) == DOCUMENT
+    assert f"shown, report: {path}" in capsys.readouterr().out
+
+
+def test_a_report_that_breaks_its_schema_is_kept_elsewhere_under_no_false_name(deliver, tmp_path):
+    document = DOCUMENT | {"extra": float("nan")}
+
+    (problem,) = deliver(document, tmp_path / "results")
+
+    assert list((tmp_path / "results").glob("*")) == []
+    assert "--results_dir=" in problem
+    assert len(list((tmp_path / "temporary").rglob("*.json"))) == 1
+
+
+def test_a_report_that_can_be_written_nowhere_is_printed(deliver, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+
+    (problem,) = deliver(DOCUMENT, tmp_path / "file" / "results")
+
+    assert problem.endswith(": Not a directory. The report was printed.")
+    shown, printed = capsys.readouterr().out.splitlines()
+    assert shown == "shown, report: printed below"
+    assert json.loads(printed) == DOCUMENT
+
+
+def test_what_cannot_be_written_besides_costs_nothing_but_itself():
+    done = []
+
+    def fail():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights")
+
+    problems = ending.finish({"checkpoint": fail, "profile": lambda: done.append(True)})
+
+    assert done == [True]
+    assert problems == [
+        "--checkpoint: could not be written; the report is whole. "
+        "(weights: No space left on device.)"
+    ]

@@ -2,7 +2,7 @@
 
 A difference refuses the ratio (none is printed, the reason is) or marks it (it is printed with a
 footnote). Other hardware, compilers and code are what a comparison is for: they do neither, but
-are told by `facts.explanation`. Most rules stand at the fields that differ, in `report.model`; here
+are told by `facts.explain`. Most rules stand at the fields that differ, in `report.model`; here
 are those that ask more than whether a field differs. `docs/comparing.md` has the table of all.
 """
 

@@ -181,11 +181,11 @@ def _points(reports: Sequence[reader.Report], metric: Metric) -> tuple[Point, ..
 
 def _explanation(reports: Sequence[reader.Report], i: int) -> str:
     """Says what changed at a run; if nothing did, around it, for noise moves a change by a run."""
-    at_once = facts.differences(reports[i - 1], reports[i])
-    around = facts.differences(reports[max(i - 2, 0)], reports[min(i + 1, len(reports) - 1)])
-    if not at_once and around:
-        return f"between the runs around it {facts.explanation(around)}"
-    return facts.explanation(at_once)
+    at_once = reports[i - 1], reports[i]
+    around = reports[max(i - 2, 0)], reports[min(i + 1, len(reports) - 1)]
+    if not facts.differences(*at_once) and facts.differences(*around):
+        return f"between the runs around it {facts.explain(*around)}"
+    return facts.explain(*at_once)
 
 
 def _changes(values: Sequence[float]) -> dict[int, float]:

@@ -101,9 +101,7 @@ def _row(label: str, group: runs.Group, baseline: runs.Group, noise: float) -> R
         peak_process_bytes=_largest([r.stats["memory"].get("peak_process_bytes") for r in reports]),
         own=tuple(dict.fromkeys(f for report in reports for f in comparability.within(report))),
         against=against,
-        explanation=None
-        if is_baseline
-        else facts.explanation(facts.differences(baseline.first, group.first)),
+        explanation=None if is_baseline else facts.explain(baseline.first, group.first),
     )
 
 

@@ -174,15 +174,26 @@ def newest(folder: Path, report: reader.Report, preset: Sequence[str]) -> Baseli
     Raises:
         ValueError: if a file of that class is no baseline.
     """
-    files = (folder / report.machine_class).glob("*.json")
-    found = [read(path) for path in files]
     alike = [
         baseline
-        for baseline in found
-        if baseline.preset == tuple(preset)
-        and all(d.category != "hardware" for d in facts.differences(baseline.first, report))
+        for baseline in _of_class(folder, report.machine_class, preset)
+        if all(d.category != "hardware" for d in facts.differences(baseline.first, report))
     ]
     return max(alike, key=lambda baseline: baseline.created_at, default=None)
+
+
+def of_its_name(folder: Path, report: reader.Report, preset: Sequence[str]) -> Baseline | None:
+    """Returns a baseline of a machine with the same name, known by that alone, if there is one.
+
+    Raises:
+        ValueError: if a file of that class is no baseline.
+    """
+    return next(iter(_of_class(folder, report.unidentified_class, preset)), None)
+
+
+def _of_class(folder: Path, machine_class: str, preset: Sequence[str]) -> list[Baseline]:
+    found = [read(path) for path in sorted((folder / machine_class).glob("*.json"))]
+    return [baseline for baseline in found if baseline.preset == tuple(preset)]
 
 
 def validate(document: Any, kind: Literal["baseline", "decision"]) -> None:

@@ -87,13 +87,20 @@ def whole(judgements: Sequence[Judgement]) -> Whole:
     return "no regression" if verdicts == {"no regression"} else "cannot decide"
 
 
-def blocked_measures(a: reader.Report, b: reader.Report) -> tuple[dict[str, str], list[str]]:
-    """Returns which measures of two reports must not be compared and why, and what else to know."""
+def blocked_measures(
+    a: reader.Report, b: reader.Report, *, in_one_session: bool
+) -> tuple[dict[str, str], list[str]]:
+    """Returns which measures of two reports must not be compared and why, and what else to know.
+
+    Runs of one session are of one machine, whatever an older version tells of it.
+    """
     blocked: dict[str, str] = {}
     notes = []
-    if a.machine_class != b.machine_class:
-        reason = f"other machine: {a.machine_class} -> {b.machine_class}"
+    reason = _other_machine(a, b, in_one_session=in_one_session)
+    if reason is not None:
         return dict.fromkeys((*_UNITS, "memory training", "memory inference"), reason), [reason]
+    if not in_one_session and a.identity_key is None:
+        notes.append("neither side identifies its CPU: it may be another machine of that name")
     for finding in comparability.between(a, b):
         notes.append(str(finding))
         if finding.severity == "refused":
@@ -106,6 +113,17 @@ def blocked_measures(a: reader.Report, b: reader.Report) -> tuple[dict[str, str]
 def block_times(reason: str) -> dict[str, str]:
     """Returns the costs of time as blocked, each with the reason."""
     return dict.fromkeys(_UNITS, reason)
+
+
+def _other_machine(a: reader.Report, b: reader.Report, *, in_one_session: bool) -> str | None:
+    if a.machine_class == b.machine_class:
+        return None
+    if a.unidentified_class != b.unidentified_class or (a.identity_key and b.identity_key):
+        return f"other machine: {a.machine_class} -> {b.machine_class}"
+    if in_one_session:
+        return None
+    older = "A" if a.identity_key is None else "B"
+    return f"perhaps another machine: {older} does not identify its CPU"
 
 
 def _measures_of(scope: comparability.Scope) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from mlpf_jax.regress import (
     sources,
 )
 from mlpf_jax.render import tables
-from mlpf_jax.report import copies, facts
+from mlpf_jax.report import copies, facts, reader
 from mlpf_jax.stats import comparison, sequential, turns
 
 Tell = Callable[[str], None]
@@ -102,8 +102,9 @@ class _Judge:
 
     def _look_at_machine(self, pairs: Sequence[pairing.Pair]) -> None:
         first_a, first_b = self._sides[0].first, self._sides[1].first
-        self._blocked, findings = judging.blocked_measures(first_a, first_b)
-        differences = facts.explanation(facts.differences(first_a, first_b))
+        live = all(isinstance(side, sources.Processes) for side in self._sides)
+        self._blocked, findings = judging.blocked_measures(first_a, first_b, in_one_session=live)
+        differences = facts.explain(first_a, first_b)
         self.notes += [f"From A to B: {differences}.", *findings]
         request = self._request
         if request.files is not None and (reason := self._why_no_pairs()):
@@ -115,11 +116,23 @@ class _Judge:
             self._spare_compiling(len(pairs))
         if request.files is not None:
             return
-        found = baseline.newest(request.baseline_folder, first_b, request.settings)
+        self._take_noise(first_b)
+
+    def _take_noise(self, report: reader.Report) -> None:
+        """Takes the noise that was recorded on this machine, and of no other of its name."""
+        folder, settings = self._request.baseline_folder, self._request.settings
+        found = baseline.newest(folder, report, settings)
         if found is not None:
             noise = found.noises
             self.rules = dataclasses.replace(self.rules, recorded_noise=noise)
             self.notes.append(_noise_note(found.name, noise))
+            if report.identity_key is None:
+                self.notes.append("That machine is known by its name alone: it may be another.")
+        elif older := baseline.of_its_name(folder, report, settings):
+            self.notes.append(
+                f"The noise of baseline {older.name} is not used: it does not identify its CPU, "
+                f"which may be another {report.unidentified_class}."
+            )
 
     def _why_no_pairs(self) -> str | None:
         a, b = self._sides

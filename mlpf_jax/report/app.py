@@ -41,6 +41,18 @@ _PROCESS = f"{_ENVIRONMENT}/surroundings/process"
 # Of the runtime: a field of its own, or without effect on the run.
 _DECLARED_APART = ("num_cores", "xla_flags", "variables", "pinned_variables", "allocator")
 _SURROUNDINGS = marks(PHASES, "the same program in other surroundings")
+_IDENTITY = Kind[Mapping[str, Any]](
+    {
+        "type": "object",
+        "properties": {
+            **dict.fromkeys(
+                ("vendor", "family", "model", "stepping", "name", "hypervisor"), maybe(TEXT).schema
+            ),
+            **dict.fromkeys(("caches", "vector_extensions"), maybe(listed(TEXT)).schema),
+            "num_cores": maybe(COUNT).schema,
+        },
+    }
+)
 _COMPILER_PACKAGES = ("jax", "jaxlib", "libtpu")  # and JAX's plugins
 
 
@@ -70,6 +82,14 @@ def _slot(slot: Mapping[str, Any]) -> Iterator[Told]:
 def _commit(report: "App") -> str | None:
     changes = " with changes" if report.git_is_dirty else ""
     return report.git_commit and f"{report.git_commit[:12]}{changes}"
+
+
+def _identity(identity: Mapping[str, Any]) -> Iterator[Told]:
+    for name in ("vendor", "family", "model", "stepping"):
+        yield "hardware", f"CPU {name}", identity.get(name), ()
+    yield "hardware", "caches", identity.get("caches"), ()
+    yield "hardware", "vector extensions", identity.get("vector_extensions"), ()
+    yield "hardware", "hypervisor", identity.get("hypervisor"), ()
 
 
 def _containment() -> str:
@@ -141,6 +161,10 @@ class App(Record):
     git_is_dirty = optional(f"{_ENVIRONMENT}/git_is_dirty", maybe(BOOLEAN))
     commit = Derived[str | None](_commit, fact("code", "commit"))
     cpu = optional(f"{_ENVIRONMENT}/cpu", maybe(TEXT), compared=fact("hardware", "CPU"))
+    # Files of before have none: their machines are not known, and so not the same.
+    identity = optional(
+        f"{_ENVIRONMENT}/surroundings/identity", _IDENTITY, compared=facts_of(_identity)
+    )
     num_cpu_cores = optional(
         f"{_ENVIRONMENT}/num_cpu_cores", maybe(COUNT), compared=fact("hardware", "cores")
     )

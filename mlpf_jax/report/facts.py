@@ -65,6 +65,14 @@ def differences(a: Report, b: Report) -> tuple[Difference, ...]:
     return tuple(d for d in found if not (same_code and d.name == "commit"))
 
 
+def explain(a: Report, b: Report) -> str:
+    """Says in words what changed from `a` to `b`, what did not, and what is not known."""
+    found = differences(a, b)
+    if a.identity_key is None and b.identity_key is None:
+        found = (Difference("hardware", "CPU identity", None, None), *found)
+    return explanation(found)
+
+
 def explanation(found: Sequence[Difference]) -> str:
     """Says in words what differences mean: what changed, what did not, to whom a ratio is due."""
     if not found:

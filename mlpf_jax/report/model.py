@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from mlpf_jax import config as config_lib
+from mlpf_jax.measure import identity as identity_lib
 from mlpf_jax.report import app, settings
 from mlpf_jax.report import phase as phase_lib
 from mlpf_jax.report import result as result_lib
@@ -392,6 +393,31 @@ class Report(_Run, app.App):
         return self.hardware + emulated
 
     @property
+    def identity_key(self) -> str | None:
+        """The CPU's identity as a short name; None where the report does not tell it."""
+        fields: dict[str, Any] = dict.fromkeys(
+            field.name for field in dataclasses.fields(identity_lib.Identity)
+        )
+        for name, value in (self.identity or {}).items():
+            if name in fields:
+                fields[name] = tuple(value) if isinstance(value, list) else value
+        fields["num_cores"] = self.num_cores  # those that the run used
+        return identity_lib.Identity(**fields).key
+
+    @property
     def machine_class(self) -> str:
-        """The machine as a name for files: runs of one class may be held against each other."""
+        """The machine as a name for files: runs of one class may be compared in time.
+
+        It holds the CPU's identity, for two generations of "AMD EPYC" are two machines.
+        """
+        key = self.identity_key
+        if key is None:
+            return self.unidentified_class
+        if self.devices[0]["platform"] != "cpu":
+            return f"{self.unidentified_class}-host-{key.rpartition('-')[2]}"
+        return f"{key}-{len(self.devices)}-virtual-devices" if self.is_emulated else key
+
+    @property
+    def unidentified_class(self) -> str:
+        """The machine by its names alone, as the class was before reports held an identity."""
         return re.sub(r"[^a-z0-9]+", "-", self.machine.lower()).strip("-")

@@ -25,7 +25,7 @@ def test_a_result_is_kept_under_its_machine_and_start(tmp_path):
     (added,) = history.add(tmp_path / "store", [file])
 
     assert added.is_new
-    assert added.path.parent == tmp_path / "store" / "cpu-1-core"
+    assert added.path.parent == tmp_path / "store" / documents.report().machine_class
     assert added.path.name.startswith("20220920T000000Z_")
     assert added.path.read_bytes() == file.read_bytes()
 

@@ -131,7 +131,7 @@ BOTH_STEPS = {"training", "inference", "memory training", "memory inference", "c
 def test_measures_that_must_not_be_compared_are_blocked_and_all_findings_are_told(changes, blocked):
     a, b = documents.report(), documents.report("b.json", changes=changes)
 
-    found, notes = judging.blocked_measures(a, b)
+    found, notes = judging.blocked_measures(a, b, in_one_session=False)
 
     assert set(found) == blocked
     assert bool(notes) == bool(changes)
@@ -141,7 +141,7 @@ def test_on_another_machine_nothing_is_compared():
     a = documents.report()
     b = documents.report("b.json", changes={"app/environment/runtime/num_cores": 64})
 
-    found, (note,) = judging.blocked_measures(a, b)
+    found, (note,) = judging.blocked_measures(a, b, in_one_session=False)
 
     assert set(found) >= BOTH_STEPS
     assert note.startswith("other machine: ")
@@ -201,3 +201,28 @@ def test_runs_that_tell_no_accuracy_are_not_judged_by_it():
     assert "accuracy" not in {
         one.name for one in judging.judge(on_a_restless_machine(6), RULES, {})
     }
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "in_one_session", "words"),
+    [
+        ("zen4", "zen4", False, None),
+        ("zen4", "zen5", False, "other machine: amd-epyc-f25"),
+        ("zen4", "zen5", True, "other machine: amd-epyc-f25"),
+        ("zen4", None, False, "perhaps another machine: B does not identify its CPU"),
+        (None, "zen4", True, None),  # an older version, on this machine
+        (None, None, False, None),
+    ],
+)
+def test_a_machine_that_is_not_known_to_be_the_same_blocks_times(a, b, in_one_session, words):
+    place = "app/environment/surroundings/identity"
+    first, second = (
+        documents.report(changes={place: documents.IDENTITY[name] if name else {}})
+        for name in (a, b)
+    )
+
+    blocked, notes = judging.blocked_measures(first, second, in_one_session=in_one_session)
+
+    assert bool(blocked) == (words is not None)
+    assert blocked.get("training", "").startswith(words or "")
+    assert bool(notes) == (words is not None or a is b is None)

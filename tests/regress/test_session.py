@@ -10,6 +10,7 @@ import pytest
 from mlpf_jax import processes
 from mlpf_jax.regress import baseline, documents, session, sources
 from tests import fake_benchmark
+from tests.report import documents as report_documents
 
 PYTHON = Path(sys.executable)
 
@@ -235,6 +236,24 @@ def test_a_baseline_is_kept_used_and_not_replaced_silently(repository, tmp_path)
     assert verdicts(found)["training"] == "regression"
     assert found["sides"]["A"]["label"].startswith("baseline spring of ")
     assert any(one["recorded_noise"] > 0 for one in found["measures"])
+
+
+def test_noise_of_a_machine_known_by_its_name_alone_is_not_taken_for_another(repository, tmp_path):
+    folder = repository({})
+    store = tmp_path / "store"
+    session.record(
+        request(baseline_folder=store, max_pairs=7), "spring", lambda _: None, force=False
+    )
+    template = folder / "mlpf_jax" / "template.json"
+    document = json.loads(template.read_text())
+    document["app"]["environment"]["surroundings"] = {"identity": report_documents.IDENTITY["zen5"]}
+    template.write_text(json.dumps(document))
+    fake_benchmark.git(folder, "commit", "--quiet", "--all", "--message=x")
+
+    found = compare(base="HEAD", baseline_folder=store)
+
+    assert any("The noise of baseline spring is not used" in note for note in found["notes"])
+    assert all(one["recorded_noise"] == 0 for one in found["measures"])
 
 
 @pytest.mark.parametrize("after", [{}, {"program": "1"}])

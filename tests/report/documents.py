@@ -13,6 +13,10 @@ from tests.report import test_hepscore
 
 RATES = (10.0, 10.1, 9.9, 10.05, 9.95, 10.02, 9.98)
 GPU = [{"device_id": "0", "name": "NVIDIA H200", "platform": "gpu"}]
+IDENTITY = {  # of two generations of CPUs that have one name
+    "zen4": {"vendor": "AuthenticAMD", "family": "25", "model": "17", "name": "AMD EPYC"},
+    "zen5": {"vendor": "AuthenticAMD", "family": "26", "model": "2", "name": "AMD EPYC"},
+}
 TALK = {
     "report/wl-stats/batch_size_total": 16,
     "report/wl-stats/steps_by_epoch": [69] * 5,
@@ -28,6 +32,7 @@ def document(
 ) -> dict[str, Any]:
     """A whole report with those steady rates in events/s; `changes` are values by path."""
     found = copy.deepcopy(test_hepscore.DOCUMENT)
+    found["app"]["environment"]["surroundings"] = {"identity": copy.deepcopy(IDENTITY["zen4"])}
     default = config.RunConfig()
     found["run_info"]["config"] |= {
         "model": {**vars(default.model)},

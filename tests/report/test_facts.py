@@ -103,3 +103,26 @@ def test_checksums_of_two_kinds_are_not_compared():
     text = facts.explanation(changed(measured))
 
     assert "Changed: -. Not known: code (package checksum 000000000000 -> unknown;" in text
+
+
+IDENTITY = "app/environment/surroundings/identity"
+ZEN4, ZEN5 = documents.IDENTITY["zen4"], documents.IDENTITY["zen5"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (ZEN4, ZEN5, "the hardware changed, the compiler did not"),
+        (ZEN4, ZEN4, "nothing that is recorded differs"),
+        (ZEN4, {}, "the compiler is the same; whether the hardware is, is not known"),
+        ({}, {}, "Not known: hardware (CPU identity unknown -> unknown)."),
+        (ZEN4, ZEN4 | {"caches": ["L2 1024K"]}, 'hardware (caches unknown -> ["L2 1024K"])'),
+    ],
+)
+def test_machines_are_the_same_only_if_both_say_which_they_are(before, after, words):
+    a, b = (
+        documents.report(changes={IDENTITY: told, "app/environment/cpu": "AMD EPYC"})
+        for told in (before, after)
+    )
+
+    assert words in facts.explain(a, b)

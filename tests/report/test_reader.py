@@ -6,6 +6,7 @@ import pytest
 
 from mlpf_jax.measure import load
 from mlpf_jax.report import reader
+from tests.report import documents
 from tests.report.test_hepscore import DOCUMENT, PHASE, changed
 
 NEW = "report/wl-stats/phases/training"
@@ -86,3 +87,23 @@ def test_the_machine_class_tells_devices_and_cores_apart():
 
     assert reader.from_document(document(), "x.json").machine_class == "cpu-1-core"
     assert reader.from_document(on_gpus, "y.json").machine_class == "2-x-nvidia-h200"
+
+
+def test_the_machine_class_tells_two_generations_of_one_name_apart():
+    identity = "app/environment/surroundings/identity"
+    zen4, zen5 = (
+        documents.report(changes={identity: documents.IDENTITY[name]}) for name in ("zen4", "zen5")
+    )
+
+    assert zen4.machine_class != zen5.machine_class
+    assert zen4.machine_class.startswith("amd-epyc-f25-m17-")
+    assert zen4.unidentified_class == zen5.unidentified_class == "cpu-1-core"
+
+
+def test_the_machine_class_of_devices_and_of_virtual_ones_holds_the_host():
+    key = documents.report().machine_class
+    on_gpu = documents.report(changes={"app/devices": documents.GPU})
+    emulated = documents.report(changes={"run_info/is_emulated": True})
+
+    assert on_gpu.machine_class == f"1-x-nvidia-h200-host-{key.rpartition('-')[2]}"
+    assert emulated.machine_class == f"{key}-1-virtual-devices"

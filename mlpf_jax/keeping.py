@@ -5,18 +5,30 @@ from pathlib import Path
 
 from mlpf_jax import atomic, errors
 
+_TRIED_BYTES = 2**20
 
-def write_file(path: Path, content: bytes) -> str | None:
+
+def try_file(path: Path) -> None:
+    """Tries whether a file can be written to `path`, before the work whose outcome it will hold.
+
+    Raises:
+        OSError: if it cannot; it names the folder.
+    """
+    atomic.try_writing(path.parent, _TRIED_BYTES)
+
+
+def write_file(path: Path, content: bytes) -> None:
     """Writes `content` to `path`, or else into a new temporary folder.
 
-    Returns None, or one line that says what failed and where the content is.
+    Raises:
+        OSError: if `path` cannot be written; one line says why, and where the content is.
     """
     try:
         atomic.write_file(path, content)
     except OSError as error:
         other = write_elsewhere(path.name, content)
-        return f"{errors.one_line(error)} {f'It is {other}.' if other else 'Nothing was kept.'}"
-    return None
+        place = "Nothing was kept." if other is None else f"What it should hold is {other}."
+        raise OSError(f"{errors.one_line(error)} {place}") from None
 
 
 def write_elsewhere(name: str, content: bytes) -> Path | None:

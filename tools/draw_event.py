@@ -13,7 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
-from mlpf_jax import atomic, cli
+from mlpf_jax import cli, keeping
 from mlpf_jax.events import manifest, store
 
 _EVENT = flags.DEFINE_integer("event", 0, "Which event of the set.", lower_bound=0)
@@ -45,7 +45,7 @@ def _draw(folder: Path) -> None:
     origin = events.provenance
     seed = f" of seed {origin['seed']}" if "seed" in origin else ""
     title = f"{origin['process']}, {origin['kind']} event {_EVENT.value}{seed}"
-    atomic.write_file(out, display.png(display.draw(event, title)))
+    keeping.write_file(out, display.png(display.draw(event, title)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any, cast, get_args
 
 from absl import flags
 
-from mlpf_jax import atomic, cli
+from mlpf_jax import cli, keeping
 from mlpf_jax import config as config_lib
 
 _PLATFORM = flags.DEFINE_enum("platform", "cuda", ["cuda", "tpu"], "What to compile for.")
@@ -55,6 +55,8 @@ def main(argv: Sequence[str]) -> int:
     print(_HEADINGS)
     programs = []
     try:
+        if _JSON.value:
+            keeping.try_file(Path(_JSON.value))
         for precision in _PRECISIONS.value:
             for kernel in _KERNELS.value:
                 config = _config(cast(config_lib.Precision, precision), kernel)
@@ -64,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         document = _document(target, programs)
         if _JSON.value:
             _write(Path(_JSON.value), document)
-    except (ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         return cli.complain(error, cli.FAILURE)
     return 0
 
@@ -181,7 +183,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
             raise ValueError(f"{path}: was made with other versions; take another file.")
         document = document | {"programs": before["programs"] + document["programs"]}
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    atomic.write_file(path, text.encode())
+    keeping.write_file(path, text.encode())
 
 
 _HEADINGS = (

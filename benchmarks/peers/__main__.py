@@ -22,7 +22,7 @@ from absl import flags
 from benchmarks.peers import contender as contender_lib
 from benchmarks.peers import rounds as rounds_lib
 from benchmarks.peers import workload as workload_lib
-from mlpf_jax import atomic, cli, runtime
+from mlpf_jax import cli, keeping, runtime
 from mlpf_jax import config as config_lib
 from mlpf_jax.events import source
 from mlpf_jax.measure import environment
@@ -55,6 +55,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         config = _config()
         plan = _plan(num_cores)
+        if _JSON.value:
+            keeping.try_file(Path(_JSON.value))
         # Late: these import JAX, and wrong usage need not wait for it.
         from benchmarks.peers import comparing, events, table
 
@@ -73,7 +75,10 @@ def main(argv: Sequence[str]) -> int:
     if _JSON.value:
         facts = {"events_sha256": events.sha256(workload), "num_threads": num_cores}
         document = comparing.document(result) | _provenance(config, outcome) | facts
-        atomic.write_file(Path(_JSON.value), _encoded(document))
+        try:
+            keeping.write_file(Path(_JSON.value), _encoded(document))
+        except OSError as error:
+            return cli.complain(error, cli.FAILURE)
     for name, reason in outcome.failures.items():
         cli.complain(f"{name} was left out: {reason}", cli.FAILURE)
     return cli.FAILURE if outcome.failures else 0

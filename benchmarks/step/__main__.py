@@ -22,7 +22,7 @@ from typing import Any
 
 from absl import flags
 
-from mlpf_jax import atomic, cli, processes, runtime
+from mlpf_jax import cli, keeping, processes, runtime
 from mlpf_jax.events import source
 from mlpf_jax.measure import environment
 
@@ -55,6 +55,8 @@ def main(argv: Sequence[str]) -> int:
     from benchmarks.step import report, whole, workload
 
     try:
+        if _JSON.value:
+            keeping.try_file(Path(_JSON.value))
         data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
         config = workload.run_config(_NETWORK.value, _BATCH.value, _NUM_ELEMENTS.value)
         batch = workload.simulated_batch(config, data_dir)
@@ -83,7 +85,10 @@ def main(argv: Sequence[str]) -> int:
             **dataclasses.asdict(found),
         }
         encoded = json.dumps(document, indent=1, allow_nan=False) + "\n"
-        atomic.write_file(Path(_JSON.value), encoded.encode())
+        try:
+            keeping.write_file(Path(_JSON.value), encoded.encode())
+        except OSError as error:
+            return cli.complain(error, cli.FAILURE)
     return 0
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from mlpf_jax import atomic, cli, runtime
+from mlpf_jax import cli, keeping, runtime
 from mlpf_jax.events import source
 from mlpf_jax.measure import environment
 
@@ -39,6 +39,8 @@ def main(argv: Sequence[str]) -> int:
     from benchmarks.timing_checks import checks
 
     try:
+        if _JSON.value:
+            keeping.try_file(Path(_JSON.value))
         data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
         config = workload.run_config(_NETWORK.value, 1, _NUM_ELEMENTS.value)
         batch = workload.simulated_batch(config, data_dir)
@@ -52,7 +54,10 @@ def main(argv: Sequence[str]) -> int:
     print(checks.text(found), end="")
     if _JSON.value:
         surroundings = environment.describe() | {"runtime": dataclasses.asdict(settings)}
-        atomic.write_file(Path(_JSON.value), _encoded(found, config, surroundings))
+        try:
+            keeping.write_file(Path(_JSON.value), _encoded(found, config, surroundings))
+        except OSError as error:
+            return cli.complain(error, cli.FAILURE)
     wrong = [check.name for check in found if not check.holds]
     if wrong:
         return cli.complain(f"does not hold: {', '.join(wrong)}", cli.FAILURE)

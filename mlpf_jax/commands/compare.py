@@ -19,7 +19,7 @@ from typing import cast
 
 from absl import flags
 
-from mlpf_jax import atomic, cli
+from mlpf_jax import cli, keeping
 from mlpf_jax.compare import history, history_tables, ratio_tables, ratios, runs, talk
 from mlpf_jax.render import tables
 from mlpf_jax.report import copies
@@ -101,7 +101,7 @@ def _write(view: tables.View, seen: copies.Seen) -> None:
     is_terminal = sys.stdout.isatty() and not _OUT.value
     text = tables.render(view, cast(tables.Format, _FORMAT.value), width=width, colour=is_terminal)
     if _OUT.value:
-        atomic.write_file(Path(_OUT.value), text.encode())
+        keeping.write_file(Path(_OUT.value), text.encode())
     else:
         sys.stdout.write(text)
 

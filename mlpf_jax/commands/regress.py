@@ -67,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
 def _run(files: Sequence[str], tell: session.Tell) -> int:
     request = _request(files)
     if _SAVE.value is not None:
+        documents.check_writable(request.baseline_folder)
         print(session.record(request, _SAVE.value, tell, force=_FORCE.value))
         return 0
     out = Path(_OUT.value)

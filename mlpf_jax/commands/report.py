@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from mlpf_jax import atomic, cli
+from mlpf_jax import cli, keeping
 
 _OUT = flags.DEFINE_string("out", "report.html", "Page to write.", short_name="o")
 _TITLE = flags.DEFINE_string("title", "MLPF benchmark", "Heading of the page.")
@@ -47,7 +47,7 @@ def _write(paths: Sequence[Path], out: Path) -> None:
     if found.copies_note:
         print(found.copies_note, file=sys.stderr)
     page = render.page(found, title=_TITLE.value)
-    atomic.write_file(out, page.encode())
+    keeping.write_file(out, page.encode())
 
 
 def run_app() -> None:

@@ -4,6 +4,7 @@ Simulated events are the same bytes wherever they are made, so what is there is 
 is missing is simulated.
 """
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mlpf_jax.simulation import bank as bank_lib
 
 PROCESSES = ("ttbar", "qcd")
 SHARD_EVENTS = 50  # about 26 MB, two seconds of work
+_EVENT_BYTES = 535_000  # of ttbar, on average; of QCD 1 % less
 SIMULATION_VERSION = 1  # to be raised when `simulation` gives other bytes: older sets are refused
 
 Progress = Callable[[int, int], None]  # events done, events wanted
@@ -105,6 +107,7 @@ def simulate_store(
     tasks = plan_shards(max(num_events, _num_listed(folder, provenance)))
     missing = [task for task in tasks if not _is_there(folder, task, provenance)]
     if missing:
+        _check_space(folder, sum(task.num_events for task in missing))
         bank_path = None if bank is None else str(bank)
         job = workers.Job(folder=str(folder), bank=bank_path, provenance=provenance)
         on_event = _counter(tasks, missing, on_progress)
@@ -211,6 +214,16 @@ def _counter(
             on_progress(done, wanted)
 
     return on_event
+
+
+def _check_space(folder: Path, num_events: int) -> None:
+    """Raises OSError if the disk cannot take so many events."""
+    needed, free = num_events * _EVENT_BYTES, shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            f"{folder}: {num_events} events take {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB "
+            "are free: make space, or choose another folder."
+        )
 
 
 def _declare(folder: Path, tasks: list[workers.Task], provenance: manifest_lib.Provenance) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import jsonschema
 
-from mlpf_jax import atomic
+from mlpf_jax import keeping
 from mlpf_jax.regress import costs as measures
 from mlpf_jax.report import facts, hepscore, reader
 from mlpf_jax.stats import sequential
@@ -137,7 +137,7 @@ def write(baseline: Baseline, folder: Path, *, force: bool = False) -> Path:
     document = json.loads(json.dumps(document, allow_nan=False))
     validate(document, "baseline")
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_file(path, _text(document).encode())
+    keeping.write_file(path, _text(document).encode())
     return path
 
 

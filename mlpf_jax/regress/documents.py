@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,13 +112,7 @@ def check_writable(folder: Path) -> None:
         OSError: if that cannot be done.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f".tmp-{os.getpid()}"
-    try:
-        path.write_bytes(bytes(_BYTES_OF_DECISION))
-    except OSError as error:  # of a full disk: without a name
-        raise OSError(error.errno, error.strerror, str(folder)) from None
-    finally:
-        path.unlink(missing_ok=True)
+    atomic.try_writing(folder, _BYTES_OF_DECISION)
 
 
 def write(found: Mapping[str, Any], folder: Path) -> Path:

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from mlpf_jax import atomic
+from mlpf_jax import keeping
 from mlpf_jax.render import tables
 from mlpf_jax.study import findings
 
@@ -25,11 +25,11 @@ def write(view: tables.View, found: findings.Findings, out: Path, *, name: str, 
     print(tables.render(view, "terminal", width=width, colour=sys.stdout.isatty()), end="")
     out.mkdir(parents=True, exist_ok=True)
     for suffix, wanted in _SUFFIXES.items():
-        atomic.write_file(out / f"{name}.{suffix}", tables.render(view, wanted).encode())
+        keeping.write_file(out / f"{name}.{suffix}", tables.render(view, wanted).encode())
     if plot == "none":
         return
     if importlib.util.find_spec("matplotlib") is None:
         print("no picture: pip install 'mlpf_jax[report]'", file=sys.stderr)
         return
     plots = importlib.import_module("mlpf_jax.study.plots")  # Matplotlib is an extra
-    atomic.write_file(out / f"{name}.{plot}", plots.draw(found, plot))
+    keeping.write_file(out / f"{name}.{plot}", plots.draw(found, plot))

@@ -109,3 +109,14 @@ def test_wrong_usage_and_files_that_are_no_results_are_one_line(words, status, r
     assert run.returncode == status
     assert reason in complaint(run)
     assert run.stdout == ""
+
+
+def test_a_table_that_cannot_be_written_is_kept_elsewhere(files, full_disk, monkeypatch, tmp_path):
+    (full_disk / "other").write_bytes(bytes(4096))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    run = compare(*files, "--format=markdown", f"--out={full_disk / 'x.md'}")
+
+    assert run.returncode == 1
+    other = complaint(run).rstrip().removesuffix(".").split("What it should hold is ")[1]
+    assert "training" in pathlib.Path(other).read_text()

@@ -342,3 +342,10 @@ def test_there_are_no_more_workers_than_cores_and_memory_allow(
     monkeypatch.setattr(source.slot, "free_memory_bytes", lambda: free)
 
     assert source._default_workers() == num_workers
+
+
+def test_a_disk_that_is_too_small_is_told_before_any_event(full_disk):
+    with pytest.raises(OSError, match=r"50 events take 0\.03 GB, and 0\.00 GB are free: make"):
+        source.open_events("qcd", 5, data_dir=full_disk)
+
+    assert not [path for path in full_disk.rglob("*") if path.is_file()]

@@ -107,3 +107,10 @@ def test_damaged_events_are_one_line_and_status_1(sets, tmp_path):
     assert run.returncode == 1
     assert "targets.npy" in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1
+
+
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_looked_at(sets, full_disk):
+    run = validate(sets, f"--page={full_disk / 'page.pdf'}", "--quiet")
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == f"error: {full_disk}: No space left on device.\n"

@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib import axes, figure
 from matplotlib.backends import backend_pdf
 
-from mlpf_jax import atomic
+from mlpf_jax import keeping
 from mlpf_jax.events.validation import agreement, panels, published, survey, tables
 
 _NUM_ROWS, _NUM_COLUMNS = 5, 5
@@ -55,11 +55,13 @@ def check_path(path: Path) -> None:
 
     Raises:
         ValueError: The path ends in neither .pdf nor .png, or is in no folder.
+        OSError: It cannot be written.
     """
     if path.suffix not in {".pdf", ".png"}:
         raise ValueError(f"{path}: a page is a .pdf or a .png.")
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}.")
+    keeping.try_file(path)
 
 
 def write(path: Path, pages: Sequence[figure.Figure]) -> list[Path]:
@@ -75,7 +77,7 @@ def write(path: Path, pages: Sequence[figure.Figure]) -> list[Path]:
             names = [path.with_stem(f"{path.stem}-{i + 1}") for i in range(len(pages))]
             contents = dict(zip(names, map(_png, pages), strict=True))
     for file, content in contents.items():
-        atomic.write_file(file, content)
+        keeping.write_file(file, content)
     return list(contents)
 
 

@@ -11,8 +11,11 @@ from mlpf_jax.measure import environment
 MEASURED = (
     "config.py",
     "events",
+    "measure/jax_options.py",  # what is pinned
     "measure/timing.py",
+    "measure/variables.py",  # likewise
     "measure/window.py",
+    "measure/xla_flags.py",
     "model",
     "run",
     "runtime.py",

@@ -32,6 +32,7 @@ def md5_with_change(package, name):
         "config.py",
         "runtime.py",
         "measure/timing.py",
+        "measure/variables.py",
         "simulation/bank_4096.npz",
         *("events/store.py", "model/pfnet.py", "run/phases.py", "training/step.py"),
     ],

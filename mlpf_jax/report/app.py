@@ -1,6 +1,5 @@
 """What a report says of the program, the machine and their surroundings: the part `app`."""
 
-import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -36,8 +35,10 @@ from mlpf_jax.report.fields import (
 )
 
 WORKLOAD_VERSION = 1  # raised when the measured work changes: results are then not comparable
-_ENVIRONMENT = "app/environment"
-_PROCESS = f"{_ENVIRONMENT}/surroundings/process"
+_APP = "app/"
+_ENVIRONMENT = "app/environment/"
+_RUNTIME = "app/environment/runtime/"
+_PROCESS = "app/environment/surroundings/process/"
 # Of the runtime: a field of its own, or without effect on the run.
 _DECLARED_APART = ("num_cores", "xla_flags", "variables", "pinned_variables", "allocator")
 _SURROUNDINGS = marks(PHASES, "the same program in other surroundings")
@@ -102,13 +103,13 @@ class App(Record):
     """The part `app`. Written of a `RunResult`."""
 
     version = Field(
-        "app/version",
+        _APP,
         Kind[str]({"type": "string", "pattern": "^v"}),
         lambda run: f"v{run.environment['versions'].get('mlpf_jax', 'unknown')}",
         compared=fact("code", "version"),
     )
     workload_version = Field(
-        "app/workload_version",
+        _APP,
         Kind[int]({"type": "integer"}),
         lambda run: WORKLOAD_VERSION,
         compared=fact(
@@ -117,18 +118,16 @@ class App(Record):
             refuses(ALL, "the measured work was changed between them"),
         ),
     )
-    description = Field(
-        "app/description", TEXT, lambda run: "MLPF training and inference in JAX/Flax"
-    )
+    description = Field(_APP, TEXT, lambda run: "MLPF training and inference in JAX/Flax")
     containment = Field(
-        "app/containment",
+        _APP,
         one_of("docker", "singularity", "none"),
         lambda run: _containment(),
         compared=fact("system", "containment"),
     )
-    bmk_checksum = Field("app/bmk_checksum", MD5, lambda run: checksums.code_md5())
+    bmk_checksum = Field(_APP, MD5, lambda run: checksums.code_md5())
     bmk_checksum_kind = Field(
-        "app/bmk_checksum_kind",
+        _APP,
         one_of("package", checksums.KIND),  # the whole package: of before there were kinds
         lambda run: checksums.KIND,
         absent="package",
@@ -139,50 +138,46 @@ class App(Record):
         facts_of(lambda code: [("code", f"{code[0]} checksum", code[1], ())]),
     )
     bmkdata_checksum = Field(
-        "app/bmkdata_checksum",
+        _APP,
         MD5,
         lambda run: checksums.data_md5(d.sha256 for d in (run.train_data, run.test_data) if d),
     )
-    cvmfs_checksum = Field("app/cvmfs_checksum", TEXT, lambda run: "")
+    cvmfs_checksum = Field(_APP, TEXT, lambda run: "")
     devices = Field(
-        "app/devices",
+        _APP,
         listed(keyed(TEXT, "device_id", "name", "platform"), 1),
-        lambda run: [dataclasses.asdict(device) for device in run.devices],
+        "devices",
         compared=fact("hardware", "devices", show=_devices),
     )
 
-    environment = Field(_ENVIRONMENT, keyed(ANY), lambda run: dict(run.environment))
+    environment = Field(_APP, keyed(ANY), lambda run: dict(run.environment))
     versions = Field(
-        f"{_ENVIRONMENT}/versions",
-        keyed(TEXT, "python", "jax", "jaxlib", "flax"),
-        compared=facts_of(_versions),
+        _ENVIRONMENT, keyed(TEXT, "python", "jax", "jaxlib", "flax"), compared=facts_of(_versions)
     )
-    git_commit = Field(f"{_ENVIRONMENT}/git_commit", maybe(TEXT))
-    git_is_dirty = optional(f"{_ENVIRONMENT}/git_is_dirty", maybe(BOOLEAN))
+    git_commit = Field(_ENVIRONMENT, maybe(TEXT))
+    git_is_dirty = optional(_ENVIRONMENT, maybe(BOOLEAN))
     commit = Derived[str | None](_commit, fact("code", "commit"))
-    cpu = optional(f"{_ENVIRONMENT}/cpu", maybe(TEXT), compared=fact("hardware", "CPU"))
+    cpu = optional(_ENVIRONMENT, maybe(TEXT), compared=fact("hardware", "CPU"))
     # Files of before have none: their machines are not known, and so not the same.
     identity = optional(
-        f"{_ENVIRONMENT}/surroundings/identity", _IDENTITY, compared=facts_of(_identity)
+        f"{_ENVIRONMENT}surroundings/identity", _IDENTITY, compared=facts_of(_identity)
     )
-    num_cpu_cores = optional(
-        f"{_ENVIRONMENT}/num_cpu_cores", maybe(COUNT), compared=fact("hardware", "cores")
-    )
+    num_cpu_cores = optional(_ENVIRONMENT, maybe(COUNT), compared=fact("hardware", "cores"))
     memory_bytes = optional(
-        f"{_ENVIRONMENT}/memory_bytes",
+        _ENVIRONMENT,
         maybe(SIZE),
         # A new kernel takes a few pages more or less.
         compared=fact("hardware", "memory", show=lambda size: f"{size / 2**30:.0f} GiB"),
     )
     architecture = optional(
-        f"{_ENVIRONMENT}/machine", maybe(TEXT), compared=fact("hardware", "architecture")
+        f"{_ENVIRONMENT}machine", maybe(TEXT), compared=fact("hardware", "architecture")
     )
-    driver = optional(f"{_ENVIRONMENT}/driver", maybe(TEXT), compared=fact("compiler", "driver"))
-    system = optional(f"{_ENVIRONMENT}/system", maybe(TEXT), compared=fact("system", "system"))
-    kernel = optional(f"{_ENVIRONMENT}/kernel", maybe(TEXT), compared=fact("system", "kernel"))
-    load_average = optional(f"{_ENVIRONMENT}/load_average", maybe(listed(NUMBER)))
+    driver = optional(_ENVIRONMENT, maybe(TEXT), compared=fact("compiler", "driver"))
+    system = optional(_ENVIRONMENT, maybe(TEXT), compared=fact("system", "system"))
+    kernel = optional(_ENVIRONMENT, maybe(TEXT), compared=fact("system", "kernel"))
+    load_average = optional(_ENVIRONMENT, maybe(listed(NUMBER)))
     runtime = Field(
-        f"{_ENVIRONMENT}/runtime",
+        _ENVIRONMENT,
         keyed(ANY, "allocator"),
         compared=facts_of(
             lambda runtime: [
@@ -193,40 +188,22 @@ class App(Record):
         ),
     )
     variables = optional(
-        f"{_ENVIRONMENT}/runtime/variables",
+        _RUNTIME,
         keyed(TEXT),
         compared=fact("system", "environment variables", _SURROUNDINGS, show=_assignments),
     )
-    malloc = optional(
-        f"{_PROCESS}/malloc", maybe(TEXT), compared=fact("system", "malloc", _SURROUNDINGS)
-    )
-    niceness = optional(f"{_PROCESS}/niceness", ANY, compared=fact("system", "niceness"))
-    scheduling_class = optional(
-        f"{_PROCESS}/scheduling_class", maybe(TEXT), compared=fact("system", "scheduling class")
-    )
+    malloc = optional(_PROCESS, maybe(TEXT), compared=fact("system", "malloc", _SURROUNDINGS))
+    niceness = optional(_PROCESS, ANY, compared=fact("system", "niceness"))
+    scheduling_class = optional(_PROCESS, maybe(TEXT), compared=fact("system", "scheduling class"))
     transparent_huge_pages = optional(
-        f"{_PROCESS}/transparent_huge_pages",
-        maybe(TEXT),
-        compared=fact("system", "transparent huge pages"),
+        _PROCESS, maybe(TEXT), compared=fact("system", "transparent huge pages")
     )
-    allowed_numa_nodes = optional(
-        f"{_PROCESS}/allowed_numa_nodes", maybe(TEXT), compared=fact("system", "NUMA nodes")
-    )
+    allowed_numa_nodes = optional(_PROCESS, maybe(TEXT), compared=fact("system", "NUMA nodes"))
     slot = optional(
-        f"{_ENVIRONMENT}/surroundings/slot",
+        f"{_ENVIRONMENT}surroundings/slot",
         shaped(allowed_cores=ANY, cpu_quota=ANY, memory_bytes=maybe(SIZE)),
         compared=facts_of(_slot),
     )
-    num_cores = Field(
-        f"{_ENVIRONMENT}/runtime/num_cores", COUNT, compared=fact("hardware", "cores used")
-    )
-    xla_flags = Field(
-        f"{_ENVIRONMENT}/runtime/xla_flags",
-        ANY,
-        compared=fact("compiler", "XLA flags"),
-    )
-    allocator = Field(
-        f"{_ENVIRONMENT}/runtime/allocator",
-        ANY,
-        compared=fact("system", "allocator"),
-    )
+    num_cores = Field(_RUNTIME, COUNT, compared=fact("hardware", "cores used"))
+    xla_flags = Field(_RUNTIME, ANY, compared=fact("compiler", "XLA flags"))
+    allocator = Field(_RUNTIME, ANY, compared=fact("system", "allocator"))

@@ -9,6 +9,7 @@ class of fields, a `Record`, gives the JSON (`written`), its schema (`schema_of`
 import copy
 import dataclasses
 import json
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
@@ -137,7 +138,7 @@ class Field(Generic[T]):
         self,
         place: str,
         kind: Kind[T],
-        of: Callable[..., Any] | None = None,
+        of: str | Callable[..., Any] | None = None,
         *,
         absent: T | Callable[[Any], T] = _REQUIRED,
         compared: Compared | None = None,
@@ -145,18 +146,25 @@ class Field(Generic[T]):
         """Declares a field.
 
         Args:
-            place: The keys that lead to the value, joined by "/".
+            place: The keys that lead to the value, joined by "/". Where it ends in "/" or is empty,
+                the attribute's name is the last key.
             kind: Which values are allowed.
-            of: Takes what the record is written of and returns the value, or `LEFT_OUT`. None: the
-                value is part of one that another field writes, or is only read.
+            of: The attribute, as "config.seed", of what the record is written of, or a function of
+                it that may return `LEFT_OUT`. None: the value is part of one that another field
+                writes, or is only read.
             absent: What is read where the document has no such key: a value, or a function of the
                 record. Without it the key is required.
             compared: Which facts the value is when runs are compared.
         """
-        self.place, self.kind, self.of = place, kind, of
+        self.place, self.kind = place, kind
+        self.of = _getter(of) if isinstance(of, str) else of
         self.compared = compared
         self.is_required = absent is _REQUIRED
         self._absent = absent
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if not self.place or self.place.endswith("/"):
+            self.place += name
 
     @overload
     def __get__(self, record: None, owner: type) -> "Field[T]": ...
@@ -175,10 +183,15 @@ class Field(Generic[T]):
         return found
 
 
+def _getter(path: str) -> Callable[..., Any]:
+    get = operator.attrgetter(path)
+    return lambda subject, *_: get(subject)
+
+
 def optional(
     place: str,
     kind: Kind[T],
-    of: Callable[..., Any] | None = None,
+    of: str | Callable[..., Any] | None = None,
     *,
     compared: Compared | None = None,
 ) -> Field[T | None]:
@@ -193,7 +206,7 @@ class Family(Field[Mapping[str, Any]]):
     """
 
     def __init__(self, place: str, pattern: str, kind: Kind[Any], of: Callable[..., Any]):
-        super().__init__(place, kind, of, absent=lambda _: {})
+        super().__init__(place.rstrip("/"), kind, of, absent=lambda _: {})
         self.pattern = pattern
 
 
@@ -255,8 +268,17 @@ def written(record: type[Record], *subject: Any) -> dict[str, Any]:
         place = document
         for key in parents:
             place = place.setdefault(key, {})
-        place.update(value if isinstance(field, Family) else {last: value})
+        place.update(_plain(value if isinstance(field, Family) else {last: value}))
     return document
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: dataclasses are objects, tuples are lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def schema_of(record: type[Record]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """What a report says, declared once: HEPscore's workload report with the fields of this project.
 
 To add a field, add one declaration here, in `app` or in `phase`: where it stands in the JSON, which
-values it may have, and how it is taken from the result:
+values it may have, and which attribute of the result it is (or a function of the result):
 
-    is_pinned = optional("report/wl-stats/is_pinned", BOOLEAN, lambda run: run.is_pinned)
+    is_pinned = optional(_STATS, BOOLEAN, "is_pinned")
 
 The writer, the JSON schema, the reader (`report.is_pinned`) and the validation follow. A field that
 older files lack is `optional`, and None there, or has `absent`: what is read instead. If a
@@ -18,7 +18,7 @@ drops other top-level keys.
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
 from mlpf_jax import config as config_lib
@@ -59,7 +59,8 @@ from mlpf_jax.report.fields import (
     written,
 )
 
-_STATS = "report/wl-stats"
+_RUN_INFO = "run_info/"
+_STATS = "report/wl-stats/"
 _SCORE = "^(training|inference)(-tf32|-bf16)?(-tight)?$"
 
 
@@ -76,9 +77,14 @@ _DATASET = Kind[Mapping[str, Any]](
 )
 
 
-def _trained(of):
+def _trained(of: Callable[[result_lib.RunResult], Any]) -> Callable[[result_lib.RunResult], Any]:
     """Only of runs that trained."""
     return lambda run: of(run) if run.epochs else LEFT_OUT
+
+
+def _of_epochs(name: str) -> Callable[[result_lib.RunResult], Any]:
+    """A list of every epoch's, of runs that trained."""
+    return _trained(lambda run: [getattr(epoch, name) for epoch in run.epochs])
 
 
 def _qualities(run: result_lib.RunResult) -> dict[str, list[float]]:
@@ -109,20 +115,16 @@ def _events(name: str):
 class _Run(Record):
     """The parts `run_info` and `report`."""
 
-    copies = Field("run_info/copies", Kind[int]({"const": 1}), lambda run: 1)
-    threads_per_copy = Field(
-        "run_info/threads_per_copy", COUNT, lambda run: run.environment["runtime"]["num_cores"]
-    )
-    events_per_thread = Field(
-        "run_info/events_per_thread", COUNT, lambda run: run.config.data.num_train_events
-    )
-    extra_arguments = Field("run_info/extra_arguments", TEXT, lambda run: run.extra_arguments)
-    num_devices = Field("run_info/num_devices", COUNT, lambda run: run.config.num_devices)
-    seed = Field("run_info/seed", SIZE, lambda run: run.config.seed)
+    copies = Field(_RUN_INFO, Kind[int]({"const": 1}), lambda run: 1)
+    threads_per_copy = Field(_RUN_INFO, COUNT, lambda run: run.environment["runtime"]["num_cores"])
+    events_per_thread = Field(_RUN_INFO, COUNT, "config.data.num_train_events")
+    extra_arguments = Field(_RUN_INFO, TEXT, "extra_arguments")
+    num_devices = Field(_RUN_INFO, COUNT, "config.num_devices")
+    seed = Field(_RUN_INFO, SIZE, "config.seed")
     precision = Field(
-        "run_info/precision",
+        _RUN_INFO,
         one_of(*get_args(config_lib.Precision)),
-        lambda run: run.config.model.precision,
+        "config.model.precision",
         compared=fact(
             "settings",
             "precision",
@@ -131,9 +133,9 @@ class _Run(Record):
         ),
     )
     padding = Field(
-        "run_info/padding",
+        _RUN_INFO,
         one_of(*get_args(config_lib.Padding)),
-        lambda run: run.config.data.padding,
+        "config.data.padding",
         # In the configuration alone for some time; before that there was no choice.
         absent=lambda report: report.config["data"].get("padding") or "full",
         compared=fact(
@@ -141,9 +143,9 @@ class _Run(Record):
         ),
     )
     is_emulated = Field(
-        "run_info/is_emulated",
+        _RUN_INFO,
         BOOLEAN,
-        lambda run: run.is_emulated,
+        "is_emulated",
         compared=fact(
             "settings",
             "emulated devices",
@@ -156,9 +158,9 @@ class _Run(Record):
         fact("settings", "virtual devices"),
     )
     config = Field(
-        "run_info/config",
+        _RUN_INFO,
         shaped(model=keyed(ANY), data=keyed(ANY), train=keyed(ANY), mode=ANY, parallel=ANY),
-        lambda run: dataclasses.asdict(run.config),
+        "config",
         compared=facts_of(settings.tell, *settings.EFFECTS),
     )
 
@@ -178,75 +180,46 @@ class _Run(Record):
         _STATS,
         _SCORE,
         phase_lib.SUMMARY,
-        lambda run: {
-            run.score_name(name): dataclasses.asdict(phase.score)
-            for name, phase in run.phases.items()
-        },
+        lambda run: {run.score_name(name): phase.score for name, phase in run.phases.items()},
     )
     # The statistics of 2022, under their names.
     num_gpus = Field(
-        f"{_STATS}/GPU",
+        f"{_STATS}GPU",
         SIZE,
         lambda run: 0 if run.devices[0].platform == "cpu" else len(run.devices),
     )
-    num_cpus = Field(f"{_STATS}/CPU", SIZE, lambda run: int(run.devices[0].platform == "cpu"))
-    train_set_size = Field(
-        f"{_STATS}/train_set_size", COUNT, lambda run: run.config.data.num_train_events
-    )
-    test_set_size = Field(
-        f"{_STATS}/test_set_size", COUNT, lambda run: run.config.data.num_test_events
-    )
+    num_cpus = Field(f"{_STATS}CPU", SIZE, lambda run: int(run.devices[0].platform == "cpu"))
+    train_set_size = Field(_STATS, COUNT, "config.data.num_train_events")
+    test_set_size = Field(_STATS, COUNT, "config.data.num_test_events")
     batch_size_per_device = Field(
-        f"{_STATS}/batch_size_per_device",
+        _STATS,
         COUNT,
-        lambda run: run.config.train.batch_size,
+        "config.train.batch_size",
         compared=fact("settings", "batch per device", marks(PHASES, "another batch per device")),
     )
     batch_size_total = Field(
-        f"{_STATS}/batch_size_total",
+        _STATS,
         COUNT,
-        lambda run: run.config.global_batch_size,
+        "config.global_batch_size",
         compared=fact(
             "settings",
             "global batch",
             marks(("epochs",), "another batch in total, so another training"),
         ),
     )
-    mean_throughput = optional(
-        f"{_STATS}/mean_throughput", POSITIVE, _trained(lambda run: run.mean_throughput)
-    )
-    mean_epoch_time = optional(
-        f"{_STATS}/mean_epoch_time", POSITIVE, _trained(lambda run: run.mean_epoch_time)
-    )
-    num_epochs = optional(f"{_STATS}/num_epochs", COUNT, _trained(lambda run: len(run.epochs)))
-    epoch_times = optional(
-        f"{_STATS}/epoch_times",
-        listed(NONNEGATIVE, 1),
-        _trained(lambda run: [epoch.seconds for epoch in run.epochs]),
-    )
-    validation_times = optional(
-        f"{_STATS}/validation_times",
-        listed(NONNEGATIVE, 1),
-        _trained(lambda run: [epoch.validation_s for epoch in run.epochs]),
-    )
-    throughput_per_epoch = optional(
-        f"{_STATS}/throughput_per_epoch",
-        listed(NONNEGATIVE, 1),
-        _trained(lambda run: [epoch.events_per_s for epoch in run.epochs]),
-    )
-    train_time = optional(
-        f"{_STATS}/train_time", NONNEGATIVE, _trained(lambda run: run.train_seconds)
-    )
-    steps_per_epoch = optional(
-        f"{_STATS}/steps_per_epoch", COUNT, _trained(lambda run: run.epochs[0].num_steps)
-    )
-    events_per_epoch = optional(
-        f"{_STATS}/events_per_epoch", COUNT, _trained(lambda run: run.epochs[0].num_events)
-    )
+    mean_throughput = optional(_STATS, POSITIVE, _trained(lambda run: run.mean_throughput))
+    mean_epoch_time = optional(_STATS, POSITIVE, _trained(lambda run: run.mean_epoch_time))
+    num_epochs = optional(_STATS, COUNT, _trained(lambda run: len(run.epochs)))
+    epoch_times = optional(_STATS, listed(NONNEGATIVE, 1), _of_epochs("seconds"))
+    validation_times = optional(_STATS, listed(NONNEGATIVE, 1), _of_epochs("validation_s"))
+    throughput_per_epoch = optional(_STATS, listed(NONNEGATIVE, 1), _of_epochs("events_per_s"))
+    train_time = optional(_STATS, NONNEGATIVE, _trained(lambda run: run.train_seconds))
+    steps_per_epoch = optional(_STATS, COUNT, _trained(lambda run: run.epochs[0].num_steps))
+    events_per_epoch = optional(_STATS, COUNT, _trained(lambda run: run.epochs[0].num_events))
     steps_by_epoch = optional(
-        f"{_STATS}/steps_by_epoch",
+        _STATS,
         listed(COUNT, 1),
-        _trained(lambda run: [epoch.num_steps for epoch in run.epochs]),
+        _of_epochs("num_steps"),
         compared=fact("settings", "steps by epoch", marks(("epochs",), "another number of steps")),
     )
     losses = Family(
@@ -262,16 +235,16 @@ class _Run(Record):
         lambda run: {k: v for k, v in _qualities(run).items() if k.endswith("_accuracy")},
     )
     inference_weights = optional(
-        f"{_STATS}/inference_weights",
+        _STATS,
         one_of("trained", "checkpoint", "initial"),
         lambda run: run.inference_weights if run.inference_quality else LEFT_OUT,
     )
 
-    started_at = Field(f"{_STATS}/started_at", TEXT, lambda run: run.started_at)  # ISO 8601
-    finished_at = Field(f"{_STATS}/finished_at", TEXT, lambda run: run.finished_at)
-    init_s = Field(f"{_STATS}/init_s", NONNEGATIVE, lambda run: run.init_s)
+    started_at = Field(_STATS, TEXT, "started_at")  # ISO 8601
+    finished_at = Field(_STATS, TEXT, "finished_at")
+    init_s = Field(_STATS, NONNEGATIVE, "init_s")
     phase_documents = Field(
-        f"{_STATS}/phases",
+        f"{_STATS}phases",
         Kind[Mapping[str, Any]](
             {
                 "type": "object",
@@ -291,49 +264,26 @@ class _Run(Record):
         ),
     )
     train_data = Field(
-        f"{_STATS}/data/train",
-        maybe(_DATASET),
-        lambda run: phase_lib.maybe_asdict(run.train_data),
-        compared=_events("train"),
+        f"{_STATS}data/train", maybe(_DATASET), "train_data", compared=_events("train")
     )
-    test_data = Field(
-        f"{_STATS}/data/test",
-        _DATASET,
-        lambda run: dataclasses.asdict(run.test_data),
-        compared=_events("test"),
-    )
-    input_times = optional(
-        f"{_STATS}/input",
-        maybe(keyed(NONNEGATIVE)),
-        lambda run: phase_lib.maybe_asdict(run.input_times),
-    )
-    peak_device_bytes = Field(
-        f"{_STATS}/memory/peak_device_bytes", maybe(SIZE), lambda run: run.peak_device_bytes
-    )
-    peak_process_bytes = Field(
-        f"{_STATS}/memory/peak_process_bytes", maybe(SIZE), lambda run: run.peak_process_bytes
-    )
+    test_data = Field(f"{_STATS}data/test", _DATASET, "test_data", compared=_events("test"))
+    input_times = optional(f"{_STATS}input", maybe(keyed(NONNEGATIVE)), "input_times")
+    peak_device_bytes = Field(f"{_STATS}memory/", maybe(SIZE), "peak_device_bytes")
+    peak_process_bytes = Field(f"{_STATS}memory/", maybe(SIZE), "peak_process_bytes")
     machine_states = optional(
-        f"{_STATS}/machine",
+        f"{_STATS}machine",
         shaped(before=ANY, after=ANY, swapped_pages=ANY, throttle_events=ANY),
         lambda run: {
             **dataclasses.asdict(run.machine),
             "swapped_pages": run.machine.swapped_pages,
             "throttle_events": run.machine.throttle_events,
-            "throttling": phase_lib.maybe_asdict(run.machine.throttling),
+            "throttling": run.machine.throttling,
         },
     )
-    doubts = optional(  # None: of before a run had doubts
-        f"{_STATS}/doubts", listed(TEXT), lambda run: list(run.doubts)
-    )
-    graph_sha256 = Field(
-        f"{_STATS}/graph_sha256",
-        SHA256,
-        lambda run: run.graph_sha256,
-        compared=fact("program", "graph"),
-    )
-    loss_sha256 = Field(f"{_STATS}/loss_sha256", SHA256, lambda run: run.loss_sha256)
-    params_sha256 = Field(f"{_STATS}/params_sha256", SHA256, lambda run: run.params_sha256)
+    doubts = optional(_STATS, listed(TEXT), "doubts")  # None: of before a run had doubts
+    graph_sha256 = Field(_STATS, SHA256, "graph_sha256", compared=fact("program", "graph"))
+    loss_sha256 = Field(_STATS, SHA256, "loss_sha256")
+    params_sha256 = Field(_STATS, SHA256, "params_sha256")
     log = Field("report/log", Kind[str]({"const": "ok"}), lambda run: "ok")
 
 

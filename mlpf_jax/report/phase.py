@@ -1,7 +1,7 @@
 """A phase of a run, training or inference, as its report tells it: fields declared once."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mlpf_jax.measure import load as load_lib
@@ -33,81 +33,54 @@ SUMMARY = keyed(
 )
 
 
-def maybe_asdict(value: Any) -> dict[str, Any] | None:
-    """Returns a dataclass as JSON; None stays None."""
-    return None if value is None else dataclasses.asdict(value)
+def _of_samples(name: str) -> Callable[..., Any]:
+    return lambda phase, _: [getattr(sample, name) for sample in phase.samples]
+
+
+def _of_load(name: str) -> Callable[..., Any]:
+    return lambda phase, _: [s.load and getattr(s.load, name) for s in phase.samples]
 
 
 class Phase(Record):
     """One compiled step, training or inference. Written of a `PhaseResult` and its `RunResult`."""
 
-    lower_s = Field("lower_s", NONNEGATIVE, lambda phase, _: phase.compile_times.lower_s)
-    compile_s = Field(
-        "compile_s", maybe(NONNEGATIVE), lambda phase, _: phase.compile_times.compile_s
-    )
-    first_call_s = Field("first_call_s", POSITIVE, lambda phase, _: phase.first_call_s)
-    num_unsteady = Field("num_unsteady_samples", SIZE, lambda phase, _: phase.num_unsteady)
-    sample_s = Field(
-        "sample_s", listed(SECONDS, 1), lambda phase, _: [s.seconds for s in phase.samples]
-    )
-    sample_steps = Field(
-        "sample_steps", listed(COUNT, 1), lambda phase, _: [s.num_steps for s in phase.samples]
-    )
-    sample_events = Field(
-        "sample_events", listed(COUNT, 1), lambda phase, _: [s.num_events for s in phase.samples]
-    )
-    sample_elements = Field(
-        "sample_elements",
-        listed(COUNT, 1),
-        lambda phase, _: [s.num_elements for s in phase.samples],
-    )
-    sample_other_cores = optional(
-        "sample_other_cores",
-        listed(maybe(NONNEGATIVE)),
-        lambda phase, _: [s.load and s.load.other_cores for s in phase.samples],
-    )
-    sample_stolen_cores = optional(
-        "sample_stolen_cores",
-        listed(maybe(NONNEGATIVE)),
-        lambda phase, _: [s.load and s.load.stolen_cores for s in phase.samples],
-    )
-    load = optional(
-        "load",
-        maybe(keyed(NONNEGATIVE, "other_cores", "stolen_cores")),
-        lambda phase, _: maybe_asdict(phase.load),
-    )
+    lower_s = Field("", NONNEGATIVE, "compile_times.lower_s")
+    compile_s = Field("", maybe(NONNEGATIVE), "compile_times.compile_s")
+    first_call_s = Field("", POSITIVE, "first_call_s")
+    num_unsteady = Field("num_unsteady_samples", SIZE, "num_unsteady")
+    sample_s = Field("", listed(SECONDS, 1), _of_samples("seconds"))
+    sample_steps = Field("", listed(COUNT, 1), _of_samples("num_steps"))
+    sample_events = Field("", listed(COUNT, 1), _of_samples("num_events"))
+    sample_elements = Field("", listed(COUNT, 1), _of_samples("num_elements"))
+    sample_other_cores = optional("", listed(maybe(NONNEGATIVE)), _of_load("other_cores"))
+    sample_stolen_cores = optional("", listed(maybe(NONNEGATIVE)), _of_load("stolen_cores"))
+    load = optional("", maybe(keyed(NONNEGATIVE, "other_cores", "stolen_cores")), "load")
     drift = optional(
-        "drift",
+        "",
         shaped(change=ANY, p_value=ANY, verdict=one_of("none", "drifting", "too few samples")),
-        lambda phase, _: dataclasses.asdict(phase.drift),
+        "drift",
     )
-    step_s = Field("step_s", SUMMARY, lambda phase, _: dataclasses.asdict(phase.step_s))
-    elements_per_s = Field("elements_per_s", POSITIVE, lambda phase, _: phase.elements_per_s)
-    padding_fraction = Field(
-        "padding_fraction", FRACTION, lambda phase, run: phase.padding_fraction(run.config)
-    )
-    capacities = optional(
-        "capacities",
-        listed(shaped(num_bins=COUNT, num_steps=SIZE)),
-        lambda phase, _: [dataclasses.asdict(capacity) for capacity in phase.capacities],
-    )
-    flops_per_event = Field("flops_per_event", POSITIVE, lambda phase, _: phase.flops_per_event)
-    flops_per_s = Field("flops_per_s", POSITIVE, lambda phase, _: phase.flops_per_s)
+    step_s = Field("", SUMMARY, "step_s")
+    elements_per_s = Field("", POSITIVE, "elements_per_s")
+    padding_fraction = Field("", FRACTION, lambda phase, run: phase.padding_fraction(run.config))
+    capacities = optional("", listed(shaped(num_bins=COUNT, num_steps=SIZE)), "capacities")
+    flops_per_event = Field("", POSITIVE, "flops_per_event")
+    flops_per_s = Field("", POSITIVE, "flops_per_s")
     share_of_peak = Field(
-        "share_of_peak",
+        "",
         maybe(shaped(share=NONNEGATIVE)),
         lambda phase, run: run.share_of_peak(phase.flops_per_s),
     )
-    peak_unknown = optional("peak_unknown", maybe(TEXT), lambda _, run: run.peak_unknown)
+    peak_unknown = optional("", maybe(TEXT), lambda _, run: run.peak_unknown)
     memory_per_device = Field(
-        "memory_per_device",
+        "",
         keyed(SIZE, "total_bytes"),
         lambda phase, _: {
             **dataclasses.asdict(phase.memory),
             "total_bytes": phase.memory.total_bytes,
         },
     )
-    program_sha256 = Field("program_sha256", SHA256, lambda phase, _: phase.program_sha256)
+    program_sha256 = Field("", SHA256, "program_sha256")
     # Not written yet, but shown where a file has them.
     events_per_j = optional("energy/events_per_j", maybe(NONNEGATIVE))
     cost_per_million_events = optional("cost/per_million_events", maybe(NONNEGATIVE))

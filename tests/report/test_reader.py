@@ -1,11 +1,14 @@
 """Reports come back as they were written; what is none is refused in one line."""
 
+import dataclasses
 import json
+import types
 
+import jsonschema
 import pytest
 
-from mlpf_jax.measure import load
-from mlpf_jax.report import reader
+from mlpf_jax.measure import environment, load
+from mlpf_jax.report import app, fields, reader, schema
 from tests.report import documents
 from tests.report.test_hepscore import DOCUMENT, PHASE, changed
 
@@ -107,3 +110,42 @@ def test_the_machine_class_of_devices_and_of_virtual_ones_holds_the_host():
 
     assert on_gpu.machine_class == f"1-x-nvidia-h200-host-{key.rpartition('-')[2]}"
     assert emulated.machine_class == f"{key}-1-virtual-devices"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    values: tuple[int, ...]
+
+
+class Parts(fields.Record):
+    pairs = fields.Field("deep/", fields.listed(fields.shaped(values=fields.ANY)), "pairs")
+    seen = fields.optional("", fields.keyed(fields.listed(fields.COUNT)), "seen")
+
+
+def test_what_is_written_fits_the_schema_before_it_is_text():
+    subject = types.SimpleNamespace(pairs=(Pair((1, 2)),), seen={"a": (3,)})
+
+    document = fields.written(Parts, subject)
+
+    assert document == {"deep": {"pairs": [{"values": [1, 2]}]}, "seen": {"a": [3]}}
+    jsonschema.validate(document, fields.schema_of(Parts))
+    assert Parts(document).seen == {"a": [3]}
+    assert Parts({"deep": {}}).seen is None
+    with pytest.raises(KeyError, match="deep/pairs"):
+        assert Parts({"deep": {}}).pairs
+
+
+def test_the_machine_that_runs_this_test_fits_the_schema():
+    described = environment.describe() | {
+        "runtime": {"xla_flags": "", "allocator": "default", "num_cores": 1}
+    }
+    environment_of = types.SimpleNamespace(environment=described)
+
+    class Told(fields.Record):
+        environment = app.App.declared()["environment"]
+
+    found = documents.document(
+        changes={"app/environment": fields.written(Told, environment_of)["app"]["environment"]}
+    )
+    schema.validate(found)
+    assert reader.from_document(found, "here").identity is not None

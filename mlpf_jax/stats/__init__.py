@@ -1,1 +1,1 @@
-"""Numbers in, numbers out: summaries, rank tests, comparisons, change points, laws. No files."""
+"""Statistics: summaries, rank tests, comparisons, change points and scaling laws. No files."""

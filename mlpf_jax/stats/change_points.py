@@ -1,4 +1,4 @@
-"""Where a series of measurements changed its level for good. NumPy and SciPy only, no files."""
+"""Detects permanent level changes in a series of measurements. NumPy and SciPy only, no files."""
 
 import itertools
 import math
@@ -8,33 +8,35 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
-_BEYOND = 10  # permutations that may be as clear, at the rate of one search
+_BEYOND = 10  # permutations allowed to show as clear a step, at the rate of one search
 
 
 def change_points(values: Sequence[float], *, false_alarm: float = 0.01) -> list[int]:
     """Returns the index of the first value of every new level, in order; none if there is none.
 
-    A series is cut where the values before and after differ most by the test of Mann and Whitney,
-    if fewer than half of `false_alarm` of its permutations (fixed seed) show as clear a step. If
-    not, a run of neighbours that differs from all the rest is sought and judged likewise: a level
-    that came and went hides from a search for steps. The parts are searched in the same way. In
-    the end, change points go whose neighbouring levels do not differ at the rate asked for.
+    The search splits the series where the values before and after differ most by the Mann-Whitney
+    test, if fewer than `false_alarm / 2` of its permutations (fixed seed) show as clear a step.
+    Otherwise it looks for a run of neighbours that differs from all other values, by the same
+    criterion, because a search for single steps misses a temporary change of level. It then
+    searches each part in the same way. Finally it removes change points whose neighbouring levels
+    do not differ significantly at `false_alarm`.
 
-    Only ranks count, so an outlier is one value and no level, and the noise may have any
-    distribution, but its values are taken as independent. A new level needs about five values.
-    A change point is then placed where the values lie nearest to the medians of both levels.
+    The search uses ranks only. A single outlier is therefore not a new level, and the noise may
+    have any distribution, but it must be independent from value to value. A new level needs about
+    five values. Each change point is placed where the values lie nearest to the medians of both
+    levels.
 
     Raises:
-        ValueError: with a value that is not finite, or a rate that is not between 0 and 1.
+        ValueError: if a value is not finite, or `false_alarm` is not between 0 and 1.
 
     Source: Pettitt, Appl. Stat. 28 (1979) 126, and Olshen, Venkatraman, Lucito and Wigler,
-    Biostatistics 5 (2004) 557, on ranks.
+    Biostatistics 5 (2004) 557, applied to ranks.
     """
     array = np.asarray(values, np.float64)
     if not np.all(np.isfinite(array)) or not 0 < false_alarm < 1:
         raise ValueError(
-            f"no change points of {list(values)} at a rate of {false_alarm}: it takes finite "
-            "values, and a rate between 0 and 1."
+            f"cannot search {list(values)} for change points at a false-alarm rate of "
+            f"{false_alarm}: values must be finite, and the rate between 0 and 1."
         )
     found = set()
     parts = [(0, array.size)]
@@ -50,13 +52,13 @@ def change_points(values: Sequence[float], *, false_alarm: float = 0.01) -> list
 
 
 def _cuts(values: Float[np.ndarray, "values"], false_alarm: float) -> list[int]:
-    """Returns where the clearest step is, or a run begins and ends, but not the ends of the values.
+    """Returns the index of the clearest step, or the start and end of a run, excluding the ends.
 
-    The first series is the one asked about, the others are its permutations.
+    Row 0 is the series under test, the other rows are its permutations.
     """
     if values.size < 2:
         return []
-    rate = false_alarm / 2  # of each of two searches
+    rate = false_alarm / 2  # for each of two searches
     ranks = scipy.stats.rankdata(values) - (values.size + 1) / 2
     series = np.tile(ranks.astype(np.float32), (math.ceil(_BEYOND / rate), 1))
     series[1:] = np.random.default_rng(0).permuted(series[1:], axis=1)
@@ -73,7 +75,7 @@ def _step(series: Float[np.ndarray, "series values"], rate: float) -> int | None
 
 
 def _run(series: Float[np.ndarray, "series values"], rate: float) -> list[int]:
-    """The values are closed to a ring: runs longer than half of it are what the others leave."""
+    """Treats the values as a ring, so a run longer than half is the complement of a shorter one."""
     count = series.shape[1]
     sums = np.cumsum(np.concatenate([np.zeros_like(series[:, :1]), series, series], axis=1), axis=1)
     clearest, run = np.zeros(len(series)), (0, 0)
@@ -88,14 +90,14 @@ def _run(series: Float[np.ndarray, "series values"], rate: float) -> list[int]:
 
 
 def _is_rare(clarity: Float[np.ndarray, "series"], rate: float) -> bool:
-    """Whether at most that share of all series, itself included, is as clear as the first."""
+    """Whether at most a share `rate` of all series, with the first, is as clear as the first."""
     return bool(np.mean(clarity >= clarity[0] * (1 - 1e-6)) <= rate)
 
 
 def _confirmed(
     array: Float[np.ndarray, "values"], cuts: list[int], false_alarm: float
 ) -> list[int]:
-    """Drops the least sure cut until the levels on both sides of every one differ."""
+    """Removes the least significant cut until the levels on both sides of every cut differ."""
     while cuts:
         edges = [0, *cuts, array.size]
         p_values = [
@@ -110,16 +112,16 @@ def _confirmed(
 
 
 def _placed(array: Float[np.ndarray, "values"], cuts: list[int]) -> list[int]:
-    """Moves every cut between its neighbours to the least sum of distances from the two medians.
+    """Moves every cut to minimise the sum of distances from the medians of the two levels.
 
-    Ranks do not know how near a value lies to a level, and cut beside the place when it is high or
-    low for its own.
+    Ranks ignore how near a value lies to a level, so a rank-based cut can be off by a few values
+    when a value next to it is unusually high or low for its level.
     """
     edges = [0, *cuts, array.size]
     for i in range(1, len(edges) - 1):
         part, cut = array[edges[i - 1] : edges[i + 1]], edges[i] - edges[i - 1]
         nearer = np.abs(part - np.median(part[:cut])) - np.abs(part - np.median(part[cut:]))
-        excess = np.cumsum(nearer)[:-1]  # of a cut after every value
+        excess = np.cumsum(nearer)[:-1]  # if the cut came after that value
         if excess.min() < excess[cut - 1]:
             edges[i] = edges[i - 1] + int(np.argmin(excess)) + 1
     return edges[1:-1]

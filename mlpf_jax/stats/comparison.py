@@ -1,7 +1,8 @@
-"""Two sets of measurements against each other: by what ratio they differ, and how sure that is.
+"""Compares two sets of measurements: their ratio, its confidence interval and its p-value.
 
-All values are positive (rates, times, bytes) and their logarithms are compared, so the ratio of
-times is the inverse of that of rates. Distribution-free: ranks, no normal noise. No JAX, no files.
+All values are positive (rates, times, bytes). The tests compare logarithms, so the ratio of times
+is the inverse of the ratio of rates. They use ranks and do not assume normal noise. No JAX, no
+files.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from mlpf_jax.stats import rank_tests, summaries
 
 Verdict = Literal["faster", "slower", "cannot tell"]
 
-_REJECTED = 0.05  # the interval holds what a test at this level does not reject
+_REJECTED = 0.05  # the interval contains every ratio that a test at this level does not reject
 _LARGEST_LOG = 700.0
 _SIMULATIONS = 4000
 _MOST_SIMULATED_PAIRS = 40
@@ -25,31 +26,32 @@ _MOST_SIMULATED_PAIRS = 40
 
 @dataclasses.dataclass(frozen=True)
 class Ratio:
-    """The ratio b / a, its interval at 95 %, and the chance of one as far from 1 by noise alone.
+    """The ratio b / a, its 95 % confidence interval and its p-value.
 
-    Where too few values can reject nothing, the interval reaches from 0 to infinity.
+    With too few values to reject anything, the interval is 0 to infinity.
     """
 
     value: float
     low: float
     high: float
     p_value: float  # two-sided
-    count: int  # pairs, or the values of the smaller side
+    count: int  # number of pairs, or of values on the smaller side
 
 
 def paired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
-    """Returns the ratio of values that were measured in pairs, one of each side.
+    """Returns the ratio of values that were measured in pairs, one value of each side per pair.
 
-    It is the estimate of Hodges and Lehmann: the median over the means of any two logarithms of
-    ratios, each with itself too. The interval holds every ratio that the signed-rank test of
-    Wilcoxon, exact up to 100 pairs, does not reject; under six pairs that is every one.
+    This is the Hodges-Lehmann estimate: the median of the means of every two logarithms of ratios,
+    including each with itself. The interval contains every ratio that the Wilcoxon signed-rank test
+    does not reject. The test is exact up to 100 pairs. With fewer than six pairs, it rejects
+    nothing.
 
-    Pairs are taken as independent, so measure them in the order A B B A: a common drift cancels,
-    and first-order noise leaves neighbouring pairs a correlation of at most 1/8 (simulated, at
-    most 1.7 % of false alarms instead of 1 %).
+    The test assumes independent pairs, so measure them in the order A B B A: a common drift
+    cancels, and first-order autoregressive noise correlates neighbouring pairs by at most 1/8 (in
+    simulations, at most 1.7 % of false alarms instead of 1 %).
 
     Raises:
-        ValueError: for sides of different length, no pair, or a value that is not positive.
+        ValueError: if the sides differ in length or are empty, or a value is not positive.
 
     Source: Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, chapter 3.
     """
@@ -63,27 +65,29 @@ def paired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
 def independent_ratio(
     a: Sequence[float], b: Sequence[float], *, run_noise: float = 0.0, correlated: bool = True
 ) -> Ratio:
-    """Returns the ratio of values that were measured apart.
+    """Returns the ratio of values that were not measured in pairs.
 
-    It is the estimate of Hodges and Lehmann: the median over the ratios of any value of b to any
-    of a. The interval holds every ratio that the test of Mann and Whitney does not reject.
+    This is the Hodges-Lehmann estimate: the median of the ratios of every value of b to every value
+    of a. The interval contains every ratio that the Mann-Whitney test does not reject.
 
-    Correlated values are those of one process a side, in order of time. The test's variance is
-    then that of `stats.effective_count` values a side, and one less than their mean are the degrees
-    of freedom, for the counts are estimates (simulated with a correlation of 0.6 and outliers: at
-    most 4.1 % of false alarms at 5 %, 0.9 % at 1 %).
-    `run_noise` is the relative standard deviation from one process to the next, which they cannot
-    show; it is added in quadrature. Not correlated are values of a process each: of those the test
-    is exact (up to 900 ratios), and four a side are the fewest of which it can reject anything.
+    Set `correlated` if the values of each side come from one process, in order of time. The test
+    then uses the variance for `summaries.effective_count` values a side. Because these counts are
+    estimates, it also uses Student's t with one degree of freedom less than their mean (in
+    simulations with a correlation of 0.6 and outliers: at most 4.1 % of false alarms at 5 %, 0.9 %
+    at 1 %). `run_noise` is the relative standard deviation between processes, which samples of one
+    process cannot show; it is added in quadrature. Clear `correlated` if every value comes from a
+    process of its own. The test is then exact (up to 900 ratios) and needs at least four values a
+    side to reject anything.
 
     Raises:
-        ValueError: for an empty side, a value that is not positive, or an impossible `run_noise`.
+        ValueError: if a side is empty, a value is not positive, or `run_noise` is negative or not
+            finite.
 
     Source: Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, chapter 4.
     """
     logs_a, logs_b = _logs(a), _logs(b)
     if not 0 <= run_noise < math.inf:
-        raise ValueError(f"a run noise of {run_noise} is no standard deviation.")
+        raise ValueError(f"run_noise must be finite and not negative, not {run_noise}.")
     null = rank_tests.rank_sum(logs_a.size, logs_b.size)
     if correlated:
         effective = summaries.effective_count(a), summaries.effective_count(b)
@@ -99,10 +103,10 @@ def independent_ratio(
 
 
 def verdict(ratio: Ratio, *, higher_is_better: bool = True, threshold: float = 0.0) -> Verdict:
-    """Says whether b is faster or slower than a: significantly, and by more than the threshold.
+    """Returns whether b is faster or slower than a, significantly and by more than the threshold.
 
-    Significantly: the interval leaves 1 out. By more: the ratio is above 1 + threshold or below
-    its inverse. `higher_is_better` is for rates; of times and bytes the lower ones are.
+    Significant means that the interval excludes 1. The ratio must also be above 1 + threshold or
+    below its inverse. Set `higher_is_better` for rates, clear it for times and bytes.
     """
     higher = ratio.low > 1 and ratio.value > 1 + threshold
     lower = ratio.high < 1 and ratio.value < 1 / (1 + threshold)
@@ -112,42 +116,44 @@ def verdict(ratio: Ratio, *, higher_is_better: bool = True, threshold: float = 0
 
 
 def smallest_paired_p_value(num_pairs: int) -> float:
-    """Returns the smallest two-sided p-value that the test of so many pairs can give."""
+    """Returns the smallest two-sided p-value possible with this number of pairs."""
     return min(1.0, 2 * rank_tests.signed_rank(num_pairs).lower_tail(0.0))
 
 
 def smallest_independent_p_value(num_a: int, num_b: int) -> float:
-    """Returns the smallest two-sided p-value that the test of so many values a side can give."""
+    """Returns the smallest two-sided p-value possible with these numbers of values a side."""
     return min(1.0, 2 * rank_tests.rank_sum(num_a, num_b).lower_tail(0.0))
 
 
 def are_enough_pairs(num_pairs: int) -> bool:
-    """Whether a test at 5 % of so many pairs can reject anything."""
+    """Whether a test of this many pairs can reject anything at 5 %."""
     return smallest_paired_p_value(num_pairs) <= _REJECTED
 
 
 def are_enough_processes(num_a: int, num_b: int) -> bool:
-    """Whether a test at 5 % of so many values, one of each process, can reject anything."""
+    """Whether a test of this many values, each from its own process, can reject anything at 5 %."""
     return smallest_independent_p_value(num_a, num_b) <= _REJECTED
 
 
 def smallest_detectable_effect(
     sigma: float, num_pairs: int, *, false_alarm: float = 0.01, power: float = 0.95
 ) -> float:
-    """Returns the smallest relative change that `paired_ratio` finds with at least that power.
+    """Returns the smallest relative change that `paired_ratio` detects with the given power.
 
-    `sigma` is the standard deviation of the logarithm of one pair's ratio, normal noise; a finding
-    is a two-sided p-value of at most `false_alarm`. Infinite where so few pairs can reject nothing.
-    The needed shift is a quantile of how far the test's bound lies below the truth: over simulated
-    pairs (fixed seed), and beyond 40 by normal theory with the test's efficiency, 3 / pi.
+    `sigma` is the standard deviation of the logarithm of one pair's ratio, for normal noise. A
+    change is detected if the two-sided p-value is at most `false_alarm`. The result is infinite
+    with too few pairs to reject anything. The required shift is a quantile of the distance between
+    the test's bound and the true value: from simulated pairs (fixed seed) up to 40, and beyond that
+    from normal theory with the efficiency of the test, 3 / pi.
 
     Raises:
-        ValueError: for a negative sigma, no pair, or rates that are not between 0 and 1.
+        ValueError: if `sigma` is negative, there is no pair, or a rate is not between 0 and 1.
     """
     if sigma < 0 or num_pairs < 1 or not 0 < false_alarm < 1 or not 0 < power < 1:
         raise ValueError(
-            f"no effect for sigma {sigma}, {num_pairs} pairs, a false-alarm rate of {false_alarm} "
-            f"and a power of {power}: rates lie between 0 and 1."
+            f"cannot compute an effect for sigma {sigma}, {num_pairs} pairs, a false-alarm rate "
+            f"of {false_alarm} and a power of {power}: sigma must not be negative, there must be "
+            "a pair, and rates must lie between 0 and 1."
         )
     rejected = rank_tests.signed_rank(num_pairs).most_rejected(false_alarm / 2)
     if rejected < 0:
@@ -162,7 +168,7 @@ def smallest_detectable_effect(
 
 
 def _ratio(shifts: Float[np.ndarray, "shifts"], null: rank_tests.Null, *, count: int) -> Ratio:
-    """Reads estimate, interval and p-value off the sorted single shifts of b against a."""
+    """Computes estimate, interval and p-value from the sorted pairwise shifts of b against a."""
     rejected = null.most_rejected(_REJECTED / 2)
     bounded = rejected >= 0
     against = min(np.count_nonzero(shifts <= 0), np.count_nonzero(shifts >= 0))
@@ -176,8 +182,8 @@ def _ratio(shifts: Float[np.ndarray, "shifts"], null: rank_tests.Null, *, count:
 
 
 def _with_noise(ratio: Ratio, sigma: float) -> Ratio:
-    """Adds normal noise of the ratio's logarithm, in quadrature to what is there."""
-    if not ratio.low:  # unbounded, and remains so
+    """Adds normal noise of the ratio's logarithm in quadrature."""
+    if not ratio.low:  # an unbounded interval stays unbounded
         return ratio
     middle = math.log(ratio.value)
     below, above = middle - math.log(ratio.low), math.log(ratio.high) - middle
@@ -194,16 +200,19 @@ def _with_noise(ratio: Ratio, sigma: float) -> Ratio:
 def _logs(values: Sequence[float]) -> Float[np.ndarray, "values"]:
     array = np.asarray(values, np.float64)
     if not array.size or not np.all(np.isfinite(array) & (array > 0)):
-        raise ValueError(f"cannot compare {list(values)}: it takes positive values, at least one.")
+        raise ValueError(
+            f"cannot compare {list(values)}: at least one value is needed, and all must be "
+            "positive."
+        )
     return np.log(array)
 
 
 def _exp(log: float) -> float:
-    """Never infinite, which would tell of too few values."""
+    """Returns a finite exponential: infinity is reserved for too few values."""
     return math.exp(min(log, _LARGEST_LOG))
 
 
 def _walsh_averages(values: Float[np.ndarray, "sets values"]) -> Float[np.ndarray, "sets means"]:
-    """Returns, sorted, the means of any two values of a set, each with itself too."""
+    """Returns the sorted means of every two values of a set, including each with itself."""
     first, second = np.triu_indices(values.shape[1])
     return np.sort((values[:, first] + values[:, second]) / 2, axis=1)

@@ -1,4 +1,4 @@
-"""Power laws: by which exponent a cost grows, how sure that is, and where it departs from it."""
+"""Power laws: the exponent with which a cost grows, its interval, and deviations from the law."""
 
 import dataclasses
 import itertools
@@ -13,39 +13,40 @@ _CONFIDENCE = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Law:
-    """cost = scale * size^exponent, by least squares of the logarithms; the interval is at 95 %.
+    """cost = scale * size^exponent, by least squares of the logarithms, with a 95 % interval.
 
-    The interval is Student's of a straight line through the sizes' means: where the cost follows no
-    power, the sizes scatter about the line, and the interval says so.
+    The interval is Student's for a straight line through the means of the sizes. If the cost does
+    not follow a power law, the means scatter about the line and the interval is wide.
     """
 
     exponent: float
     low: float
     high: float
     scale: float
-    off: Mapping[int, float]  # by size: how far the cost lies off the law, as a share
+    off: Mapping[int, float]  # by size: relative deviation of the cost from the law
 
     def cost(self, size: float | int) -> float:
-        """Returns what the law says."""
+        """Returns the cost that the law predicts."""
         return self.scale * size**self.exponent
 
 
 def fit(costs: Mapping[int, Sequence[float | int]]) -> Law:
-    """Fits a law to the costs of at least three sizes, each by one run or more.
+    """Fits a law to the costs of at least three sizes, with one or more runs each.
 
     Raises:
-        ValueError: for fewer sizes, or a cost that is not positive and finite.
+        ValueError: if there are fewer sizes, or a cost is not positive and finite.
     """
     if len(costs) < 3:
-        raise ValueError(f"a law takes three sizes at least, not {len(costs)}.")
+        raise ValueError(f"a power law needs at least three sizes, not {len(costs)}.")
     wrong = [c for found in costs.values() for c in found if not 0 < c < math.inf]
     if wrong or not all(costs.values()):
-        raise ValueError(f"{wrong[:1]} is no cost: it takes positive, finite values.")
+        raise ValueError(f"costs must be positive and finite, not {wrong[:1]}.")
     sizes = np.array(sorted(costs), np.float64)
     logs = np.array([np.mean(np.log(costs[int(size)])) for size in sizes])
     line = scipy.stats.linregress(np.log(sizes), logs)
     quantile = scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, sizes.size - 2)
-    # The same cost at every size is exactly known; its correlation, and so SciPy's error, is NaN.
+    # With equal costs at all sizes, the correlation and SciPy's standard error are NaN, but the
+    # exponent is exact.
     reach = 0.0 if math.isnan(line.stderr) else float(quantile * line.stderr)
     exponent, intercept = float(line.slope), float(line.intercept)
     expected = intercept + exponent * np.log(sizes)
@@ -54,7 +55,7 @@ def fit(costs: Mapping[int, Sequence[float | int]]) -> Law:
 
 
 def local_exponents(costs: Mapping[int, Sequence[float | int]]) -> dict[int, float]:
-    """Returns, by size, the exponent from the size before; a cliff is one far above the law's."""
+    """Returns the exponent between each size and the one before; a large one marks a cliff."""
     sizes = sorted(costs)
     logs = {size: float(np.mean(np.log(costs[size]))) for size in sizes}
     return {b: (logs[b] - logs[a]) / math.log(b / a) for a, b in itertools.pairwise(sizes)}

@@ -1,4 +1,4 @@
-"""How the statistics of Wilcoxon and of Mann and Whitney are distributed if nothing differs."""
+"""Null distributions of the Wilcoxon and the Mann-Whitney statistics."""
 
 import bisect
 import dataclasses
@@ -15,16 +15,16 @@ _MOST_EXACT_PRODUCT = 900
 
 @dataclasses.dataclass(frozen=True)
 class Null:
-    """The distribution of a rank statistic that goes from 0 to twice its mean, symmetrically."""
+    """The null distribution of a rank statistic, symmetric between 0 and twice its mean."""
 
     mean: float
     deviation: float
-    cumulative: Float[np.ndarray, "values"] | None  # None: normal, as there are too many values
-    wider: float = 1.0  # so many times the deviation, as values are correlated
-    freedom: float = math.inf  # degrees of, where that was estimated
+    cumulative: Float[np.ndarray, "values"] | None  # None: normal approximation, for many values
+    wider: float = 1.0  # factor on the standard deviation, for correlated values
+    freedom: float = math.inf  # degrees of freedom, if `wider` was estimated
 
     def lower_tail(self, value: float) -> float:
-        """Returns the chance of at most `value`."""
+        """Returns the probability of at most `value`."""
         value = self.mean - (self.mean - value) / self.wider
         if self.cumulative is None:
             tail = float(scipy.special.ndtr((value + 0.5 - self.mean) / self.deviation))
@@ -35,14 +35,14 @@ class Null:
         return float(scipy.special.stdtr(self.freedom, scipy.special.ndtri(min(tail, 1.0))))
 
     def most_rejected(self, level: float) -> int:
-        """Returns the largest value with a lower tail of at most `level`, -1 if there is none."""
+        """Returns the largest value with a lower tail of at most `level`; -1 if there is none."""
         below = range(math.ceil(self.mean))
         return bisect.bisect_right(below, level, key=lambda k: self.lower_tail(float(k))) - 1
 
 
 @functools.cache
 def signed_rank(num_pairs: int) -> Null:
-    """The sum of the positive differences' ranks: every rank is in it or not, with equal chance."""
+    """The sum of the ranks of positive differences; each rank is included with probability 1/2."""
     most = num_pairs * (num_pairs + 1) // 2
     deviation = math.sqrt(most * (2 * num_pairs + 1) / 12)
     if num_pairs > _MOST_EXACT_PAIRS:
@@ -55,12 +55,12 @@ def signed_rank(num_pairs: int) -> Null:
 
 @functools.cache
 def rank_sum(num_a: int, num_b: int) -> Null:
-    """The number of pairs in which b is above a: the largest value of all is of one side or not."""
+    """The number of pairs with b above a, by recursion over the side of the largest value."""
     most = num_a * num_b
     deviation = most * math.sqrt(rank_sum_variance(num_a, num_b))
     if most > _MOST_EXACT_PRODUCT:
         return Null(most / 2, deviation, None)
-    rows = [np.ones(1)] * (num_b + 1)  # of no a and 0 to num_b values of b
+    rows = [np.ones(1)] * (num_b + 1)  # for no value of a and 0 to num_b values of b
     for of_a in range(1, num_a + 1):
         row = [np.ones(1)]
         for of_b in range(1, num_b + 1):
@@ -72,5 +72,5 @@ def rank_sum(num_a: int, num_b: int) -> Null:
 
 
 def rank_sum_variance(num_a: int | float, num_b: int | float) -> float:
-    """Of the share of pairs in which b is above a."""
+    """Variance of the share of pairs in which b is above a."""
     return (num_a + num_b + 1) / (12 * num_a * num_b)

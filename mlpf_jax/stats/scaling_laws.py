@@ -1,10 +1,9 @@
-"""How speed grows with the number of devices, and which share of the work does not take part.
+"""How throughput grows with the number of devices, and the serial fraction of the work.
 
-The unit is a run, a process of its own. Runs come in rounds, one of each kind, and are compared
-within a round: what changes from one round to the next (a warm machine, a busy neighbour) drops
-out. A round is a mapping from the number that is varied, of devices or of events, to what was
-measured there; kinds may be missing from a round. The few runs that a study can afford leave
-ranks nothing to say, so the intervals are Student's, of logarithms where there are ratios.
+The unit is a run, which is a process of its own. A round has one run of each kind, and runs are
+compared within a round, so that changes between rounds (a warm machine, a busy neighbour) cancel. A
+round maps the varied number, of devices or of events, to the measured value; kinds may be missing.
+A study has too few runs for rank tests, so the intervals are Student's, of logarithms for ratios.
 NumPy and SciPy only: no JAX, no files.
 """
 
@@ -22,32 +21,33 @@ Round = Mapping[int, float]
 Law = Literal["Amdahl", "Gustafson"]
 
 _CONFIDENCE = 0.95
-_FARTHEST = 50.0  # of a bound from the best fit, in the logarithm of the speed-up
+_FARTHEST = 50.0  # largest distance of a bound from the best fit, in log speed-up
 _LARGEST_EXPONENT = 700.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean over runs and its interval at 95 %, without an end if a single run gave it."""
+    """A mean over runs and its 95 % interval, which is unbounded for a single run."""
 
     value: float
     low: float
     high: float
-    count: int  # runs, or pairs of them
+    count: int  # number of runs, or of pairs of runs
 
     def scaled(self, factor: float) -> "Estimate":
-        """Returns the estimate of `factor` times that; the factor is positive."""
+        """Returns the estimate multiplied by a positive factor."""
         low, value, high = (factor * number for number in (self.low, self.value, self.high))
         return Estimate(value, low, high, self.count)
 
 
 @dataclasses.dataclass(frozen=True)
 class SerialFraction:
-    """The share of one device's work that a law says is not sped up, by a fit to all runs.
+    """The share of the work that more devices do not speed up, by a fit of a law to all runs.
 
-    Below 0 the speed-up is more than the number of devices, above 1 less than one: the law then
-    only says how much. `misfit` is the relative standard deviation of the runs from the law; None
-    if there are no more runs than the fit has parameters.
+    Below 0 the speed-up exceeds the number of devices; above 1 it is below one. The law then only
+    describes the speed-up, and the fraction has no physical meaning. `misfit` is the relative
+    standard deviation of the runs from the law, or None if there are no more runs than fit
+    parameters.
     """
 
     law: Law
@@ -59,14 +59,16 @@ class SerialFraction:
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """Returns the mean of at least one value, with the interval of Student.
+    """Returns the mean of at least one value, with Student's interval.
 
     Raises:
-        ValueError: without values, or with one that is not finite.
+        ValueError: if there are no values, or one is not finite.
     """
     array = np.asarray(values, np.float64)
     if not array.size or not np.all(np.isfinite(array)):
-        raise ValueError(f"no mean of {list(values)}: it takes finite values, at least one.")
+        raise ValueError(
+            f"cannot average {list(values)}: at least one value is needed, and all must be finite."
+        )
     middle = float(array.mean())
     if array.size == 1:
         return Estimate(middle, -math.inf, math.inf, 1)
@@ -76,19 +78,21 @@ def mean(values: Sequence[float]) -> Estimate:
 
 
 def mean_of_fractions(values: Sequence[float]) -> Estimate:
-    """Returns the mean of at least one value from 0 to 1; its interval stays within 0 and 1.
+    """Returns the mean of at least one value from 0 to 1, with an interval within 0 and 1.
 
     The interval is Student's for the logit of the mean, with the standard error multiplied by the
     slope of the logit (the delta method). In simulations with 3, 6 and 10 values it covered the
     true mean as often as Student's interval of the values (within 2 %), and up to 13 % more often
-    where the values crowd at one end; the bootstrap and Student's interval of the values' logits
-    covered it less often. All miss a rare value that no run has shown.
+    where the values crowd at one end. The bootstrap and Student's interval of the logits of the
+    values covered it less often. No method allows for rare values that did not occur in any run.
 
     Raises:
-        ValueError: without values, or with one that is not from 0 to 1.
+        ValueError: if there are no values, or one is not from 0 to 1.
     """
     if not all(0 <= value <= 1 for value in values):
-        raise ValueError(f"no fractions: {list(values)}.")
+        raise ValueError(
+            f"fractions must be from 0 to 1, and at least one is needed: {list(values)}."
+        )
     found = mean(values)
     room = found.value * (1 - found.value)
     if found.count == 1 or room <= 0:
@@ -99,7 +103,7 @@ def mean_of_fractions(values: Sequence[float]) -> Estimate:
 
 
 def changes_of_fractions(rounds: Sequence[Round], reference: int) -> dict[int, Estimate]:
-    """Returns `differences` of values from 0 to 1, whose intervals stay within -1 and 1."""
+    """Returns `differences` of values from 0 to 1, with intervals within -1 and 1."""
 
     def mean_change(values: Sequence[float]) -> Estimate:
         found = mean_of_fractions([(1 + value) / 2 for value in values])
@@ -110,9 +114,9 @@ def changes_of_fractions(rounds: Sequence[Round], reference: int) -> dict[int, E
 
 
 def differences(rounds: Sequence[Round], reference: int) -> dict[int, Estimate]:
-    """Returns by how much each kind differs from the reference in the same round, on average.
+    """Returns the mean difference between each kind and the reference of the same round.
 
-    Kinds that never share a round with the reference are left out; of itself it is 0 exactly.
+    Excludes kinds that never share a round with the reference. The reference itself gives 0.
 
     Raises:
         ValueError: if a value is not finite.
@@ -135,7 +139,7 @@ def _differences(
 
 
 def ratios(rounds: Sequence[Round], reference: int) -> dict[int, Estimate]:
-    """Returns the ratio of each kind to the reference in the same round: the geometric mean.
+    """Returns the geometric mean of the ratio of each kind to the reference of the same round.
 
     Raises:
         ValueError: if a value is not positive and finite.
@@ -152,10 +156,10 @@ def efficiencies(speedups: Mapping[int, Estimate], reference: int) -> dict[int, 
 
 
 def speedup(law: Law, fraction: float, num_devices: int) -> float:
-    """Returns the throughput of several devices over that of one, as the law has it.
+    """Returns the throughput of several devices over that of one, as the law predicts it.
 
-    Amdahl: the work stays the same, 1 / (f + (1 - f) / n). Gustafson: it grows with the devices,
-    f + (1 - f) n.
+    Amdahl's law is for constant work: 1 / (f + (1 - f) / n). Gustafson's law is for work that grows
+    with the devices: f + (1 - f) n.
 
     Source: Amdahl, AFIPS Conf. Proc. 30 (1967) 483; Gustafson, Commun. ACM 31 (1988) 532.
     """
@@ -165,14 +169,14 @@ def speedup(law: Law, fraction: float, num_devices: int) -> float:
 
 
 def serial_fraction(rounds: Sequence[Round], law: Law) -> SerialFraction:
-    """Fits a law to the throughputs of rounds over numbers of devices, one device among them.
+    """Fits a law to throughputs by number of devices, in rounds; one device must be among them.
 
-    Least squares of logarithms, with a level of its own for every round. The interval holds all
-    fractions that an F test at 5 % does not reject; runs that the law misses widen it.
+    Least squares of logarithms, with a free level for every round. The interval contains all
+    fractions that an F test at 5 % does not reject; it is wider where the law fits the runs badly.
 
     Raises:
-        ValueError: without a round of at least two numbers of devices, or without one device, or
-            if a throughput is not positive and finite.
+        ValueError: if no round has at least two numbers of devices, if one device is missing, or if
+            a throughput is not positive and finite.
     """
     blocks = [
         (sorted(values), np.array([values[n] for n in sorted(values)]))
@@ -181,11 +185,11 @@ def serial_fraction(rounds: Sequence[Round], law: Law) -> SerialFraction:
     ]
     counts = {number for numbers, _ in blocks for number in numbers}
     if 1 not in counts:
-        raise ValueError("a serial fraction takes rounds with one device and with several.")
+        raise ValueError("a serial fraction needs rounds with one device and with several.")
     most = max(counts)
 
     def misfit(log_speedup: float) -> float:
-        """Returns the sum of squares if that were the speed-up of the most devices."""
+        """Returns the sum of squares for a speed-up (its logarithm) of the most devices."""
         fraction = _fraction(law, log_speedup, most)
         left = [
             logs - np.log([speedup(law, fraction, n) for n in numbers]) for numbers, logs in blocks
@@ -213,7 +217,7 @@ def serial_fraction(rounds: Sequence[Round], law: Law) -> SerialFraction:
 def _logs(rounds: Sequence[Round]) -> list[dict[int, float]]:
     wrong = [v for values in rounds for v in values.values() if not 0 < v < math.inf]
     if wrong:
-        raise ValueError(f"{wrong[0]} is no throughput: it takes positive, finite values.")
+        raise ValueError(f"throughputs must be positive and finite, not {wrong[0]}.")
     return [{kind: math.log(value) for kind, value in values.items()} for values in rounds]
 
 
@@ -222,10 +226,10 @@ def _exp(value: float) -> float:
 
 
 def _fraction(law: Law, log_speedup: float, num_devices: int) -> float:
-    """Returns the serial fraction with which that many devices have that speed-up.
+    """Returns the serial fraction for which so many devices reach this speed-up.
 
-    The fit moves along the speed-up: it may be any positive number, whereas the fractions for
-    which a law makes sense depend on the number of devices.
+    The fit uses the speed-up as its parameter because it may be any positive number, whereas the
+    valid range of fractions depends on the number of devices.
     """
     if law == "Amdahl":
         return (math.exp(-log_speedup) - 1 / num_devices) / (1 - 1 / num_devices)
@@ -244,7 +248,7 @@ def _minimum(function: Callable[[float], float], *, start: float) -> tuple[float
 
 
 def _ends(function: Callable[[float], float], best: float, limit: float) -> tuple[float, float]:
-    """Returns where the function passes the limit on either side of its minimum."""
+    """Returns where the function crosses the limit on either side of its minimum."""
 
     def end(direction: int) -> float:
         step = 1e-3

@@ -1,7 +1,7 @@
-"""Whether runs of two sides were taken in turns: what a machine did between two days is no cost.
+"""Whether the runs of two sides alternated, so that changes of the machine affect both alike.
 
-Of runs in turns a change of the machine falls on both sides alike. Where all of A come before all
-of B it cannot be told from a change of what is run, however many runs there are.
+If all runs of A come before all runs of B, a change of the machine in between cannot be
+distinguished from a change of the program, however many runs there are.
 """
 
 import datetime
@@ -14,17 +14,17 @@ _UNLIKELY = 0.05
 
 
 class Span(NamedTuple):
-    """When a run began and ended, as reports write it: ISO 8601."""
+    """Start and end time of a run in ISO 8601, as in reports."""
 
     started_at: str
     finished_at: str
 
 
 def are_apart(a: Sequence[Span], b: Sequence[Span]) -> bool:
-    """Whether the sides change less often, in order of time, than those of a random order.
+    """Whether the sides alternate significantly less often than in a random order.
 
-    At 5 %, by the number of stretches of one side; so of three runs a side nothing can be told.
-    Unknown times tell nothing either.
+    The Wald-Wolfowitz runs test at 5 %. With three runs a side it cannot reject anything. Returns
+    False if a time is unknown.
 
     Source: Wald and Wolfowitz, On a test whether two samples are from the same population (1940).
     """
@@ -37,14 +37,15 @@ def are_apart(a: Sequence[Span], b: Sequence[Span]) -> bool:
 
 
 def why_no_pairs(a: Sequence[Span], b: Sequence[Span]) -> str | None:
-    """Returns why the first of A and the first of B, and so on, are no pairs; None if they are.
+    """Returns why the n-th runs of A and B are not valid pairs; None if they are.
 
-    Pairs lie one right after the other, in either order, and no two runs at the same time.
+    In valid pairs the two runs follow each other directly, in either order, and no two runs
+    overlap.
     """
     count = min(len(a), len(b))
     order = _order(a[:count], b[:count])
     if order is None:
-        return "it is not known when the runs were taken"
+        return "the times of the runs are unknown"
     if any(later[0] < earlier[1] for earlier, later in itertools.pairwise(order)):
         return "runs were taken at the same time"
     sides = [side for _, _, side in order]
@@ -56,7 +57,7 @@ def why_no_pairs(a: Sequence[Span], b: Sequence[Span]) -> str | None:
 def _order(
     a: Sequence[Span], b: Sequence[Span]
 ) -> list[tuple[datetime.datetime, datetime.datetime, str]] | None:
-    """Returns all runs in order of time with their sides; None if a time cannot be read."""
+    """Returns all runs with their sides in order of time; None if a time cannot be parsed."""
     try:
         return sorted(
             (_time(span.started_at), _time(span.finished_at), side)
@@ -73,11 +74,14 @@ def _time(text: str) -> datetime.datetime:
 
 
 def _chance_of_so_few(num_a: int, num_b: int, stretches: int) -> float:
-    """Returns the chance of at most so many stretches in a random order of the runs."""
+    """Returns the probability of at most so many stretches of one side in a random order."""
 
     def ways(count: int) -> int:
         half, rest = divmod(count, 2)
-        more, less = half + rest - 1, half - 1  # cuts of the side that begins, and of the other
+        more, less = (
+            half + rest - 1,
+            half - 1,
+        )  # cuts of the side that begins, and of the other side
         return sum(
             math.comb(first - 1, more) * math.comb(second - 1, less)
             for first, second in ((num_a, num_b), (num_b, num_a))

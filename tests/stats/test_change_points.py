@@ -101,5 +101,5 @@ def test_a_higher_rate_finds_smaller_steps():
 
 @pytest.mark.parametrize(("values", "rate"), [([math.nan], 0.01), ([1.0], 0.0), ([1.0], 1.0)])
 def test_what_has_no_answer_is_refused(values, rate):
-    with pytest.raises(ValueError, match="finite values, and a rate"):
+    with pytest.raises(ValueError, match="values must be finite, and the rate"):
         change_points.change_points(values, false_alarm=rate)

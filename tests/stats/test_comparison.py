@@ -320,14 +320,14 @@ def test_effects_shrink_with_pairs_and_grow_with_noise_and_demands():
 @pytest.mark.parametrize("side", [[], [0.0], [-1.0], [math.nan], [math.inf]])
 def test_what_has_no_ratio_is_refused(side):
     for function in (comparison.paired_ratio, comparison.independent_ratio):
-        with pytest.raises(ValueError, match="positive values, at least one"):
+        with pytest.raises(ValueError, match="all must be positive"):
             function(side, side)
 
 
 def test_impossible_demands_are_refused():
     with pytest.raises(ValueError, match="cannot pair 2 values with 1"):
         comparison.paired_ratio([1.0, 2.0], [1.0])
-    with pytest.raises(ValueError, match=r"run noise of -0\.1"):
+    with pytest.raises(ValueError, match=r"run_noise .* not -0\.1"):
         comparison.independent_ratio([1.0], [1.0], run_noise=-0.1)
     with pytest.raises(ValueError, match="between 0 and 1"):
         comparison.smallest_detectable_effect(0.03, 20, power=1.0)

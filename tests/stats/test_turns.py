@@ -46,7 +46,7 @@ def test_runs_at_the_same_time_are_no_pairs():
 def test_unknown_times_are_no_turns():
     unknown = [turns.Span("yesterday", "today")]
 
-    assert turns.why_no_pairs(unknown, unknown) == "it is not known when the runs were taken"
+    assert turns.why_no_pairs(unknown, unknown) == "the times of the runs are unknown"
     assert not turns.are_apart(unknown * 5, unknown * 5)
 
 

@@ -1,1 +1,1 @@
-"""The instruments: clocks, statistics, memory. Nothing here knows the network."""
+"""Measurement instruments: clocks, load, memory, machine state. Independent of the network."""

@@ -1,4 +1,4 @@
-"""Where a run took place: versions, machine, commit. Whatever cannot be told is None."""
+"""The environment of a run: versions, machine, commit. Unknown values are None."""
 
 import dataclasses
 import os
@@ -29,7 +29,7 @@ _PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """Returns what is known of this machine and installation; no name and no path of a person."""
+    """Describes this machine and installation, without user names and paths."""
     return {
         "versions": versions(),
         "git_commit": _git("rev-parse", "HEAD"),
@@ -46,7 +46,7 @@ def describe() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Returns the version of Python and of every package that matters and is installed."""
+    """Returns the versions of Python and of the relevant installed packages."""
     found = {"python": sys.version.split()[0]}
     for name in _PACKAGES:
         try:
@@ -57,7 +57,7 @@ def versions() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str | None:
-    """Asks git about the checkout that the package lies in, if it does lie in one."""
+    """Runs git in the checkout that contains the package, if there is one."""
     if not (PACKAGE.parent / ".git").exists():
         return None
     try:

@@ -1,7 +1,7 @@
-"""Which machine this is: what has to agree before two machines are called the same.
+"""The identity of a machine: two machines are the same if all of these fields agree.
 
-The name of a CPU is not enough: virtual machines of several generations all say "AMD EPYC".
-Linux tells; whatever cannot be told is None, and never counts as equal.
+The name of a CPU is not enough: virtual machines of several generations all report "AMD EPYC". The
+values come from Linux. Unknown values are None and never count as equal.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from mlpf_jax.measure import linux
 # Extensions that a compiler uses for arithmetic on vectors and matrices, as Linux names them.
 _X86_VECTORS = re.compile(r"(sse4_[12]|avx\w*|amx\w*|fma|f16c|vaes|vpclmulqdq)")
 _ARM_VECTORS = re.compile(r"(asimd\w*|sve\w*|sme\w*|i8mm|bf16|fphp)")
-# What the firmware of a virtual machine calls itself, by the start of vendor or product.
+# Hypervisors by the start of the firmware's vendor or product name.
 _VIRTUAL_FIRMWARE = (
     "Alibaba Cloud",
     "Amazon EC2",
@@ -35,9 +35,9 @@ _UNNAMED = "present"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Identity:
-    """A CPU, what it runs under, and the cores given to us. None: this machine does not tell.
+    """The CPU, its hypervisor and the cores available to this process. None: unknown.
 
-    Where a machine has cores of several kinds, a field lists each once, joined by " + ".
+    If a machine has several kinds of cores, a field lists each value once, joined by " + ".
     """
 
     vendor: str | None  # on ARM the implementer, e.g. "0x41"
@@ -47,12 +47,12 @@ class Identity:
     name: str | None  # e.g. "AMD EPYC"; ARM has none
     caches: tuple[str, ...] | None  # of one core, e.g. "L1 Data 32K"
     vector_extensions: tuple[str, ...] | None  # sorted, as /proc/cpuinfo names them
-    hypervisor: str | None  # its name; "present" if it has none; "none" on bare metal
+    hypervisor: str | None  # its name; "present" if the name is unknown; "none" on bare metal
     num_cores: int | None  # that this process may use
 
     @property
     def key(self) -> str | None:
-        """A short name that differs wherever a field does; None if the CPU is not known.
+        """A short name that is unique to the values of all fields; None if the CPU is unknown.
 
         It is safe as a file name: "amd-epyc-f25-m17-s1-2-cores-9c1f0a3d".
         """
@@ -74,7 +74,7 @@ class Identity:
 def read(num_cores: int | None, root: Path = Path("/")) -> Identity:
     """Returns the identity of this machine.
 
-    `num_cores` is what this process may use; `root` is where /proc and /sys are.
+    `num_cores` is the number of cores available to this process; `root` contains /proc and /sys.
     """
     cpuinfo = _cpuinfo(root / "proc/cpuinfo")
 
@@ -98,7 +98,7 @@ def read(num_cores: int | None, root: Path = Path("/")) -> Identity:
 
 
 def _cpuinfo(path: Path) -> dict[str, tuple[str, ...]]:
-    """Returns every field with the values that it has on the cores, each once."""
+    """Returns the distinct values of every field over all cores."""
     found: dict[str, dict[str, None]] = {}
     for line in linux.text(path).splitlines():
         name, colon, value = (part.strip() for part in line.partition(":"))
@@ -110,7 +110,7 @@ def _cpuinfo(path: Path) -> dict[str, tuple[str, ...]]:
 def _vector_extensions(
     x86: tuple[str, ...] | None, arm: tuple[str, ...] | None
 ) -> tuple[str, ...] | None:
-    """Returns those that every core has: a program may run on any of them."""
+    """Returns the extensions that all cores have, because a program may run on any core."""
     lists, pattern = (x86, _X86_VECTORS) if x86 is not None else (arm, _ARM_VECTORS)
     if lists is None:
         return None

@@ -1,24 +1,25 @@
-"""JAX's own configuration: which options would change the work, and are fixed by us.
+"""JAX's own configuration: the options that would change the work, and which the run fixes.
 
-Every option can be set by an environment variable of the same name in capitals. `variables` says
-what happens to each of them; this module imports no JAX.
+Every option can be set by an environment variable of the same name in capitals. Module `variables`
+defines the treatment of each. This module does not import JAX.
 """
 
 from typing import Any
 
-# What the numbers rest on. The value is set whatever JAX's default is in a version or becomes.
+# Options that affect the numbers. They are set explicitly, so that a changed default of JAX has no
+# effect.
 FIXED: dict[str, Any] = {
     "jax_enable_x64": False,  # weights, state and events are float32
     "jax_threefry_partitionable": True,  # other random numbers otherwise
     "jax_default_prng_impl": "threefry2x32",
     "jax_random_seed_offset": 0,
-    "jax_default_matmul_precision": None,  # every product names its own
+    "jax_default_matmul_precision": None,  # every product sets its own
     "jax_numpy_dtype_promotion": "standard",
     "jax_numpy_rank_promotion": "allow",
     "jax_default_device": None,
 }
-# Not set, but kept from the environment: JAX's own default holds. They change random numbers, the
-# traced program or the meaning of keys.
+# Not set, but protected from the environment, so JAX's default applies. They change random numbers,
+# the traced program or the meaning of keys.
 UNSET = frozenset(
     {
         "check_vma",
@@ -52,7 +53,7 @@ UNSET = frozenset(
 )
 # Set by `runtime` for every run.
 OURS = frozenset({"jax_cpu_enable_async_dispatch", "jax_num_cpu_devices"})
-# Known to change speed at most, or nothing: recorded where a user sets them.
+# Options that change at most the speed: recorded if a user sets them.
 RECORDED = (
     r"jax2tf_.*",
     r"jax_(array_garbage_collection|thread)_guard",

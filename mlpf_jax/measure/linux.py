@@ -1,10 +1,10 @@
-"""Reads the small text files in which Linux tells of itself: /proc and /sys."""
+"""Reads the small text files under /proc and /sys."""
 
 from pathlib import Path
 
 
 def text(path: Path) -> str:
-    """Returns what a file says, stripped; "" where it is missing, refused or not a file."""
+    """Returns the stripped text of a file; "" if it is missing, unreadable or not a file."""
     try:
         return path.read_bytes().decode(errors="replace").strip("\0\n\t ")
     except OSError:
@@ -12,7 +12,7 @@ def text(path: Path) -> str:
 
 
 def number(path: Path) -> int | None:
-    """Returns the whole number in a file; None where there is none."""
+    """Returns the integer in a file; None if there is none."""
     try:
         return int(text(path))
     except ValueError:
@@ -26,6 +26,6 @@ def fields(path: Path) -> dict[str, str]:
 
 
 def kib(value: str | None) -> int | None:
-    """Returns the bytes of a value like "1024 kB"; None if it is none."""
+    """Returns a value like "1024 kB" in bytes; None if it has another form."""
     number = (value or "").split()
     return int(number[0]) * 1024 if number and number[0].isdigit() else None

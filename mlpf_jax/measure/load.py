@@ -1,6 +1,6 @@
-"""How much of our cores others used while a sample was taken. Linux tells; elsewhere None.
+"""CPU use by other processes during a sample. Known on Linux only; None elsewhere.
 
-What runs on a core that this process may not use takes nothing from it, and does not count.
+Only the cores available to this process count.
 """
 
 import dataclasses
@@ -16,15 +16,15 @@ _STAT = Path("/proc/stat")
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """Cores that were not ours, on average over a sample."""
+    """Cores in use by others, averaged over a sample."""
 
-    other_cores: float  # of those that we may use, kept busy by other processes
-    stolen_cores: float  # wanted by this machine, given by the hypervisor to another one
+    other_cores: float  # of the available cores, kept busy by other processes
+    stolen_cores: float  # needed by this machine, but given by the hypervisor to another one
 
 
 @dataclasses.dataclass(frozen=True)
 class CpuTimes:
-    """Seconds of CPU on our cores since the machine started, and those of this process."""
+    """CPU seconds on the available cores since the machine started, and those of this process."""
 
     busy_s: float
     stolen_s: float
@@ -36,15 +36,15 @@ def parse(
 ) -> CpuTimes:
     """Reads /proc/stat: lines of `cpuN user nice system idle iowait irq softirq steal`.
 
-    `cores` are those to add up; None: the machine's, in the first line.
+    `cores` are the cores to sum; None: the whole machine, from the first line.
 
     Raises:
-        ValueError: if one of them is not told.
+        ValueError: if one of the cores is missing.
     """
     names = ["cpu"] if cores is None else [f"cpu{core}" for core in cores]
     lines = {line.split(" ", 1)[0]: line for line in stat.splitlines()}
     if missing := [name for name in names if name not in lines]:
-        raise ValueError(f"/proc/stat does not tell of {', '.join(missing)}.")
+        raise ValueError(f"/proc/stat has no line for {', '.join(missing)}.")
     busy = stolen = 0
     for name in names:
         user, nice, system, _, _, irq, softirq, steal = map(int, lines[name].split()[1:9])
@@ -54,7 +54,7 @@ def parse(
 
 
 def read() -> CpuTimes | None:
-    """Returns the times now, or None where the system does not tell them."""
+    """Returns the current times, or None if the system does not provide them."""
     try:
         stat = _STAT.read_text()
         ticks_per_s = os.sysconf("SC_CLK_TCK")
@@ -64,7 +64,7 @@ def read() -> CpuTimes | None:
 
 
 def between(before: CpuTimes | None, after: CpuTimes | None, seconds: float) -> Load | None:
-    """Returns the load over `seconds`; what the coarse ticks make negative is none."""
+    """Returns the load over `seconds`. Negative differences, from coarse ticks, count as zero."""
     if before is None or after is None:
         return None
     own_s = after.own_s - before.own_s
@@ -74,13 +74,13 @@ def between(before: CpuTimes | None, after: CpuTimes | None, seconds: float) -> 
 
 
 class Watch:
-    """Takes the load from one call of `lap` to the next."""
+    """Measures the load between calls of `lap`."""
 
     def __init__(self, reader: Callable[[], CpuTimes | None] = read):
         self._reader = reader
         self._before = reader()
 
     def lap(self, seconds: float) -> Load | None:
-        """Returns the load since the last call, or since this was made, `seconds` long."""
+        """Returns the load over the `seconds` since the last call, or since the creation."""
         before, self._before = self._before, self._reader()
         return between(before, self._before, seconds)

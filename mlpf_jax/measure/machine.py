@@ -1,6 +1,6 @@
-"""The state of the machine around a measurement: what can make the same program slower.
+"""The machine's state before and after a measurement: conditions that can slow a program down.
 
-Linux and NVIDIA's driver tell; whatever cannot be told is None.
+The values come from Linux and NVIDIA's driver. Unknown values are None.
 """
 
 import dataclasses
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mlpf_jax.measure import linux, slot
 
-# Its name since driver 530, and the one before; a driver refuses the name that it does not know.
+# The field's name since driver 530, and its earlier name; a driver rejects names it does not know.
 _GPU_QUERIES = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
-# Bits of NVML's nvmlClocksEventReasons that mean slower than the power limit asks for.
+# Bits of NVML's nvmlClocksEventReasons for slowdowns beyond the power limit.
 _GPU_SLOWDOWNS = {
     0x08: "hardware slowdown",
     0x20: "software thermal slowdown",
@@ -24,38 +24,38 @@ _GPU_SLOWDOWNS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MachineState:
-    """One moment. The counters count since the machine started."""
+    """The state at one moment. Counters count from the start of the machine."""
 
-    governors: tuple[str, ...] | None  # of the cores' frequency, each once
+    governors: tuple[str, ...] | None  # distinct frequency governors of the cores
     core_mhz: float | None  # mean of all cores, now
     swapped_pages: int | None  # counter, in and out
-    throttle_events: int | None  # counter, of cores and packages by heat
-    gpu_slowdowns: tuple[str, ...] | None  # reasons why GPUs are slowed down now
-    frequency_drivers: tuple[str, ...] | None = None  # of the cores, each once
-    energy_preferences: tuple[str, ...] | None = None  # that some of these drivers obey
+    throttle_events: int | None  # counter, thermal throttling of cores and packages
+    gpu_slowdowns: tuple[str, ...] | None  # reasons why GPUs are slowed down at this moment
+    frequency_drivers: tuple[str, ...] | None = None  # distinct frequency drivers of the cores
+    energy_preferences: tuple[str, ...] | None = None  # used by some of these drivers
     throttling: slot.Throttling | None = None  # counters of the CPU quota
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MachineChange:
-    """The states before and after a measurement, and what happened in between."""
+    """The states before and after a measurement, and the changes in between."""
 
     before: MachineState
     after: MachineState
 
     @property
     def swapped_pages(self) -> int | None:
-        """Pages that went to or came from swap, of any process."""
+        """Pages that any process swapped in or out."""
         return _difference(self.before.swapped_pages, self.after.swapped_pages)
 
     @property
     def throttle_events(self) -> int | None:
-        """How often heat throttled a core or a package."""
+        """Number of thermal throttling events of cores and packages."""
         return _difference(self.before.throttle_events, self.after.throttle_events)
 
     @property
     def throttling(self) -> slot.Throttling | None:
-        """Periods of the CPU quota, and those in which it stopped us; None without a quota."""
+        """Periods of the CPU quota, and those in which it was exhausted; None without a quota."""
         before, after = self.before.throttling, self.after.throttling
         if before is None or after is None:
             return None
@@ -63,7 +63,7 @@ class MachineChange:
 
     @property
     def governors_save_power(self) -> bool:
-        """Whether a governor was `powersave` and meant it.
+        """Whether a governor was `powersave` and really lowers the frequency.
 
         Under intel_pstate and amd-pstate-epp `powersave` only leaves the frequency to the
         hardware, and the energy preference decides.
@@ -75,7 +75,7 @@ class MachineChange:
 
 
 def read(root: Path = Path("/"), ask: Callable[[str], str | None] | None = None) -> MachineState:
-    """Returns the state now. `root` is where /proc and /sys are; `ask` asks NVIDIA's driver."""
+    """Returns the current state. `root` contains /proc and /sys; `ask` queries NVIDIA's driver."""
     cores = root / "sys/devices/system/cpu"
     frequencies = _numbers(_texts(cores, "cpu[0-9]*/cpufreq/scaling_cur_freq"))
     throttled = _numbers(
@@ -103,7 +103,7 @@ def _each_once(cores: Path, name: str) -> tuple[str, ...] | None:
 
 
 def _texts(folder: Path, pattern: str) -> list[str]:
-    """Returns what the files say; a core that is offline says nothing."""
+    """Returns the texts of the files; offline cores have none."""
     return [text for path in sorted(folder.glob(pattern)) if (text := linux.text(path))]
 
 

@@ -1,4 +1,4 @@
-"""Bytes that a compiled step needs, and that a device has and used."""
+"""Memory of a compiled step, and memory limit and peak use of a device, in bytes."""
 
 import os
 
@@ -8,14 +8,14 @@ from mlpf_jax.measure import records, slot
 
 
 def of_step(compiled: jax.stages.Compiled) -> records.StepMemory:
-    """Reads what the compiler planned.
+    """Returns the compiler's memory plan of a step.
 
     Raises:
-        RuntimeError: if the back end does not tell.
+        RuntimeError: if the back end does not provide it.
     """
     analysis = compiled.memory_analysis()
     if analysis is None:
-        raise RuntimeError("this back end does not tell how much memory a compiled step needs.")
+        raise RuntimeError("this back end does not report the memory of a compiled step.")
     return records.StepMemory(
         argument_bytes=analysis.argument_size_in_bytes,
         output_bytes=analysis.output_size_in_bytes,
@@ -25,15 +25,15 @@ def of_step(compiled: jax.stages.Compiled) -> records.StepMemory:
 
 
 def peak_bytes(device: jax.Device) -> int | None:
-    """Returns the most that a device ever held, or None where it does not count."""
+    """Returns the peak memory use of a device in bytes, or None if it is not recorded."""
     return (device.memory_stats() or {}).get("peak_bytes_in_use")
 
 
 def limit_bytes(device: jax.Device, num_sharing: int) -> int | None:
-    """Returns what one device may use, or None if unknown.
+    """Returns the memory limit of one device in bytes, or None if unknown.
 
-    For a CPU device it is an equal share of the memory that this process can still take: the free
-    memory of the machine, or what limits on the process and its control groups leave of it.
+    For a CPU device it is an equal share of the memory that this process can still allocate: the
+    free memory of the machine, further limited by resource limits and control groups.
     """
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
@@ -42,7 +42,7 @@ def limit_bytes(device: jax.Device, num_sharing: int) -> int | None:
 
 
 def peak_process_bytes() -> int | None:
-    """Returns the largest resident set of this process, or None where the system does not tell."""
+    """Returns the peak resident set size of this process in bytes, or None if unknown."""
     try:
         import resource
     except ImportError:

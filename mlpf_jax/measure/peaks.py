@@ -1,8 +1,8 @@
 """Peak rates of devices, from their makers' data sheets: dense matrix products, no sparsity.
 
-A kind of device is looked up by its exact name (`jax.Device.device_kind`, as the driver spells it):
-names that begin alike belong to devices as different as an L4 and an L40. What the table does not
-have is unknown, and says why.
+Devices are looked up by their exact name (`jax.Device.device_kind`, as the driver spells it),
+because a common prefix means nothing: an L4 is not an L40. For devices that are not in the table,
+the lookup returns the reason.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ _TPU = "https://cloud.google.com/tpu/docs/"
 
 @dataclasses.dataclass(frozen=True)
 class Peak:
-    """TFLOP/s of one JAX device by precision; None where it has no such units, or none is told."""
+    """Peak TFLOP/s of one JAX device by precision; None: no such units, or not published."""
 
     float32: float | None
     tf32: float | None
@@ -69,7 +69,7 @@ _PEAKS: dict[str, Peak] = {
     **_alike(_GH200, Peak(67.0, 495.0, 989.0, _NVIDIA + "grace-hopper-superchip/")),
     "NVIDIA B200": Peak(75.0, 1100.0, 2250.0, _NVIDIA + "hgx/"),
     "NVIDIA GB200": Peak(80.0, 1250.0, 2500.0, _NVIDIA + "gb200-nvl72/"),
-    # One of the two dies of a card: each is a device of its own.
+    # One of the two dies of a card: JAX sees each as a device.
     "AMD Instinct MI250X": Peak(47.9, None, 191.5, _AMD + "mi200/mi250x.html"),
     "AMD Instinct MI300A": Peak(122.6, 490.3, 980.6, _AMD + "mi300/mi300a.html"),
     "AMD Instinct MI300X": Peak(163.4, 653.7, 1307.4, _AMD + "mi300/mi300x.html"),
@@ -77,18 +77,22 @@ _PEAKS: dict[str, Peak] = {
     **_alike(("TPU v5 lite", "TPU v5e"), Peak(None, None, 197.0, _TPU + "v5e")),
     **_alike(("TPU v5", "TPU v5p"), Peak(None, None, 459.0, _TPU + "v5p")),
     **_alike(("TPU v6 lite", "TPU v6e"), Peak(None, None, 918.0, _TPU + "v6e")),
-    "TPU7x": Peak(None, None, 1153.5, _TPU + "tpu7x"),  # half a chip: each core is a device
+    "TPU7x": Peak(
+        None, None, 1153.5, _TPU + "tpu7x"
+    ),  # half a chip: JAX sees each core as a device
 }
 _UNPUBLISHED = ("NVIDIA H20", "NVIDIA H800", "NVIDIA H800 PCIe", "NVIDIA A800-SXM4-80GB")
 _MIG = re.compile(r".* MIG \d+(c\.\d+)?g\.\d+gb.*", re.IGNORECASE)
 
 
 def find(device_kind: str) -> Peak | Unknown:
-    """Returns the peak rates of a kind of device, or why they are not known."""
+    """Returns the peak rates of a kind of device, or the reason why they are unknown."""
     if device_kind in _PEAKS:
         return _PEAKS[device_kind]
     if _MIG.fullmatch(device_kind):
-        return Unknown(f"{device_kind} is a slice of a GPU, whose share no data sheet tells")
+        return Unknown(
+            f"{device_kind} is a slice of a GPU, and data sheets give no peak rates for slices"
+        )
     if device_kind in _UNPUBLISHED:
         return Unknown(f"the maker of {device_kind} publishes no data sheet")
     return Unknown(f"{device_kind} is not in the table of peak rates")

@@ -1,7 +1,8 @@
-"""How the system treats this process: memory allocator, priority, huge pages, NUMA, swap.
+"""System settings of this process: memory allocator, priority, huge pages, NUMA, swap.
 
-What a user asked for may not be what is in use: a preloaded library replaces the allocator without
-a word. So the process is asked, not the environment. Linux tells; elsewhere None. Imports no JAX.
+The values come from the running process and not from environment variables, because settings can
+differ from what a user asked for: a preloaded library silently replaces the allocator. Known on
+Linux only; None elsewhere. Does not import JAX.
 """
 
 import ctypes
@@ -18,19 +19,19 @@ _CLASSES = ("SCHED_OTHER", "SCHED_BATCH", "SCHED_IDLE", "SCHED_FIFO", "SCHED_RR"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Process:
-    """What can make the same program faster or slower. None: this system does not tell."""
+    """Process settings that can change the speed of a program. None: unknown."""
 
     malloc: str | None  # "libc", or the file name of the library that replaces it
     niceness: int | None
     scheduling_class: str | None  # e.g. "SCHED_OTHER"
     transparent_huge_pages: str | None  # "always", "madvise" or "never"
-    numa_nodes: int | None  # of the machine
-    allowed_numa_nodes: str | None  # that memory may come from, e.g. "0-1"
-    swap_bytes: int | None  # of the machine, in use or not
+    numa_nodes: int | None  # number in the machine
+    allowed_numa_nodes: str | None  # nodes that memory may come from, e.g. "0-1"
+    swap_bytes: int | None  # total of the machine, used or free
 
 
 def read(root: Path = Path("/")) -> Process:
-    """Returns the state now. `root` is where /proc and /sys are."""
+    """Returns the current settings. `root` contains /proc and /sys."""
     status, memory = (linux.fields(root / name) for name in ("proc/self/status", "proc/meminfo"))
     nodes = list((root / "sys/devices/system/node").glob("node[0-9]*"))
     huge = re.search(r"\[(\w+)\]", linux.text(root / "sys/kernel/mm/transparent_hugepage/enabled"))
@@ -46,7 +47,7 @@ def read(root: Path = Path("/")) -> Process:
 
 
 def malloc() -> str | None:
-    """Returns whose `malloc` this process calls: "libc", or the name of another library's file."""
+    """Returns the library of the `malloc` in use: "libc" or another library's file name."""
     return whose_malloc(linux.text(Path("/proc/self/maps")), _address_of_malloc())
 
 
@@ -58,9 +59,9 @@ def _address_of_malloc() -> int | None:
 
 
 def whose_malloc(maps: str, address: int | None) -> str | None:
-    """Returns the file that is mapped at the address of `malloc`; None if there is none.
+    """Returns the library that is mapped at the address of `malloc`; None if there is none.
 
-    A C library of the system is "libc".
+    The system's C library is returned as "libc".
     """
     if address is None:
         return None

@@ -1,4 +1,4 @@
-"""Writes a profiler's trace of some work, for Perfetto, XProf or our own reading."""
+"""Writes a profiler trace, for Perfetto, XProf or `benchmarks.step`."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,11 +8,11 @@ import jax
 
 
 def write_trace(folder: Path, actions: Mapping[str, Callable[[], Any]]) -> Path:
-    """Does each action once, in order and to its end, and writes a trace of it into `folder`.
+    """Runs each action once, in order and to completion, and writes a trace into `folder`.
 
-    The actions stand in the trace under their names. Python's own calls are left out: tracing
-    them takes more time than what they call. Returns the newest `*.xplane.pb`, which XProf opens;
-    Perfetto opens the `*.trace.json.gz` beside it.
+    The trace contains each action under its name. Python function calls are not traced, because
+    that takes more time than the calls themselves. Returns the newest `*.xplane.pb`, which XProf
+    opens; Perfetto opens the `*.trace.json.gz` next to it.
 
     Raises:
         RuntimeError: if the profiler wrote nothing.

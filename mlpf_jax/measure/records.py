@@ -1,4 +1,4 @@
-"""What the instruments record, as plain values: who reads or shows them needs no JAX."""
+"""Plain records of measurements. Code that reads or shows them needs no JAX."""
 
 import dataclasses
 
@@ -10,11 +10,11 @@ class CompileTimes:
     """Seconds spent before the first step can run."""
 
     lower_s: float  # Python tracing and lowering to StableHLO
-    compile_s: float | None  # XLA; None: not measured, the program came from a cache
+    compile_s: float | None  # XLA; None: not measured, the program was loaded from a cache
 
     @property
     def total_s(self) -> float | None:
-        """Both together; None if one is not known."""
+        """The sum of both; None if one is unknown."""
         return None if self.compile_s is None else self.lower_s + self.compile_s
 
 
@@ -24,10 +24,12 @@ class Sample:
 
     seconds: float
     num_steps: int
-    num_events: int  # real ones: those that fill up a short batch do not count
+    num_events: int  # real events, without those that fill up a short batch
     num_elements: int  # real ones
-    step_rows: tuple[int, ...] = ()  # of each step, on each device, padding included; or unknown
-    load: load_lib.Load | None = None  # what others did meanwhile; None if unknown
+    step_rows: tuple[
+        int, ...
+    ] = ()  # rows of each step on each device, including padding; empty if unknown
+    load: load_lib.Load | None = None  # CPU use by others during the sample; None if unknown
 
     @property
     def events_per_s(self) -> float:
@@ -42,23 +44,23 @@ class Sample:
 
 @dataclasses.dataclass
 class InputTimes:
-    """Seconds spent on input: beside the computation, and by the computation waiting for it."""
+    """Seconds spent on input: in parallel with the computation, and while it waited."""
 
     load_s: float = 0.0  # from the files into a padded batch
     transfer_s: float = 0.0  # from the host onto the devices
-    wait_s: float = 0.0  # the computation stood still
+    wait_s: float = 0.0  # the computation waited for input
 
 
 @dataclasses.dataclass(frozen=True)
 class StepMemory:
-    """What one device needs for a compiled step, by XLA's own account, in bytes."""
+    """Memory of a compiled step on one device as reported by XLA, in bytes."""
 
     argument_bytes: int
     output_bytes: int
-    alias_bytes: int  # outputs that take the place of donated arguments
+    alias_bytes: int  # outputs that reuse the memory of donated arguments
     temporary_bytes: int
 
     @property
     def total_bytes(self) -> int:
-        """All of it at once."""
+        """The total of all parts in bytes."""
         return self.argument_bytes + self.output_bytes - self.alias_bytes + self.temporary_bytes

@@ -1,7 +1,7 @@
-"""The share of a machine that this process may use: its cores, its CPU time, its memory.
+"""The share of a machine that is available to this process: cores, CPU time and memory.
 
-A batch system or a container gives less than the machine has, by CPU affinity, by the quotas of
-control groups (version 1 and 2, at every level), and by resource limits. Imports no JAX.
+A batch system or a container may restrict a process by CPU affinity, by quotas of control groups
+(version 1 and 2, at every level) and by resource limits. Does not import JAX.
 """
 
 import dataclasses
@@ -18,16 +18,18 @@ _NO_LIMIT = 2**60  # version 1 writes the largest page-aligned integer where the
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Slot:
-    """What was given to this process. None: not known, but for the quota."""
+    """The resources available to this process. None: unknown, except for the quota."""
 
-    allowed_cores: tuple[int, ...] | None  # their numbers: the CPU affinity
+    allowed_cores: tuple[int, ...] | None  # numbers of the cores in the CPU affinity
     cpu_quota: float | None  # cores' worth of CPU time by control groups; None: no quota
-    control_groups: str | None  # "v1", "v2" or "v1+v2": where a quota was looked for
-    memory_bytes: int | None  # the tightest of the machine's, the groups' and the resource limits
+    control_groups: str | None  # "v1", "v2" or "v1+v2": hierarchies that were searched for a quota
+    memory_bytes: (
+        int | None
+    )  # the smallest of the machine's memory, group limits and resource limits
 
     @property
     def num_cores(self) -> int:
-        """Cores to keep busy; a part of a core counts as one."""
+        """Number of cores to use; a fraction of a core counts as one."""
         num_allowed = len(self.allowed_cores or ()) or os.cpu_count() or 1
         return (
             num_allowed if self.cpu_quota is None else min(num_allowed, _round_up(self.cpu_quota))
@@ -36,14 +38,14 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True)
 class Throttling:
-    """Counters of the group with the tightest CPU quota, since it was made."""
+    """Counters of the group with the smallest CPU quota, since its creation."""
 
     periods: int
-    throttled: int  # periods in which it ran out of CPU time
+    throttled: int  # periods in which the quota was exhausted
 
 
 def read(root: Path = _ROOT) -> Slot:
-    """Returns the slot. `root` is where /proc and /sys are."""
+    """Returns the slot. `root` contains /proc and /sys."""
     return Slot(
         allowed_cores=allowed_cores(root),
         cpu_quota=min((quota for quota, _ in _cpu_quotas(root)), default=None),
@@ -53,7 +55,7 @@ def read(root: Path = _ROOT) -> Slot:
 
 
 def num_cores(root: Path = _ROOT) -> int:
-    """Returns the number of cores that this process can keep busy."""
+    """Returns the number of cores that this process can use in full."""
     return read(root).num_cores
 
 
@@ -66,7 +68,7 @@ def allowed_cores(root: Path = _ROOT) -> tuple[int, ...] | None:
 
 
 def throttling(root: Path = _ROOT) -> Throttling | None:
-    """Returns the counters of the CPU quota; None where there is no quota, or they are not told."""
+    """Returns the counters of the CPU quota; None if there is no quota or they are unknown."""
     quotas = sorted(_cpu_quotas(root), key=lambda found: found[0])
     if not quotas:
         return None
@@ -78,7 +80,7 @@ def throttling(root: Path = _ROOT) -> Throttling | None:
 
 
 def free_memory_bytes(root: Path = _ROOT) -> int | None:
-    """Returns what this process can still take, of the machine and under each of its limits."""
+    """Returns the bytes that this process can still allocate under all limits."""
     available = linux.kib(linux.fields(root / "proc/meminfo").get("MemAvailable"))
     free = [limit - used for limit, used in _memory_limits(root)]
     known = [value for value in (available, *free) if value is not None]
@@ -108,14 +110,16 @@ def _cpu_quotas(root: Path) -> Iterator[tuple[float, Path]]:
 
 
 def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
-    """Yields each limit on memory in bytes, with what is taken of it and cannot be reclaimed."""
+    """Yields each memory limit with its unreclaimable use, both in bytes."""
     for folder in _groups(root, "memory"):
         counters = _pairs(folder / "memory.stat")
         limits = [
             linux.number(folder / name)
             for name in ("memory.max", "memory.high", "memory.limit_in_bytes")
         ]
-        limits.append(counters.get("hierarchical_memory_limit"))  # above what we can see
+        limits.append(
+            counters.get("hierarchical_memory_limit")
+        )  # set by groups above the visible ones
         found = [limit for limit in limits if limit is not None and limit < _NO_LIMIT]
         if found:
             used = linux.number(folder / "memory.current")
@@ -153,9 +157,9 @@ def _up_to(folder: Path, top: Path) -> Iterator[Path]:
 
 
 def _below(path: str, mount_root: str) -> str:
-    """Returns a group's path relative to the mount; "" if it lies outside of what is mounted.
+    """Returns a group's path relative to the mount; "" if it lies outside of the mount.
 
-    A container sees its own group mounted at the top, but may be told its path on the host.
+    A container sees its own group mounted at the top, but /proc may give its path on the host.
     """
     if mount_root != "/":
         if path != mount_root and not path.startswith(f"{mount_root}/"):
@@ -190,7 +194,7 @@ def _pairs(path: Path) -> dict[str, int]:
 
 
 def _numbers(listed: str) -> tuple[int, ...]:
-    """Reads "0-3,8"."""
+    """Parses a list of numbers such as "0-3,8"."""
     found: list[int] = []
     for part in listed.split(","):
         first, _, last = part.partition("-")

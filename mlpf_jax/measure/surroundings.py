@@ -1,4 +1,4 @@
-"""All that surrounds a run and can change its speed: the machine, our share of it, our process."""
+"""Everything around a run that can change its speed: machine, available share, process."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from mlpf_jax.measure import slot as slot_lib
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """Where a run took place. Each part lists what it cannot tell as None."""
+    """The surroundings of a run. Unknown values are None."""
 
     identity: identity_lib.Identity
     slot: slot_lib.Slot

@@ -1,6 +1,6 @@
-"""Measures a step: lowering, compiling and the first call once, the steady state many times.
+"""Measures lowering, compilation and first call of a step once, and the steady state many times.
 
-Knows nothing of the network. Does no statistics and drops no sample: that is `stats`.
+Independent of the network. Statistics and warm-up detection are in `stats`.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _CACHE_SWITCH = "jax_enable_compilation_cache"
 
 @runtime_checkable
 class Lowerable(Protocol):
-    """What jit and pmap return. (`jax.stages.Wrapped` fits jit only: a pmap has no `trace`.)"""
+    """The type that jit and pmap return. (`jax.stages.Wrapped` has `trace`, which pmap lacks.)"""
 
     def lower(self, *args: Any) -> jax.stages.Lowered: ...
 
@@ -33,8 +33,9 @@ def compile_step(
 ) -> tuple[jax.stages.Lowered, jax.stages.Compiled, records.CompileTimes]:
     """Compiles a jitted or pmapped step ahead of time, for arguments shaped like `args`.
 
-    JAX's persistent cache, if there is one, has no part in it: what is timed is a compilation.
-    `from_cache` leaves it to JAX whether to compile or to load, and what that takes is not told.
+    JAX's persistent compilation cache is disabled meanwhile, so that the time is that of a
+    compilation. With `from_cache`, JAX may load the program from its cache; the compilation time is
+    then None.
     """
     with contextlib.nullcontext() if from_cache else _without_cache():
         start = clock()
@@ -47,9 +48,9 @@ def compile_step(
 
 @contextlib.contextmanager
 def _without_cache() -> Iterator[None]:
-    """Keeps the persistent cache out of the block, for reading and for writing.
+    """Disables the persistent compilation cache within the block, for reading and for writing.
 
-    JAX asks only once whether it is enabled and remembers the answer until the cache is reset.
+    JAX checks only once whether the cache is enabled, so the cache must be reset.
     """
     was_enabled = getattr(jax.config, _CACHE_SWITCH)
     jax.config.update(_CACHE_SWITCH, False)
@@ -69,12 +70,12 @@ def time_steps(
     *,
     waits_each: bool = False,
 ) -> tuple[State, list[Any], float]:
-    """Advances the state by every batch; returns it, the steps' outputs, and the seconds.
+    """Runs a step on every batch; returns the final state, the steps' outputs and the seconds.
 
-    The batches are on the devices before the clock starts. Nothing waits between the steps, so
-    the host runs ahead of an accelerator as it does in training, and nothing is fetched; the clock
-    stops when the last state and all outputs are ready. `waits_each` waits for every step.
-    `window.hook`, if there is one, is called around the window.
+    The batches are on the devices before the clock starts. The host does not wait between steps and
+    fetches nothing, so it runs ahead of an accelerator as in training. The clock stops when the
+    last state and all outputs are ready. `waits_each` waits for every step. `window.hook`, if set,
+    is called around the window.
     """
     hook = window.hook
     outputs = []
@@ -96,8 +97,8 @@ def time_steps(
 
 
 def steps_per_sample(step_s: float, shortest_sample_s: float) -> int:
-    """Returns how many steps make a sample at least that long.
+    """Returns the number of steps for a sample of at least the given length.
 
-    Short samples would measure the latency of a dispatch and the resolution of the clock.
+    Shorter samples would mostly measure dispatch latency and clock resolution.
     """
     return max(1, math.ceil(shortest_sample_s / step_s))

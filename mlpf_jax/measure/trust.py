@@ -1,23 +1,26 @@
-"""Why a measurement should not be trusted, in words, by fixed limits; no words: nothing found."""
+"""Reasons to distrust a measurement, by fixed limits. An empty list means that none was found."""
 
 from collections.abc import Sequence
 
 from mlpf_jax.measure import load, machine, slot
 from mlpf_jax.stats import summaries
 
-# Of fewer independent samples, the median lies outside their whole range in over 5 % of cases.
+# With fewer independent samples, the true median lies outside their range in over 5 % of cases.
 _FEWEST_SAMPLES = 6
-_FEWEST_EFFECTIVE = 4.0  # where the samples are known to be correlated
+_FEWEST_EFFECTIVE = 4.0  # if the samples are significantly correlated
 _WIDEST_INTERVAL = 0.2  # low to high, as a share of the median
-_SHORTEST_S = 1.0  # of a phase whose load is judged: /proc/stat counts in hundredths of a second
-# Shares of the machine's cores. A device's host has cores to spare, a CPU that is measured none.
+_SHORTEST_S = (
+    1.0  # shortest phase whose load is checked: /proc/stat counts in hundredths of a second
+)
+# Shares of the machine's cores. The host of an accelerator has spare cores, a measured CPU has
+# none.
 _MOST_OTHERS_ON_CPU, _MOST_OTHERS_ON_HOST = 0.05, 0.5
 _MOST_STOLEN = 0.02
 _MOST_SWAPPED_PAGES = 256
 
 
 def in_samples(score: summaries.Summary, drift: summaries.Drift) -> list[str]:
-    """Returns what speaks against the score in the steady samples themselves."""
+    """Returns reasons to distrust the score that the steady samples themselves show."""
     found = []
     if score.count < _FEWEST_SAMPLES:
         found.append(f"only {score.count} samples")
@@ -32,7 +35,7 @@ def in_samples(score: summaries.Summary, drift: summaries.Drift) -> list[str]:
 
 
 def mean_load(loads: Sequence[load.Load | None], seconds: Sequence[float]) -> load.Load | None:
-    """Returns the load over samples of those lengths; None if unknown or too short to tell."""
+    """Returns the mean load over samples of these lengths; None if unknown or too short."""
     known = [(one, s) for one, s in zip(loads, seconds, strict=True) if one is not None]
     total_s = sum(s for _, s in known)
     if total_s < _SHORTEST_S:
@@ -44,13 +47,13 @@ def mean_load(loads: Sequence[load.Load | None], seconds: Sequence[float]) -> lo
 
 
 def in_unknown_load(loads: Sequence[load.Load | None]) -> list[str]:
-    """Returns that nobody knows what others did during the samples, if so."""
+    """Returns a reason to distrust the score if the load by other processes is unknown."""
     is_unknown = bool(loads) and all(one is None for one in loads)
     return ["the load of other processes is unknown"] if is_unknown else []
 
 
 def in_load(mean: load.Load | None, num_cores: int, *, on_cpu: bool) -> list[str]:
-    """Returns what speaks against samples in what others did meanwhile."""
+    """Returns reasons to distrust samples because of load by other processes."""
     if mean is None:
         return []
     found = []
@@ -73,7 +76,7 @@ def in_slot(given: slot.Slot, *, on_cpu: bool) -> list[str]:
 
 
 def in_machine(change: machine.MachineChange, *, on_cpu: bool) -> list[str]:
-    """Returns what speaks against the whole run in the machine's state around it."""
+    """Returns reasons to distrust the run because of the machine's state."""
     found = []
     if (change.swapped_pages or 0) > _MOST_SWAPPED_PAGES:
         found.append(f"{change.swapped_pages} pages swapped")

@@ -1,8 +1,8 @@
-"""The environment variables that can change the measured work or its speed, and what becomes of
-each: it is refused, pinned (taken away, so that it has no effect), or recorded in the report.
+"""The environment variables that can change the measured work or its speed. Each is refused, pinned
+(removed, so that it has no effect) or recorded in the report.
 
-Values are reported of known variables only, and never one that could hold a path, a host or a
-secret. Pure functions of an environment; imports no JAX.
+Reports contain values of known variables only, and none that could contain a path, a host or a
+secret. Pure functions of an environment; does not import JAX.
 """
 
 import dataclasses
@@ -16,18 +16,18 @@ _FALSE = frozenset({"", "0", "f", "false", "n", "no", "off"})  # as JAX reads th
 
 @dataclasses.dataclass(frozen=True)
 class Refusal:
-    """A variable with which a run makes no sense."""
+    """A variable with which a run is meaningless."""
 
     names: str  # a regular expression for the whole name
     reason: str
     way_out: str = "Unset it."
-    off: frozenset[str] = _FALSE  # values with which it does nothing
+    off: frozenset[str] = _FALSE  # values without effect
 
 
 _IS_DEBUGGING = "it checks every step while it is measured"
 REFUSED = (
     Refusal("JAX_DISABLE_JIT", "nothing would be compiled"),
-    Refusal("JAX_DISABLE_MOST_OPTIMIZATIONS", "the compiler would leave out its optimizations"),
+    Refusal("JAX_DISABLE_MOST_OPTIMIZATIONS", "the compiler would skip its optimizations"),
     Refusal("JAX_NO_(EXECUTION|TRACING)", "nothing would be computed"),
     Refusal("JAX_DEBUG_(NANS|INFS)", _IS_DEBUGGING),
     Refusal("JAX_ERROR_CHECKING_BEHAVIOR_.*", _IS_DEBUGGING, off=_FALSE | {"ignore"}),
@@ -37,7 +37,7 @@ REFUSED = (
     Refusal("JAX_(XLA_BACKEND|BACKEND_TARGET)", "the devices would not be local"),
     Refusal(
         "NVIDIA_TF32_OVERRIDE",
-        "it changes the precision of products, and the score would not say so",
+        "it changes the precision of products without a trace in the score",
         "Unset it, and choose with --precision.",
         off=frozenset({""}),
     ),
@@ -56,7 +56,7 @@ _RECORDED = re.compile(
     r"|PYTHON(MALLOC|DEVMODE|OPTIMIZE|TRACEMALLOC|FAULTHANDLER|PERFSUPPORT|GIL|_GIL|_JIT)"
     r"|CHECK_VMA|EAGER_CONSTANT_FOLDING|MOCK_NUM_GPU_PROCESSES"
 )
-# Told by other fields of a report, or set by launchers anew for every job.
+# Covered by other fields of a report, or set by launchers anew for every job.
 _IGNORED = re.compile(
     r"(CUDA|HIP|ROCR|NVIDIA|GPU)_.*(VISIBLE_DEVICES|DEVICE_ORDINAL)|CUDA_(HOME|ROOT|PATH|VERSION)"
     r"|NVIDIA_(DRIVER_CAPABILITIES|REQUIRE_.*|PRODUCT_NAME)|TF_CPP_MIN_LOG_LEVEL|XLA_FLAGS"
@@ -69,7 +69,7 @@ _VALUE_HIDDEN = re.compile(
     r"|LD_(LIBRARY_PATH|AUDIT)"
 )
 _PLAIN = re.compile(r"[\w.,:;=+\- ]{0,200}")
-# What a value that is set makes of a measurement, by variable and value.
+# Reasons to distrust a measurement, by variable and value.
 _DOUBTS = (
     ("CUDA_LAUNCH_BLOCKING|HIP_LAUNCH_BLOCKING|AMD_SERIALIZE_.*", "the host waits for each kernel"),
     ("JAX_ENABLE_CHECKS|JAX_CHECK_TRACER_LEAKS|JAX_DEBUG_KEY_REUSE", "JAX checks itself"),
@@ -81,7 +81,7 @@ _DOUBTS = (
 
 
 def refusal(environ: Mapping[str, str]) -> str | None:
-    """Returns one line about the first variable with which a run makes no sense; None if none."""
+    """Returns an error message for the first refused variable; None if there is none."""
     for name in sorted(environ):
         for rule in REFUSED:
             is_on = environ[name].strip().lower() not in rule.off
@@ -91,7 +91,7 @@ def refusal(environ: Mapping[str, str]) -> str | None:
 
 
 def pin(environ: MutableMapping[str, str]) -> tuple[str, ...]:
-    """Takes away the variables that would change the work; returns their names."""
+    """Removes the variables that would change the work; returns their names."""
     taken = tuple(sorted(name for name in environ if name.isupper() and is_pinned(name.lower())))
     for name in taken:
         del environ[name]
@@ -99,18 +99,18 @@ def pin(environ: MutableMapping[str, str]) -> tuple[str, ...]:
 
 
 def is_pinned(option: str) -> bool:
-    """Whether an option of JAX is set by us, whatever the environment says."""
+    """Whether the run sets this option of JAX itself, regardless of the environment."""
     return bool(_JAX.fullmatch(option))
 
 
 def recorded(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the variables that can change the speed, in order, with what may be told of them."""
+    """Returns the variables that can change the speed, sorted, with publishable values."""
     names = sorted(n for n in environ if _RECORDED.fullmatch(n) and not _IGNORED.fullmatch(n))
     return {name: _shown(name, environ[name]) for name in names}
 
 
 def doubts(found: Mapping[str, str]) -> list[str]:
-    """Returns what speaks against a run in the variables that were recorded of it."""
+    """Returns reasons to distrust a run because of its recorded variables."""
     return [
         f"{name}={value}: {reason}"
         for name, value in found.items()
@@ -120,7 +120,7 @@ def doubts(found: Mapping[str, str]) -> list[str]:
 
 
 def _shown(name: str, value: str) -> str:
-    """Returns the value, or "(set)" where it might tell of a user or a site."""
+    """Returns the value, or "(set)" if it could identify a user or a site."""
     if name == "LD_PRELOAD":
         return " ".join(part.rpartition("/")[2] for part in re.split(r"[ :]+", value) if part)
     is_plain = _PLAIN.fullmatch(value) and not _VALUE_HIDDEN.fullmatch(name)

@@ -1,20 +1,20 @@
-"""The hook of a timed window: lets a program that runs the benchmark act around each one.
+"""A hook for timed windows: lets a program that runs the benchmark act around each of them.
 
-The regression gate sets it before it starts a run; a plain run has none. Imports no JAX, for it is
-set before JAX is set up.
+The regression gate sets it before it starts a run; a plain run has none. Does not import JAX,
+because the hook is set before JAX is configured.
 """
 
 from typing import Protocol
 
 
 class Hook(Protocol):
-    """What is done around every window that `timing.time_steps` times."""
+    """Actions around every window that `timing.time_steps` times."""
 
     def before_start(self) -> None:
         """Called before the clock starts."""
 
     def before_end(self, seconds: float) -> None:
-        """Called inside the window, when all of its steps are done, `seconds` after its start."""
+        """Called inside the window when all steps are done, `seconds` after its start."""
 
     def after_end(self) -> None:
         """Called when the clock has stopped."""

@@ -1,6 +1,6 @@
-"""A user's XLA_FLAGS: read as XLA reads them, checked, and joined with ours. Imports no JAX.
+"""A user's XLA_FLAGS: parsed as XLA does, checked, and merged with ours. Does not import JAX.
 
-XLA ends the process at a flag that it does not know, so a user's flags are tried in another one.
+XLA aborts the process at an unknown flag, so a user's flags are first tried in a subprocess.
 """
 
 import re
@@ -13,10 +13,10 @@ from pathlib import Path
 _REFUSED = {
     "--xla_force_host_platform_device_count": "Give --num_devices=N instead.",
 }
-# What flags make of a measurement: regular expressions of a whole flag, with its value.
+# Reasons to distrust a measurement, by a regular expression for a whole flag with its value.
 _DOUBTS = (
     (r"--xla_backend_optimization_level=[012]", "fewer optimizations"),
-    (r"--xla_disable_(all_)?hlo_passes\b.*", "passes of the compiler left out"),
+    (r"--xla_disable_(all_)?hlo_passes\b.*", "compiler passes skipped"),
     (r"--xla_cpu_multi_thread_eigen=(false|0)", "one thread for each product"),
     (r"--xla_(cpu|gpu)_enable_fast_(math|min_max)(=(true|1))?", "inexact arithmetic"),
     (r"--xla_(dump_|hlo_profile|enable_dumping|cpu_dump|gpu_dump).*", "XLA writes files"),
@@ -26,10 +26,10 @@ _TRIAL_TIMEOUT_S = 120
 
 
 def read(value: str) -> list[str]:
-    """Returns the flags of XLA_FLAGS, given as such or as the name of a file that holds them.
+    """Returns the flags of XLA_FLAGS, which is a list of flags or the name of a file with flags.
 
     Raises:
-        ValueError: if that file cannot be read, or a quotation does not end.
+        ValueError: if the file cannot be read, or a quotation mark is unmatched.
     """
     if value.strip() and not value.lstrip().startswith("-"):
         try:
@@ -46,17 +46,17 @@ def read(value: str) -> list[str]:
 
 
 def join(given: Sequence[str], ours: Mapping[str, str]) -> str:
-    """Returns the user's flags and, where the user says nothing, ours, as XLA_FLAGS takes them."""
+    """Returns a value for XLA_FLAGS: the user's flags, and ours where the user sets none."""
     names = {flag.partition("=")[0] for flag in given}
     added = [f"{name}={value}" for name, value in ours.items() if name not in names]
     return " ".join(map(_quote, [*given, *added]))
 
 
 def check(given: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Tries a user's flags in a process of their own.
+    """Tries a user's flags in a subprocess.
 
     Raises:
-        ValueError: if one cannot be used; one line that names it.
+        ValueError: if a flag cannot be used; the message is one line that names it.
     """
     for flag in given:
         name = flag.partition("=")[0]
@@ -71,7 +71,7 @@ def check(given: Sequence[str], environ: Mapping[str, str]) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return  # nothing is known of the flags; XLA itself will say
+        return  # the check failed for another reason; XLA itself will report bad flags
     if done.returncode:
         raise ValueError(
             f"XLA_FLAGS: {_complaint(done.stderr.decode(errors='replace'), given)}. "
@@ -80,7 +80,7 @@ def check(given: Sequence[str], environ: Mapping[str, str]) -> None:
 
 
 def doubts(flags: str) -> list[str]:
-    """Returns what speaks against a run in the flags that it had."""
+    """Returns reasons to distrust a run because of its XLA flags."""
     return [
         f"XLA_FLAGS {flag}: {reason}"
         for flag in shlex.split(flags)
@@ -90,23 +90,23 @@ def doubts(flags: str) -> list[str]:
 
 
 def shown(flags: str) -> str:
-    """Returns the flags as a report may tell them: a path is replaced by PATH."""
+    """Returns the flags as they may be published: paths are replaced by PATH."""
     tokens = (flag.partition("=") for flag in shlex.split(flags))
     return " ".join(name + sign + ("PATH" if "/" in v else v) for name, sign, v in tokens)
 
 
 def _complaint(stderr: str, given: Sequence[str]) -> str:
-    """Finds the flag that XLA's message is about."""
+    """Returns a message that names the flag in XLA's error message."""
     unknown = re.search(r"Unknown flags? in XLA_FLAGS: (.*)", stderr)
     if unknown:
         return f"this jaxlib does not know {unknown[1].strip()}"
     value = re.search(r"Couldn't interpret value (\S*) for flag (\S+?)\.?\s", stderr)
     if value:
-        return f"{value[1]} is no value of --{value[2]}"
+        return f"{value[1]} is not a valid value of --{value[2]}"
     return f"XLA does not start with {' '.join(given)[:200]}"
 
 
 def _quote(flag: str) -> str:
-    """Quotes the value alone: XLA takes a quotation mark at the beginning for a file's name."""
+    """Quotes the value only: XLA takes a leading quotation mark for the start of a file name."""
     name, sign, value = flag.partition("=")
     return f"{name}{sign}{shlex.quote(value)}" if re.search(r"[\s'\"\\]", value) else flag

@@ -51,10 +51,10 @@ def test_a_core_that_we_may_not_use_does_not_count():
 
 @pytest.mark.parametrize("stat", ["", "cpu 1 2 3", "cpu a b c d e f g h"])
 def test_what_is_no_stat_is_refused(stat):
-    with pytest.raises(ValueError, match=r"unpack|invalid literal|does not tell"):
+    with pytest.raises(ValueError, match=r"unpack|invalid literal|has no line"):
         load.parse(stat, 100, 0.0)
 
 
 def test_a_core_that_is_not_told_of_is_refused():
-    with pytest.raises(ValueError, match="does not tell of cpu7"):
+    with pytest.raises(ValueError, match="has no line for cpu7"):
         load.parse(STAT, 100, 0.0, (0, 7))

@@ -57,7 +57,7 @@ def test_a_flag_with_a_longer_name_does_not_hide_ours():
     ("flag", "message"),
     [
         ("--xla_no_such_flag=1", "this jaxlib does not know --xla_no_such_flag=1"),
-        ("--xla_gpu_autotune_level=banana", "banana is no value of --xla_gpu_autotune_level"),
+        ("--xla_gpu_autotune_level=banana", "banana is not a valid value of --xla_gpu_autotune_level"),
     ],
 )
 def test_a_flag_that_xla_would_die_of_is_named(flag, message):
@@ -91,7 +91,7 @@ def test_paths_are_not_told():
         ("--xla_cpu_enable_fast_math=true", "inexact arithmetic"),
         ("--xla_cpu_enable_fast_math", "inexact arithmetic"),
         ("--xla_dump_to=PATH", "writes files"),
-        ("--xla_disable_hlo_passes=fusion", "left out"),
+        ("--xla_disable_hlo_passes=fusion", "skipped"),
     ],
 )
 def test_flags_that_slow_or_flatter_are_doubts(flag, word):

@@ -1,8 +1,8 @@
 """The truth bank: stable particles of many generated collisions, in one npz file.
 
-Generators are neither fast nor reproducible to the last bit, so what they made ships, not how. The
-columns of each process (`encoding` says what they are) are called process_column; a bank that
-`bank_making` made also holds `provenance`, a JSON text.
+Generators are slow and not reproducible to the last bit, so the package contains their output. The
+columns of each process (see `encoding`) are named process_column. Banks made by `bank_making` also
+contain `provenance`, a JSON text.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ SHIPPED_GENERATOR = "Pythia 8.317"
 PILEUP = "minbias"
 HARD_PROCESSES = ("ttbar", "qcd")
 
-# What zipfile, zlib, NumPy and json raise for damaged or foreign files.
+# Exceptions that zipfile, zlib, NumPy and json raise for damaged or foreign files.
 _UNREADABLE = (
     EOFError,
     KeyError,
@@ -40,7 +40,7 @@ _UNREADABLE = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Bank:
-    """A truth bank in memory, the digest of its file, and what made it."""
+    """A truth bank in memory, the digest of its file, and its provenance."""
 
     sha256: str
     generator: str
@@ -51,7 +51,7 @@ class Bank:
         """Returns the collisions of a process.
 
         Raises:
-            ValueError: The bank has no such process.
+            ValueError: if the bank has no such process.
         """
         if process not in self.truth:
             raise ValueError(
@@ -61,11 +61,11 @@ class Bank:
 
 
 def load_bank(path: Path | None = None) -> Bank:
-    """Reads a truth bank; None reads the one that ships with the package.
+    """Reads a truth bank; None reads the one in the package.
 
     Raises:
-        ValueError: The file is no truth bank, or the shipped one was altered; one line says how.
-        OSError: The file cannot be read.
+        ValueError: if the file is not a truth bank, or the one in the package is damaged.
+        OSError: if the file cannot be read.
     """
     file = SHIPPED_BANK if path is None else path
     content = file.read_bytes()
@@ -104,17 +104,17 @@ def file_content(
 
 
 def _read_columns(content: bytes) -> dict[str, np.ndarray]:
-    if not content.startswith(b"PK"):  # np.load would take it for another format
+    if not content.startswith(b"PK"):  # np.load would try other formats
         raise ValueError("it is not an npz archive")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
 def _provenance(columns: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Takes what made the bank out of its columns."""
+    """Removes the provenance from the columns and returns it."""
     provenance = json.loads(str(columns.pop("provenance", "{}")))
     if not isinstance(provenance, dict):
-        raise ValueError("its provenance is no JSON object")  # noqa: TRY004
+        raise ValueError("its provenance is not a JSON object")  # noqa: TRY004
     return provenance
 
 

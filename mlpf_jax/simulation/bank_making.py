@@ -1,8 +1,8 @@
-"""Makes a truth bank with Pythia, in pieces that survive an interruption.
+"""Makes a truth bank with Pythia. An interrupted run resumes from finished pieces.
 
-The pieces stand in a folder beside the bank until it is whole. A piece depends on Pythia, its
-settings, the seed and its place alone, so whatever interrupts the work, and in however many
-processes it runs, the bank has the same bytes.
+The pieces are in a folder next to the bank until it is complete. A piece depends only on Pythia,
+its settings, the seed and its position. The bank therefore has the same bytes after interruptions
+and for any number of processes.
 """
 
 import concurrent.futures
@@ -37,13 +37,13 @@ Progress = Callable[[int, int], None]  # collisions done, collisions wanted
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BankPlan:
-    """What a bank is to hold.
+    """The contents of a bank to make.
 
-    `num_events` is the number of collisions kept per process, `generated_per_kept` how many are
-    generated for each of them (see `thinning`), `seed` names the bank among those of equal size.
+    `num_events` is the number of collisions kept per process. `generated_per_kept` is how many are
+    generated for each kept one (see `thinning`). `seed` distinguishes banks of equal size.
 
     Raises:
-        ValueError: No bank can be made so.
+        ValueError: if the values are out of range.
     """
 
     num_events: Mapping[str, int]
@@ -53,11 +53,13 @@ class BankPlan:
     def __post_init__(self):
         for process, count in self.num_events.items():
             if process not in generator.PROCESSES:
-                raise ValueError(f"no process {process!r}: take {', '.join(generator.PROCESSES)}")
+                raise ValueError(
+                    f"unknown process {process!r}: use {', '.join(generator.PROCESSES)}"
+                )
             if not 1 <= count * self.generated_per_kept <= generator.MAX_EVENTS:
                 raise ValueError(
-                    f"{count} x {self.generated_per_kept} {process} collisions: take at least 1 "
-                    f"and at most {generator.MAX_EVENTS}"
+                    f"{count} x {self.generated_per_kept} {process} collisions: the number must "
+                    f"be 1 to {generator.MAX_EVENTS}"
                 )
         if bank.PILEUP not in self.num_events or len(self.num_events) < 2:
             raise ValueError(f"a bank needs {bank.PILEUP} and at least one hard process")
@@ -65,7 +67,7 @@ class BankPlan:
             raise ValueError(f"the seed is {self.seed}: it must be 0 to {generator.MAX_SEED}")
 
     def provenance(self) -> dict[str, Any]:
-        """Says what makes the bank; it stands in the bank's file."""
+        """Returns the provenance of the bank, which its file contains."""
         return _origin(self.seed) | {
             "num_events": dict(self.num_events),
             "generated_per_kept": self.generated_per_kept,
@@ -108,17 +110,17 @@ def make_bank(
     num_workers: int = 1,
     on_progress: Progress | None = None,
 ) -> bank.Bank:
-    """Makes the bank `path`, or goes on with one that was interrupted, and returns it.
+    """Makes and returns the bank `path`, resuming an interrupted run.
 
     Raises:
-        ValueError: Pythia is not installed, or `path` or its pieces are of another plan.
-        OSError: Something cannot be written, or Pythia or a worker failed.
+        ValueError: if Pythia is not installed, or `path` or its pieces belong to another plan.
+        OSError: if a file cannot be written, or Pythia or a worker failed.
     """
     provenance = plan.provenance()
     if path.exists():
         found = bank.load_bank(path)
         if found.provenance != provenance:
-            raise ValueError(f"{path} is another bank: choose another name, or remove it")
+            raise ValueError(f"{path} is a different bank: choose another name, or remove it")
         return found
     folder = path.with_name(path.name + ".pieces")
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,7 @@ def make_bank(
 
 
 def _origin(seed: int) -> dict[str, Any]:
-    """Says what the pieces depend on, besides their place."""
+    """Returns everything that the pieces depend on, besides their position."""
     return {
         "generator": generator.version(),
         "settings_sha256": generator.settings_sha256(),
@@ -146,13 +148,13 @@ def _origin(seed: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keeps other processes from making the same bank, where the file system has locks."""
+    """Prevents other processes from making the same bank, if the file system has locks."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise OSError(f"another process is at work in {folder}") from error
+        raise OSError(f"another process is working in {folder}") from error
     except OSError:
         pass
     try:
@@ -164,13 +166,13 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _check_origin(folder: Path, origin: Mapping[str, Any]) -> None:
-    """Writes down what the pieces in a folder depend on, or compares with what is written."""
+    """Records the origin of the pieces in a folder, or compares it with the recorded one."""
     record = folder / _RECORD
     expected = json.dumps(origin, sort_keys=True).encode()
     if not record.exists():
         _write_whole(record, expected)
     elif record.read_bytes() != expected:
-        raise ValueError(f"{folder} has pieces of another bank or Pythia: remove it")
+        raise ValueError(f"{folder} has pieces of another bank or Pythia version: remove it")
 
 
 def _generate_missing(
@@ -187,15 +189,15 @@ def _generate_missing(
 
 
 def _here(folder: Path, pieces: Sequence[Piece], _: int) -> Iterator[Piece]:
-    """Generates pieces in this process and yields each when it is on the disk."""
+    """Generates pieces in this process and yields each after it is written."""
     for piece in pieces:
         yield _generate(folder, piece)
 
 
 def _in_workers(folder: Path, pieces: Sequence[Piece], num_workers: int) -> Iterator[Piece]:
-    """Generates pieces in other processes and yields each when it is on the disk.
+    """Generates pieces in worker processes and yields each after it is written.
 
-    However it ends, the pieces under way are finished and no worker is left.
+    On every exit, pieces in progress are finished and all workers end.
     """
     executor = concurrent.futures.ProcessPoolExecutor(
         min(num_workers, len(pieces)),
@@ -207,13 +209,13 @@ def _in_workers(folder: Path, pieces: Sequence[Piece], num_workers: int) -> Iter
         for future in concurrent.futures.as_completed(futures):
             yield future.result()
     except concurrent.futures.process.BrokenProcessPool as error:
-        raise OSError("a worker died; the same command goes on from where it was") from error
+        raise OSError("a worker died; repeat the command to resume") from error
     finally:
         executor.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, and ends this process if the parent is killed."""
+    """Leaves Ctrl-C to the parent process, and ends this process if the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -259,11 +261,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except _DAMAGED as error:
         path.unlink(missing_ok=True)
-        raise OSError(f"{path} was damaged and is removed: run the same command again") from error
+        raise OSError(f"{path} was damaged and has been removed: repeat the command") from error
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all."""
+    """Writes a file atomically."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

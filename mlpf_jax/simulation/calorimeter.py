@@ -1,7 +1,7 @@
-"""Calorimeter towers and energy flow: what the cells measure and which part of it is neutral.
+"""Calorimeter towers and energy flow: measured cell energies and their neutral part.
 
 Source: modules/SimpleCalorimeter.cc of Delphes 3.4.3pre07, run twice as in
-delphes_card_CMS_PhaseII_200PU: first as ECAL, then as HCAL with the tracks as ECAL left them.
+delphes_card_CMS_PhaseII_200PU: first as ECAL, then as HCAL with the tracks as corrected by ECAL.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from mlpf_jax.simulation import grid, particles, portable, propagation, species
 from mlpf_jax.simulation import tracks as tracking
 
 _NO_CELL = -1
-_MIN_SIGNIFICANCE = 2.0  # of a tower's energy, and of its neutral part
+_MIN_SIGNIFICANCE = 2.0  # minimum for a tower's energy, and for its neutral part
 _ECAL_FRACTION_OF_LONG_LIVED = 0.3  # K0S and Lambda decay in flight, or shower in HCAL
 _HCAL_FRACTION_OF_LONG_LIVED = 0.7
 
@@ -26,9 +26,9 @@ Resolution = Callable[
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Calorimeter:
-    """One calorimeter: its cells, the random stream it draws from, and how well it measures.
+    """One calorimeter: its cells, its random stream and its resolution.
 
-    `resolution` takes (eta of the cell's centre, energy) and gives the energy's standard deviation,
+    `resolution` maps (eta of the cell's centre, energy) to the standard deviation of the energy,
     all energies in GeV. Towers below `min_energy_gev` are noise.
     """
 
@@ -42,10 +42,10 @@ class Calorimeter:
 class Towers:
     """The towers of one calorimeter: measured energies in GeV at a random place in their cells.
 
-    `neutral_energy` is the energy that the tracks into a tower leave unexplained, where that is
-    significant, else 0: a neutral candidate's energy. `hit_exit` and `hit_tower` list which exit
-    lies in which tower, among those that leave energy there. `track_scale` is, for every track,
-    the factor by which energy flow corrects its momentum.
+    `neutral_energy` is the energy of a tower that its tracks do not explain, if that is
+    significant, else 0. It is the energy of a neutral candidate. `hit_exit` and `hit_tower` list
+    the pairs of exits and towers with energy deposits. `track_scale` is the factor by which energy
+    flow corrects the momentum of each track.
     """
 
     energy: Float64[np.ndarray, " towers"]
@@ -94,7 +94,7 @@ HCAL = Calorimeter(
 def ecal_fractions(
     abs_pdg_id: Int32[np.ndarray, " particles"],
 ) -> Float64[np.ndarray, " particles"]:
-    """Returns the share of its energy that each particle leaves in ECAL."""
+    """Returns the share of each particle's energy that it deposits in ECAL."""
     long_lived = np.where(_is_long_lived(abs_pdg_id), _ECAL_FRACTION_OF_LONG_LIVED, 0.0)
     return np.where(_is_electromagnetic(abs_pdg_id), 1.0, long_lived)
 
@@ -102,7 +102,7 @@ def ecal_fractions(
 def hcal_fractions(
     abs_pdg_id: Int32[np.ndarray, " particles"],
 ) -> Float64[np.ndarray, " particles"]:
-    """Returns the share of its energy that each particle leaves in HCAL."""
+    """Returns the share of each particle's energy that it deposits in HCAL."""
     passes = _is_electromagnetic(abs_pdg_id) | (abs_pdg_id == species.MUON)
     hadron = np.where(_is_long_lived(abs_pdg_id), _HCAL_FRACTION_OF_LONG_LIVED, 1.0)
     return np.where(passes, 0.0, hadron)
@@ -124,7 +124,7 @@ def measure_both(
     seed: int,
     event: int,
 ) -> tuple[Towers, Towers]:
-    """Measures an event in ECAL, then in HCAL; electrons belong to ECAL, hadrons to HCAL."""
+    """Measures an event in ECAL and then in HCAL; electrons deposit in ECAL, hadrons in HCAL."""
     energy, abs_pdg_id = produced.energy[exits.particle], produced.abs_pdg_id[exits.particle]
     ecal = measure(
         ECAL,
@@ -162,9 +162,9 @@ def measure(
 ) -> Towers:
     """Measures the energy of every cell that a particle or a track enters.
 
-    `deposits` is the energy in GeV that each particle at its exit leaves here. `track_energy` are
-    the tracks' present energies, and `leaves_energy` says which tracks belong to this calorimeter:
-    tracks of particles that leave energy here.
+    `deposits` is the energy in GeV that the particle at each exit deposits here. `track_energy`
+    contains the current energies of the tracks. `leaves_energy` marks the tracks of particles that
+    deposit energy in this calorimeter.
     """
     exit_cell = _cells_entered(calorimeter, deposits, exits)
     hit_exit = np.flatnonzero(exit_cell != _NO_CELL)
@@ -207,7 +207,7 @@ def measure(
 def _cells_entered(
     calorimeter: Calorimeter, deposits: Float64[np.ndarray, " exits"], exits: propagation.Exits
 ) -> Int64[np.ndarray, " exits"]:
-    """Returns the cell that each exit leads to, -1 where no energy is left in a cell."""
+    """Returns the cell that each exit leads to, or -1 if no energy is deposited in a cell."""
     leaves_energy = np.flatnonzero(deposits > 0)
     covered, cell = calorimeter.cells.locate(exits.eta[leaves_energy], exits.phi[leaves_energy])
     entered = np.full(len(exits), _NO_CELL)
@@ -221,9 +221,9 @@ def _measured_energy(
     deposited: Float64[np.ndarray, " cells"],
     normal: Float64[np.ndarray, " cells"],
 ) -> tuple[Float64[np.ndarray, " cells"], Float64[np.ndarray, " cells"]]:
-    """Returns the measured energies, 0 where they are noise, and their standard deviations.
+    """Returns the measured energies, with 0 for noise, and their standard deviations.
 
-    The standard deviation is that of the measured energy, also where the energy is then zeroed.
+    The standard deviation is that of the measured energy, even if the energy is then set to 0.
     """
     spread = calorimeter.resolution(eta, deposited)
     energy = portable.log_normal(normal, mean=deposited, sigma=spread)
@@ -244,8 +244,8 @@ def _energy_flow(
     """Returns each cell's neutral energy and the factor for the tracks that enter it.
 
     If the cell has significantly more energy than its tracks, the excess is neutral and the tracks
-    stay as they are. Otherwise all energy is the tracks', and they are scaled to the mean of both
-    measurements, weighted by their variances.
+    are unchanged. Otherwise all energy belongs to the tracks, which are scaled to the mean of both
+    measurements, weighted by their inverse variances.
     """
     num_cells = len(energy)
     charged = portable.sum_at(entered_cell, track_energy, size=num_cells)

@@ -1,8 +1,8 @@
-"""What the rule-based particle flow of Delphes reconstructs from each element.
+"""The candidates that the rule-based particle flow of Delphes reconstructs from each element.
 
-The public data give a tower not always the candidate made from it: they look for one through the
-particles that both share, in the order of a hash table. That only matters where K0S and Lambda link
-an ECAL to an HCAL tower; there the order is random here.
+The public data do not always assign a tower its own candidate: they find a candidate through shared
+particles, in the order of a hash table. This only matters where K0S and Lambda link an ECAL tower
+with an HCAL tower; here the order is random.
 
 Source: ntuplizer.py of github.com/jpata/particleflow, 22 and 23 February 2021.
 """
@@ -25,10 +25,10 @@ def track_candidates(
     *,
     scale: Float64[np.ndarray, " tracks"],
 ) -> Float64[np.ndarray, "tracks 7"]:
-    """Returns the candidate of each track; its energy column is 0, as in the public data.
+    """Returns the candidates of the tracks, with energy columns of 0 as in the public data.
 
-    `scale` is energy flow's factor for the momentum. Muons keep theirs, and are taken from before
-    the angular smearing.
+    `scale` is the energy-flow factor for the momentum. It does not apply to muons, which are also
+    used without the angular smearing.
     """
     eta = np.where(tracks.is_muon, tracks.unsmeared_eta, tracks.eta)
     phi = np.where(tracks.is_muon, tracks.unsmeared_phi, tracks.phi)
@@ -46,7 +46,7 @@ def tower_candidates(
     seed: int,
     event: int,
 ) -> Float64[np.ndarray, "towers 7"]:
-    """Returns the neutral candidate given to each tower, or a row of 0.
+    """Returns the neutral candidate assigned to each tower, or a row of 0.
 
     Photons come from ECAL, neutral hadrons from HCAL; their pT column is 0, as in the public data.
     """
@@ -69,10 +69,10 @@ def tower_candidates(
 def _match(
     stream: portable.Stream, hits: targets.TowerHits, is_neutral: Bool[np.ndarray, " towers"]
 ) -> Int64[np.ndarray, " towers"]:
-    """Returns the tower whose candidate each tower is given, -1 for none.
+    """Returns the index of the tower whose candidate each tower gets, or -1 for none.
 
-    A tower with no shared particle gets its own. Of the linked ones, in random order, each takes
-    the candidate that the last of its particles to find a free one finds.
+    A tower without shared particles gets its own candidate. Linked towers, in random order, each
+    take the free candidate that the last of their particles finds.
     """
     given = np.where(is_neutral & hits.has_hit, np.arange(hits.num_towers), _NOTHING)
     partners = _partners(hits)
@@ -92,7 +92,7 @@ def _match(
 
 
 def _partners(hits: targets.TowerHits) -> dict[int, list[int]]:
-    """Returns, for towers that share a particle with one of the other calorimeter, those."""
+    """Returns the towers of the other calorimeter that share a particle with each tower."""
     order = np.argsort(hits.particle, kind="stable")
     particle, tower = hits.particle[order], hits.tower[order]
     shared = np.flatnonzero(particle[1:] == particle[:-1])
@@ -106,15 +106,15 @@ def _partners(hits: targets.TowerHits) -> dict[int, list[int]]:
 def _choices(
     uniform: Iterator[float], tower: int, partners: list[int], num_alone: int
 ) -> list[int]:
-    """Returns whose candidate a tower would take, the best choice first.
+    """Returns the towers whose candidates a tower would take, best choice first.
 
-    Its particles stand in random order. One that is in this tower alone leads to the tower's own
-    candidate, a shared one to both towers' in random order. `num_alone` particles are alone, and
-    all but the first of those in the order change nothing.
+    The particles of the tower are in random order. A particle in this tower only leads to the
+    tower's own candidate; a shared particle leads to both towers' candidates in random order.
+    `num_alone` particles are unshared, and only the first of them matters.
     """
     pairs = [(tower, p) if next(uniform) < 0.5 else (p, tower) for p in partners]
     alone_first = next(uniform) * (num_alone + len(pairs)) < num_alone
-    # Too few numbers are drawn for all sort keys; beyond, the order is left as it is.
+    # There are fewer random numbers than sort keys; the remaining entries keep their order.
     pairs.sort(key=lambda _: next(uniform, 0.5))
     own = [tower] if num_alone else []
     shared = [choice for pair in pairs for choice in pair]

@@ -1,9 +1,9 @@
-"""How truth is kept: 7 bytes a particle, in columns of equal steps.
+"""The encoding of truth particles: 7 bytes each, in quantised columns.
 
-The columns of a process are `code` (species number, 1 byte), `pt` (log2 of pT), `eta` and `phi`
-(2 bytes each), `n` (particles per event), and for the few particles produced more than 50 um from
+The columns of a process are `code` (species number, 1 byte), `pt` (log2 of pT), `eta` and `phi` (2
+bytes each), `n` (particles per event), and for the few particles produced more than 50 um from
 their collision `vi` (index) and `v` (x, y, z in mm). Steps: pT 0.03 %, eta 1.6e-4, phi 1e-4.
-Decoding is exact arithmetic: the same truth on every machine.
+Decoding uses exact arithmetic and gives the same result on every machine.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ _ETA = (-5.4, 10.8)
 _PHI = (-portable.PI, 2 * portable.PI)
 _LN2 = 0.6931471805599453
 
-# Nothing beyond can reach |eta| = 5 on the calorimeter's face, whatever its vertex.
+# Particles beyond this cannot reach |eta| = 5 on the calorimeter's face from any vertex.
 _MAX_ABS_ETA = 5.35
 _MIN_PT_GEV = 4e-5
 _MIN_DISPLACEMENT_MM = 0.05  # far below what the detector resolves
@@ -38,10 +38,10 @@ _MIN_DISPLACEMENT_MM = 0.05  # far below what the detector resolves
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedEvents:
-    """Quantised collisions: the columns of this module's docstring, which fit together.
+    """Quantised collisions in consistent columns, as described in the module's docstring.
 
     Raises:
-        ValueError: They do not; the message names the column.
+        ValueError: if the columns are inconsistent; the message names the column.
     """
 
     code: np.ndarray
@@ -70,7 +70,7 @@ class EncodedEvents:
 
     @property
     def num_events(self) -> int:
-        """How many collisions there are."""
+        """Number of collisions."""
         return len(self.n)
 
     @property
@@ -79,7 +79,7 @@ class EncodedEvents:
         return {name: getattr(self, name) for name in _DTYPES}
 
     def take(self, events: Int64[np.ndarray, " taken"]) -> "EncodedEvents":
-        """Returns the collisions of these ascending indices."""
+        """Returns the collisions with the given ascending indices."""
         is_taken = np.zeros(self.num_events, bool)
         is_taken[events] = True
         kept = np.repeat(is_taken, self.n)
@@ -94,10 +94,10 @@ class EncodedEvents:
 
 
 def from_columns(columns: Mapping[str, np.ndarray], *, prefix: str = "") -> EncodedEvents:
-    """Picks the columns called prefix + name.
+    """Takes the columns named prefix + name.
 
     Raises:
-        ValueError: One is missing, or they do not fit together.
+        ValueError: if a column is missing, or the columns are inconsistent.
     """
     if missing := [prefix + name for name in _DTYPES if prefix + name not in columns]:
         raise ValueError(f"the column {missing[0]} is missing")
@@ -115,8 +115,8 @@ def concatenate(parts: Sequence[EncodedEvents]) -> EncodedEvents:
 def encode(events: particles.TruthEvents) -> EncodedEvents:
     """Quantises collisions.
 
-    Vertices are kept relative to the z of each collision's first particle. Dropped are neutrinos
-    and what flies outside the detector (|eta| above 5.35, pT below 40 keV).
+    Vertices are relative to the z of each collision's first particle. Neutrinos and particles
+    outside of the detector's acceptance (|eta| above 5.35, pT below 40 keV) are dropped.
     """
     produced, offsets = events.particles, events.offsets
     event = np.repeat(np.arange(events.num_events), np.diff(offsets))
@@ -139,7 +139,7 @@ def encode(events: particles.TruthEvents) -> EncodedEvents:
 
 
 def decode(encoded: EncodedEvents) -> particles.TruthEvents:
-    """Turns columns into momenta, by exact arithmetic only."""
+    """Converts columns to momenta, with exact arithmetic only."""
     code = encoded.code
     log2_pt = (encoded.pt.astype(np.float64) + 0.5) * (_LOG2_PT[1] / _STEPS * _LN2)
     pt = portable.exp(log2_pt + _LOG2_PT[0] * _LN2)
@@ -166,7 +166,7 @@ def decode(encoded: EncodedEvents) -> particles.TruthEvents:
 
 
 def _species_number(pdg_id: np.ndarray) -> Int64[np.ndarray, " particles"]:
-    """Returns each particle's index in the species tables, -1 for what they do not list."""
+    """Returns each particle's index in the species tables, or -1 if it is not listed."""
     order = np.argsort(species.PDG_ID)
     place = np.searchsorted(species.PDG_ID, pdg_id, sorter=order).clip(max=len(order) - 1)
     return np.where(species.PDG_ID[order[place]] == pdg_id, order[place], -1)

@@ -1,4 +1,4 @@
-"""One simulated event: the whole chain, from the truth bank to the network's arrays."""
+"""Simulates one event: the whole chain from the truth bank to the network's arrays."""
 
 import dataclasses
 
@@ -25,10 +25,10 @@ class SimulatedEvent:
     """One event in the columns of the public data set: all tracks, then all towers.
 
     elements, track: 2, pT, eta, sin phi, cos phi, energy, eta, sin phi and cos phi at the
-        calorimeter, charge, is muon, is electron.
-    elements, tower: 1, ET, eta, sin phi, cos phi, energy, its ECAL part, its HCAL part, 0, 0, 0, 0.
-    targets and candidates: class, charge, pT, eta, sin phi, cos phi, energy; 0 where there is none.
-        Candidates of tracks have no energy, those of towers no pT.
+        calorimeter, charge, is muon, is electron. elements, tower: 1, ET, eta, sin phi, cos phi,
+        energy, its ECAL part, its HCAL part, 0, 0, 0, 0. targets and candidates: class, charge, pT,
+        eta, sin phi, cos phi, energy; 0 if there is none. Candidates of tracks have no energy,
+        candidates of towers have no pT.
 
     Energies and momenta are in GeV.
     """
@@ -41,10 +41,10 @@ class SimulatedEvent:
 def simulate(bank: truth.Bank, process: str, seed: int, index: int) -> SimulatedEvent:
     """Simulates an event of a hard process ("ttbar" or "qcd") at 200 pile-up.
 
-    The event depends on the arguments alone: same bytes on every machine, in any order.
+    The event depends only on the arguments: it has the same bytes on every machine.
 
     Raises:
-        ValueError: The bank lacks the process, or seed or index is negative.
+        ValueError: if the bank lacks the process, or seed or index is negative.
     """
     if seed < 0 or index < 0:
         raise ValueError(f"seed and index of an event must not be negative, not {seed}, {index}")
@@ -52,7 +52,7 @@ def simulate(bank: truth.Bank, process: str, seed: int, index: int) -> Simulated
 
 
 def detect(produced: particles.Particles, *, seed: int, event: int) -> SimulatedEvent:
-    """Simulates what the detector makes of an event's particles."""
+    """Simulates the detector's response to an event's particles."""
     exits = propagation.propagate(produced)
     found = tracks.reconstruct(produced, exits, seed=seed, event=event)
     ecal, hcal = calorimeter.measure_both(produced, exits, found, seed=seed, event=event)
@@ -113,7 +113,7 @@ def _random_order(
 ) -> Int64[np.ndarray, " elements"]:
     """Returns the order of an event's rows: tracks, then towers, each in random order.
 
-    The public arrays are in the order of a hash table, which is as random.
+    The public arrays are in the order of a hash table, which is effectively random.
     """
     stream = portable.Stream(seed=seed, event=event, stage=portable.Stage.ORDER)
     tracks_first = stream.permutation(num_tracks)

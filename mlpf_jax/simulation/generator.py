@@ -1,7 +1,7 @@
-"""Pythia 8: proton collisions at 14 TeV, as the public data set had them generated.
+"""Generates proton collisions at 14 TeV with Pythia 8, with the settings of the public data set.
 
-The only module that knows Pythia; it is imported where it is first needed, so that all else works
-without. Every collision has a seed of its own and depends on nothing that was generated before.
+This is the only module that needs Pythia, and it imports it on first use. Every collision has its
+own seed and does not depend on previous collisions.
 
 Source: the settings files generatePileUpCMS.cmnd, pythia8_ttbar.cmnd and pythia8_qcd.cmnd of
 github.com/jpata/particleflow (delphes/), 2021, of which the last assignment of each key counts.
@@ -24,7 +24,7 @@ SETTINGS = (
     "PDF:extrapolate = on",
     "Tune:ee = 7",
     "Tune:pp = 14",
-    # What follows are values of ATLAS' A14 tune, set on top of Monash.
+    # The following values are from ATLAS' A14 tune, on top of Monash.
     "SpaceShower:rapidityOrder = on",
     "SigmaProcess:alphaSvalue = 0.140",
     "SpaceShower:pT0Ref = 1.56",
@@ -36,7 +36,7 @@ SETTINGS = (
     "MultipartonInteractions:pT0Ref = 2.09",
     "MultipartonInteractions:alphaSvalue = 0.126",
     "ParticleDecays:limitTau0 = on",
-    "ParticleDecays:tau0Max = 10",  # mm/c: K0S, Lambda and longer-lived ones stay stable
+    "ParticleDecays:tau0Max = 10",  # mm/c: K0S, Lambda and longer-lived particles stay stable
     "ColourReconnection:reconnect = on",
     "ColourReconnection:range = 1.71",
     "Print:quiet = on",
@@ -52,42 +52,42 @@ PROCESS_SETTINGS = {
 }
 PROCESSES = tuple(PROCESS_SETTINGS)
 
-# Pythia has 900 million seeds. Each process has a third of them, and each `seed` of a bank a
-# hundredth of these, so that no two collisions ever share one.
+# Pythia has 900 million seeds. Each process uses a third of them, and each `seed` of a bank a
+# hundredth of that third, so that no two collisions share a seed.
 MAX_EVENTS = 3_000_000
 MAX_SEED = 99
 _SEEDS_PER_PROCESS = MAX_EVENTS * (MAX_SEED + 1)
-_MAX_ATTEMPTS = 100  # Pythia gives up on one collision in a hundred thousand
+_MAX_ATTEMPTS = 100  # Pythia fails on one collision in a hundred thousand
 
 
 class Generator:
-    """Pythia, ready to make collisions of one process."""
+    """A Pythia instance for one process."""
 
     def __init__(self, process: str) -> None:
         """Starts Pythia, which takes seconds.
 
         Raises:
-            ValueError: Pythia is not installed, or knows none of a setting.
+            ValueError: if Pythia is not installed, or rejects a setting.
         """
         pythia8mc = _import_pythia()
         self._pythia = pythia8mc.Pythia("", False)
         for setting in (*SETTINGS, *PROCESS_SETTINGS[process]):
             if not self._pythia.readString(setting):
-                raise ValueError(f"{version()} does not take the setting {setting!r}")
+                raise ValueError(f"{version()} rejects the setting {setting!r}")
         if not self._pythia.init():
             raise ValueError(f"{version()} does not start with the settings of {process}")
 
     def generate(self, seeds: Sequence[int]) -> particles.TruthEvents:
-        """Makes one collision per seed and returns its stable particles, neutrinos among them.
+        """Generates one collision per seed and returns its stable particles, including neutrinos.
 
         Raises:
-            OSError: Pythia failed again and again.
+            OSError: if Pythia failed repeatedly.
         """
         rows, counts = [], []
         for seed in seeds:
             self._pythia.rndm.init(seed)
             if not any(self._pythia.next() for _ in range(_MAX_ATTEMPTS)):
-                raise OSError(f"{version()} cannot make the collision of seed {seed}")
+                raise OSError(f"{version()} cannot generate the collision with seed {seed}")
             stable = [_columns(p) for p in self._pythia.event if p.isFinal()]
             rows += stable
             counts.append(len(stable))
@@ -113,14 +113,14 @@ def version() -> str:
     """Returns the name of the generator, as "Pythia 8.317".
 
     Raises:
-        ValueError: It is not installed.
+        ValueError: if it is not installed.
     """
     pythia = _import_pythia().Pythia("", False)
     return f"Pythia {pythia.parm('Pythia:versionNumber'):.3f}"
 
 
 def settings_sha256() -> str:
-    """Returns the digest of all settings, of which the order matters."""
+    """Returns the digest of all settings in their order."""
     lines = [*SETTINGS]
     for process, settings in PROCESS_SETTINGS.items():
         lines += [process, *settings]
@@ -128,7 +128,7 @@ def settings_sha256() -> str:
 
 
 def first_seed(process: str, seed: int) -> int:
-    """Returns Pythia's seed for the first collision of a process; the others' follow."""
+    """Returns Pythia's seed for the first collision of a process; the others follow."""
     return 1 + PROCESSES.index(process) * _SEEDS_PER_PROCESS + seed * MAX_EVENTS
 
 

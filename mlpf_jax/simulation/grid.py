@@ -5,21 +5,23 @@ from jaxtyping import Bool, Float64, Int64
 
 from mlpf_jax.simulation import portable
 
-_ETA_STRIDE = 1000  # cell id = eta index * stride + phi index; no ring has as many cells
+_ETA_STRIDE = (
+    1000  # cell id = eta index * stride + phi index; larger than the number of cells in any ring
+)
 
 
 class Grid:
-    """Rings of cells between ascending eta edges, each ring cut into equal cells of phi.
+    """Rings of cells between ascending eta edges, each divided into equal cells in phi.
 
-    A cell holds its upper edges, not its lower ones, and its ring is cut as is listed for the
-    ring's upper edge. Beyond the outermost edges there is nothing.
+    A cell includes its upper edges and excludes its lower ones. The number of cells of a ring is
+    listed at its upper edge. There are no cells beyond the outermost edges.
 
     Source: Delphes 3.4.3pre07, modules/SimpleCalorimeter.cc.
     """
 
     def __init__(self, cells_of_edge: dict[float, int]) -> None:
-        """Takes the number of cells around of the ring below each eta edge."""
-        # Edges are computed as multiples of a step: 12 digits remove the rounding noise.
+        """Takes the number of cells in phi of the ring below each eta edge."""
+        # Edges are multiples of a step: rounding to 12 digits removes the rounding noise.
         rounded = {float(f"{edge:.12g}"): count for edge, count in cells_of_edge.items()}
         self.eta_edges = np.array(sorted(rounded))
         self.cells_around = np.array([rounded[edge] for edge in sorted(rounded)])
@@ -27,7 +29,7 @@ class Grid:
     def locate(
         self, eta: Float64[np.ndarray, " points"], phi: Float64[np.ndarray, " points"]
     ) -> tuple[Bool[np.ndarray, " points"], Int64[np.ndarray, " points"]]:
-        """Returns whether points lie in a cell, and the ids of the cells of those that do."""
+        """Returns whether each point lies in a cell, and the cell ids of the points that do."""
         ring = np.searchsorted(self.eta_edges, eta, side="left")
         covered = (ring > 0) & (ring < len(self.eta_edges))
         ring = np.where(covered, ring, 1)
@@ -36,7 +38,7 @@ class Grid:
         return covered & (around > 0) & (around <= 2 * half_turn), ring * _ETA_STRIDE + around
 
     def bounds(self, cells: Int64[np.ndarray, " cells"]) -> Float64[np.ndarray, "4 cells"]:
-        """Returns eta from, eta to, phi from, phi to of cells."""
+        """Returns the bounds of cells: lowest eta, highest eta, lowest phi, highest phi."""
         ring, around = cells // _ETA_STRIDE, cells % _ETA_STRIDE
         half_turn = self.cells_around[ring] // 2
         phi_from = portable.PI * (around - 1 - half_turn) / half_turn

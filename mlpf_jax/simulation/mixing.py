@@ -1,7 +1,8 @@
-"""Pile-up: a hard collision and the Poisson-many soft ones of the same bunch crossing.
+"""Pile-up: a hard collision and a Poisson number of soft ones in one bunch crossing.
 
-Every collision is drawn with replacement from the truth bank, turned about the beam by a random
-angle, reflected in z at random (the beams are alike) and moved to a random place along the beam.
+Every collision is drawn with replacement from the truth bank, rotated about the beam by a random
+angle, reflected in z at random (the beams are identical) and moved to a random position along the
+beam.
 """
 
 import numpy as np
@@ -14,16 +15,16 @@ MEAN_PILEUP = 200.0
 # Source: the vertex distribution of delphes_card_CMS_PhaseII_200PU, PileUpMerger: a Gaussian of
 # 53 mm, which Delphes samples as a histogram of 30 cells over +-250 mm, flat inside a cell.
 _VERTEX_SIGMA_M, _VERTEX_HALF_RANGE_M, _VERTEX_CELLS = 0.053, 0.25, 30
-_POINTS_PER_CELL = 32  # of the midpoint rule
+_POINTS_PER_CELL = 32  # for the midpoint rule
 
 
 def mix(
     bank: truth.Bank, process: str, *, seed: int, event: int, mean_pileup: float = MEAN_PILEUP
 ) -> particles.Particles:
-    """Returns the particles of one bunch crossing, those of the hard collision first.
+    """Returns the particles of one bunch crossing, with the hard collision first.
 
     Raises:
-        ValueError: The bank lacks the process.
+        ValueError: if the bank lacks the process.
     """
     stream = portable.Stream(seed=seed, event=event, stage=portable.Stage.MIXING)
     num_pileup = stream.poisson(mean_pileup)
@@ -35,7 +36,7 @@ def mix(
 def _place(
     events: particles.TruthEvents, uniform: Float64[np.ndarray, "5 collisions"]
 ) -> particles.Particles:
-    """Draws one collision per column of random numbers, and turns, reflects and moves it."""
+    """Draws one collision per column of random numbers, and rotates, reflects and moves it."""
     drawn = np.floor(uniform[0] * events.num_events).astype(np.int64)
     first, counts = events.offsets[drawn], events.offsets[drawn + 1] - events.offsets[drawn]
     collision = np.repeat(np.arange(len(counts)), counts)
@@ -58,7 +59,7 @@ def _place(
 
 
 def vertex_z(uniform: Float64[np.ndarray, " collisions"]) -> Float64[np.ndarray, " collisions"]:
-    """Returns the places of collisions along the beam in mm, for uniform numbers in [0, 1)."""
+    """Returns the positions of collisions along the beam in mm, for uniform numbers in [0, 1)."""
     cell = np.searchsorted(_VERTEX_CUMULATIVE, uniform, side="right") - 1
     cell = np.clip(cell, 0, _VERTEX_CELLS - 1)
     low, high = _VERTEX_CUMULATIVE[cell], _VERTEX_CUMULATIVE[cell + 1]

@@ -11,7 +11,7 @@ from mlpf_jax.simulation import portable
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Particles:
-    """Stable particles where they were produced: momenta in GeV, positions in mm.
+    """Stable particles at production: momenta in GeV, positions in mm.
 
     `pdg_id` follows the Monte Carlo numbering of the Particle Data Group, `charge` is in units of
     the positron's.
@@ -31,7 +31,7 @@ class Particles:
         return len(self.pdg_id)
 
     def take(self, indices: Int64[np.ndarray, " taken"]) -> "Particles":
-        """Returns the particles at these indices; an index may repeat."""
+        """Returns the particles at the given indices, which may repeat."""
         columns = dataclasses.fields(self)
         return Particles(**{c.name: getattr(self, c.name).take(indices) for c in columns})
 
@@ -65,12 +65,12 @@ class TruthEvents:
 
     @property
     def num_events(self) -> int:
-        """How many collisions there are."""
+        """Number of collisions."""
         return len(self.offsets) - 1
 
 
 def concatenate(first: Particles, second: Particles) -> Particles:
-    """Returns the particles of both, in order."""
+    """Returns the particles of both sets, in order."""
     columns = [c.name for c in dataclasses.fields(Particles)]
     pairs = {name: (getattr(first, name), getattr(second, name)) for name in columns}
     return Particles(**{name: np.concatenate(pair) for name, pair in pairs.items()})

@@ -1,11 +1,11 @@
 """Bit-reproducible float64 arithmetic and random numbers.
 
-Libraries and processors disagree in the last bit of exp or sin, and a compiler may contract a*b+c;
-one such bit moves a particle into another cell. Here only operations that IEEE 754 defines exactly
-are used (+ - * / sqrt, comparisons, rounding to integers, powers of two), one NumPy call each, so
-every processor, SIMD level and NumPy version gives the same bits. The order of operations is part
-of the contract: do not simplify a formula of this module. It is accurate to a few units in the
-last place.
+Libraries and processors disagree in the last bit of exp or sin, and a compiler may contract a*b+c.
+A single bit can move a particle into another cell. This module uses only operations that IEEE 754
+defines exactly (+ - * / sqrt, comparisons, rounding to integers, powers of two), one NumPy call
+each, so every processor, SIMD level and NumPy version gives the same bits. The order of operations
+is part of the contract: do not simplify formulas in this module. Results are accurate to a few
+units in the last place.
 
 Random bits come from Philox, a counter-based generator whose stream NumPy guarantees; NumPy's
 distributions, which may change, are not used.
@@ -20,9 +20,9 @@ from jaxtyping import Float64, Int64, UInt64
 
 PI = math.pi
 _HALF_PI = 0.5 * PI
-# ln 2 and pi/2 in parts with trailing zero bits, so that multiples of the first parts are exact.
-# Source: W. J. Cody, W. Waite, Software Manual for the Elementary Functions (1980); the digits are
-# those of FreeBSD's msun, e_exp.c and e_rem_pio2.c.
+# ln 2 and pi/2, split into parts with trailing zero bits so that multiples of the first parts are
+# exact. Source: W. J. Cody, W. Waite, Software Manual for the Elementary Functions (1980); the
+# digits are those of FreeBSD's msun, e_exp.c and e_rem_pio2.c.
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _LOG2_E = 1.4426950408889634
 _HALF_PI_PARTS = (1.57079632673412561417e00, 6.07710050630396597660e-11, 2.02226624879595063154e-21)
@@ -37,7 +37,7 @@ def _inverse_factorials(count: int) -> list[float]:
     return terms
 
 
-# Taylor coefficients, lowest power first. Those of sin and cos are in x**2, of log and atan too.
+# Taylor coefficients, lowest power first. The series of sin, cos, log and atan are in x**2.
 _EXP = _inverse_factorials(15)
 _SIN = [(-1.0) ** i * _EXP[2 * i + 1] for i in range(7)] + [-1.0 / math.factorial(15)]
 _COS = [(-1.0) ** i * _EXP[2 * i] for i in range(8)] + [1.0 / math.factorial(16)]
@@ -67,7 +67,7 @@ def log(x: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
 def sin_cos(
     x: Float64[np.ndarray, "*shape"],
 ) -> tuple[Float64[np.ndarray, "*shape"], Float64[np.ndarray, "*shape"]]:
-    """Returns (sin x, cos x) of an angle in radians, |x| below a million."""
+    """Returns (sin x, cos x) for an angle in radians, with |x| below a million."""
     k = np.rint(x * _TWO_OVER_PI)
     rest = ((x - k * _HALF_PI_PARTS[0]) - k * _HALF_PI_PARTS[1]) - k * _HALF_PI_PARTS[2]
     square = rest * rest
@@ -138,7 +138,7 @@ def log_normal(
     mean: Float64[np.ndarray, " n"],
     sigma: Float64[np.ndarray, " n"],
 ) -> Float64[np.ndarray, " n"]:
-    """Turns standard normal numbers into log-normal ones of a mean and a standard deviation.
+    """Converts standard normal numbers to log-normal ones with a mean and standard deviation.
 
     A mean of 0 or below gives 0.
 
@@ -153,8 +153,8 @@ def log_normal(
 def sum_at(
     indices: Int64[np.ndarray, " values"], values: Float64[np.ndarray, " values"], *, size: int
 ) -> Float64[np.ndarray, " {size}"]:
-    """Returns, for each index below size, the sum of its values, added up in their order."""
-    # Without values NumPy would return integers.
+    """Returns the sum of the values of each index below size, added in their order."""
+    # Without values, NumPy would return integers.
     return np.bincount(indices, weights=values, minlength=size).astype(np.float64, copy=False)
 
 
@@ -170,7 +170,7 @@ def _polynomial(
 
 
 class Stage(enum.IntEnum):
-    """What draws random numbers in an event; each has a stream of its own."""
+    """The stages of an event that draw random numbers, each with its own stream."""
 
     MIXING = 0
     TRACKS = 1
@@ -181,14 +181,14 @@ class Stage(enum.IntEnum):
 
 
 class Stream:
-    """Random numbers of one (seed, event, stage): no stream depends on what another has drawn."""
+    """Random numbers of one (seed, event, stage), independent of all other streams."""
 
     def __init__(self, *, seed: int, event: int, stage: Stage) -> None:
         key = np.array([seed, event], np.uint64)
         self._philox = np.random.Philox(key=key, counter=np.array([0, 0, 0, stage], np.uint64))
 
     def raw(self, count: int) -> UInt64[np.ndarray, " {count}"]:
-        """Returns 64 random bits each."""
+        """Returns integers of 64 random bits."""
         return self._philox.random_raw(count)
 
     def uniform(self, count: int) -> Float64[np.ndarray, " {count}"]:
@@ -210,7 +210,7 @@ class Stream:
         return np.argsort(self.raw(count), kind="stable")
 
     def poisson(self, mean: float) -> int:
-        """Returns one Poisson number, by inversion; for means below 700."""
+        """Returns one Poisson number by inversion, for means below 700."""
         term, total, cumulative = float(exp(np.array([-mean]))[0]), 0.0, []
         for k in range(int(mean + 12 * mean**0.5 + 20)):
             total += term

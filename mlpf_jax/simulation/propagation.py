@@ -1,7 +1,7 @@
-"""Flight of particles through the solenoid to the face of the calorimeter.
+"""Propagates particles through the solenoid to the face of the calorimeter.
 
 The face is a cylinder about the beam: radius 1.29 m, half length 3.00 m, filled by a field of 3.8 T
-along z. Neutral particles fly straight, charged ones on helices; nothing is lost on the way.
+along z. Neutral particles move on straight lines, charged ones on helices, without energy loss.
 
 Source: Delphes 3.4.3pre07, modules/ParticlePropagator.cc, and its CMS Phase II card.
 """
@@ -24,11 +24,11 @@ _NEVER = 1e99  # seconds
 
 
 class ExitRule(enum.Enum):
-    """How the moment is found at which a helix meets the barrel.
+    """The rule for finding the time at which a helix meets the barrel.
 
-    EXACT solves for the crossings. DELPHES_2021 is what made the public data set: of six angles,
-    only half of which are crossings, it takes the first in the future. Prompt particles whose
-    circle barely reaches the barrel (0.735 < pT < 1.04 GeV) then stop early, inside it.
+    EXACT solves for the crossings. DELPHES_2021 reproduces the public data set: it takes the first
+    future one of six angles, only half of which are crossings. As a result, prompt particles whose
+    circle barely reaches the barrel (0.735 < pT < 1.04 GeV) stop early, inside the barrel.
 
     Source: Delphes before and after its commit 38b4e15 ("fixed bug in propagation at low pT").
     """
@@ -39,10 +39,10 @@ class ExitRule(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Exits:
-    """Where particles meet the calorimeter; only those that do, in their order.
+    """The points where particles reach the calorimeter, in the order of those particles.
 
     `particle` is the index among the event's particles; x, y, z are in m; `perigee_phi` is the
-    direction of flight where a helix passes the beam line closest, NaN for neutral particles.
+    direction of flight where a helix is closest to the beam line, NaN for neutral particles.
     """
 
     particle: Int64[np.ndarray, " exits"]
@@ -56,7 +56,7 @@ class Exits:
 
     @functools.cached_property
     def eta(self) -> Float64[np.ndarray, " exits"]:
-        """Pseudorapidity of the exit point, seen from the detector's centre."""
+        """Pseudorapidity of the exit point with respect to the detector's centre."""
         return portable.pseudorapidity(self.x, self.y, self.z)
 
     @functools.cached_property
@@ -68,7 +68,7 @@ class Exits:
 def propagate(
     produced: particles.Particles, *, exit_rule: ExitRule = ExitRule.DELPHES_2021
 ) -> Exits:
-    """Follows particles to the calorimeter's face; those produced outside of it are left out."""
+    """Propagates particles to the calorimeter's face; excludes those produced outside of it."""
     distance = portable.hypot(produced.x * _M_PER_MM, produced.y * _M_PER_MM)
     inside = (distance <= RADIUS_M) & (np.abs(produced.z * _M_PER_MM) <= HALF_LENGTH_M)
     reaches = inside & (produced.pt * produced.pt >= _MIN_PT_SQUARED)
@@ -91,9 +91,9 @@ def propagate(
 
 
 def _straight_exit(neutral: particles.Particles) -> Float64[np.ndarray, "3 neutrals"]:
-    """Returns where straight lines leave the cylinder.
+    """Returns the points where straight lines leave the cylinder.
 
-    "Time" is here the length of the path over the momentum, in m/GeV.
+    "Time" here means the path length over the momentum, in m/GeV.
     """
     x, y, z = neutral.x * _M_PER_MM, neutral.y * _M_PER_MM, neutral.z * _M_PER_MM
     px, py, pz = neutral.px, neutral.py, neutral.pz
@@ -109,8 +109,8 @@ def _straight_exit(neutral: particles.Particles) -> Float64[np.ndarray, "3 neutr
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Circles:
-    """Helices seen along the beam, in m; `radius` has the sign of the charge, `phi` is the start's
-    direction of flight, `centre_distance` that of the centre from the beam line.
+    """Helices seen along the beam, in m; `radius` has the sign of the charge, `phi` is the initial
+    direction of flight, and `centre_distance` is the distance of the centre from the beam line.
     """
 
     radius: Float64[np.ndarray, " charged"]
@@ -142,7 +142,7 @@ def _helix_exit(
     barrel_time = np.where(times < 0, _NEVER, times).min(axis=0)
     curls = circles.centre_distance + np.abs(circles.radius) < RADIUS_M
     time = np.where(curls, endcap_time, np.minimum(barrel_time, endcap_time))
-    time = np.where(time < _NEVER, time, 0.0)  # circles for ever: ends where it starts
+    time = np.where(time < _NEVER, time, 0.0)  # circles forever: ends where it starts
 
     sine, cosine = portable.sin_cos(turn * time - circles.phi)
     x = circles.centre_x + circles.radius * sine
@@ -165,7 +165,7 @@ def _circles(charged: particles.Particles) -> _Circles:
 
 
 def _barrel_angles(circles: _Circles, exit_rule: ExitRule) -> Float64[np.ndarray, "angles charged"]:
-    """Returns the angles to turn by at which a rule believes helices to cross the barrel."""
+    """Returns the turning angles at which helices cross the barrel according to the rule."""
     pi, radius, distance = portable.PI, circles.radius, circles.centre_distance
     reach = RADIUS_M * RADIUS_M - distance * distance - radius * radius
     sine = reach / (2.0 * np.abs(radius) * np.where(distance > 0, distance, 1.0))

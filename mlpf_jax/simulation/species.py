@@ -1,10 +1,11 @@
-"""The particles that live long enough to reach the detector, and what is known of each."""
+"""The particles that live long enough to reach the detector, and their properties."""
 
 import numpy as np
 
-# PDG code of the particle: (charge [e], mass [GeV]). K0S, Lambda, Sigma, Xi and Omega are here
-# because the generator does not decay what flies more than 10 mm (c tau); neutrinos are not, for
-# nothing sees them. Source: PDG, Review of Particle Physics (2020), as Pythia 8.3 has it.
+# PDG code of the particle: (charge [e], mass [GeV]). K0S, Lambda, Sigma, Xi and Omega are listed
+# because the generator does not decay particles with c tau above 10 mm. Neutrinos are not listed
+# because the detector does not see them. Source: PDG, Review of Particle Physics (2020), as in
+# Pythia 8.3.
 _PARTICLES = {
     22: (0, 0.0),
     211: (1, 0.13957),

@@ -1,4 +1,4 @@
-"""What a perfect reconstruction would say about each element: the generated particle behind it.
+"""The targets: for each element, the generated particle that a perfect reconstruction returns.
 
 Source: the last ntuplizer.py of github.com/jpata/particleflow before the data set's publication
 (February 2021).
@@ -14,11 +14,11 @@ from mlpf_jax.simulation import calorimeter, particles, portable, propagation, s
 from mlpf_jax.simulation import tracks as tracking
 
 MAX_TRACKER_ABS_ETA = 2.5
-MIN_NEUTRAL_HADRON_GEV = 9.0  # below, no calorimeter sees it
+MIN_NEUTRAL_HADRON_GEV = 9.0  # below this energy, neutral hadrons are not targets
 
 
 class ParticleClass(enum.IntEnum):
-    """The class that stands in the first column of targets and candidates."""
+    """The class in the first column of targets and candidates."""
 
     NONE = 0
     CHARGED_HADRON = 1
@@ -30,7 +30,7 @@ class ParticleClass(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TowerHits:
-    """The particles without a track that leave energy in towers, one pair per row.
+    """The particles without a track that deposit energy in towers, one pair per row.
 
     `particle` is an index among the event's particles; `tower` counts ECAL's towers first, then
     HCAL's. `num_towers` is the number of both.
@@ -42,7 +42,7 @@ class TowerHits:
 
     @property
     def has_hit(self) -> Bool[np.ndarray, " towers"]:
-        """Which towers hold a particle without a track."""
+        """Which towers contain a particle without a track."""
         return np.bincount(self.tower, minlength=self.num_towers) > 0
 
 
@@ -53,7 +53,7 @@ def untracked_hits(
     ecal: calorimeter.Towers,
     hcal: calorimeter.Towers,
 ) -> TowerHits:
-    """Collects what reached the towers of both calorimeters and has no track."""
+    """Collects the particles without a track that reached the towers of both calorimeters."""
     particle = np.concatenate([exits.particle[ecal.hit_exit], exits.particle[hcal.hit_exit]])
     tower = np.concatenate([ecal.hit_tower, len(ecal) + hcal.hit_tower])
     has_track = np.zeros(len(produced), bool)
@@ -67,7 +67,7 @@ def untracked_hits(
 def track_targets(
     produced: particles.Particles, tracks: tracking.Tracks
 ) -> Float64[np.ndarray, "tracks 7"]:
-    """Returns the particle of each track, as it was produced.
+    """Returns the particle of each track at production.
 
     The charge column is the sign of the PDG code, as in the public data: electrons have +1.
     """
@@ -78,7 +78,7 @@ def track_targets(
 
 
 def track_classes(tracks: tracking.Tracks) -> Int64[np.ndarray, " tracks"]:
-    """Returns the class of each track, which is known from the particle that made it."""
+    """Returns the class of each track, from the particle that made it."""
     lepton = np.where(tracks.is_electron, ParticleClass.ELECTRON, ParticleClass.CHARGED_HADRON)
     return np.where(tracks.is_muon, ParticleClass.MUON, lepton)
 
@@ -88,8 +88,8 @@ def tower_targets(
 ) -> Float64[np.ndarray, "towers 7"]:
     """Returns the sum of the untracked particles of each tower, as one particle.
 
-    Its class is that of the most energetic kind. Charged hadrons beyond the tracker count as
-    neutral, and neutral hadrons of less than 9 GeV as none: their row is 0.
+    The class is that of the most energetic kind. Charged hadrons beyond the tracker count as
+    neutral. Neutral hadrons below 9 GeV count as no particle, with a row of 0.
     """
     sums = {
         name: portable.sum_at(
@@ -112,7 +112,7 @@ def tower_targets(
     return np.where((hits.has_hit & ~is_soft)[:, None], rows, 0.0)
 
 
-# In the order in which ties are decided.
+# In order of priority for ties.
 _CLASS_OF_KIND = np.array(
     [
         ParticleClass.NEUTRAL_HADRON,
@@ -124,10 +124,10 @@ _CLASS_OF_KIND = np.array(
 
 
 def _dominant_class(produced: particles.Particles, hits: TowerHits) -> Int64[np.ndarray, " towers"]:
-    """Returns the class of the kind of particle with most energy in each tower.
+    """Returns the class of the kind of particle with the most energy in each tower.
 
-    The sum counts whole particles: K0S and Lambda, which share theirs between an ECAL and an HCAL
-    tower, count fully in both.
+    The sum uses the full energy of particles: K0S and Lambda, which deposit energy in an ECAL and
+    an HCAL tower, count fully in both.
     """
     abs_pdg_id = produced.abs_pdg_id[hits.particle]
     kind = np.where(produced.charge[hits.particle] != 0, 1, 0)

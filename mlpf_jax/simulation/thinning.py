@@ -1,8 +1,8 @@
-"""Chooses a few collisions that stand for many.
+"""Chooses a representative subset of collisions.
 
-Pile-up is drawn from the bank again and again, so a fluctuation of a small bank would be in every
-event. Therefore more collisions are generated than are kept, and the kept ones are those whose mean
-activity is that of all.
+Pile-up is drawn repeatedly from the bank, so a statistical fluctuation of a small bank would affect
+every event. More collisions are therefore generated than kept, and the kept ones have the same mean
+activity as all.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 
 from mlpf_jax.simulation import particles, species
 
-_NUM_OFFSETS = 256  # systematic samples that are tried
+_NUM_OFFSETS = 256  # number of systematic samples to compare
 # Longitudinal over transverse momentum at the end of the tracker (eta = 2.5), and where the forward
 # calorimeters begin (3) and end (5).
 _TRACKER, _FORWARD_FROM, _FORWARD_TO = 6.05, 10.0, 74.0
@@ -18,7 +18,7 @@ _LONG_LIVED = (species.K_LONG, 2112, species.K_SHORT, species.LAMBDA)
 
 
 def activity(events: particles.TruthEvents) -> Float64[np.ndarray, "events 11"]:
-    """Returns per collision the sums that a small bank should keep, pT in GeV.
+    """Returns, per collision, the sums whose means a small bank should preserve; pT in GeV.
 
     In the tracker's range: charged particles above 0.3, 1, 2 and 4 GeV, photons above 0.5 and 2,
     electrons above 0.3, muons above 0.6; the energy in the forward calorimeters; long-lived
@@ -49,8 +49,8 @@ def choose(
 ) -> Int64[np.ndarray, " {num_kept}"]:
     """Returns the ascending indices of the kept collisions.
 
-    They are a systematic sample along the central multiplicity; of many such samples, the one whose
-    means are closest to those of all collisions, in units of their statistical errors.
+    They are a systematic sample in order of central multiplicity. Of many such samples, it is the
+    one whose means are closest to those of all collisions, in units of their statistical errors.
     """
     num_events = len(activities)
     if num_kept == num_events:

@@ -1,4 +1,4 @@
-"""Reconstructed tracks: which charged particles are found, and how well they are measured.
+"""Reconstructed tracks: efficiency and resolution for charged particles.
 
 Source: the efficiency and resolution formulas of delphes_card_CMS_PhaseII_200PU, and the
 modules Efficiency, MomentumSmearing and AngularSmearing of Delphes 3.4.3pre07.
@@ -12,18 +12,19 @@ from jaxtyping import Bool, Float64, Int64
 
 from mlpf_jax.simulation import particles, portable, propagation, species
 
-MAX_ABS_ETA = 2.5  # of the exit point: where the tracker ends
+MAX_ABS_ETA = 2.5  # of the exit point: the end of the tracker
 MIN_PT_GEV = 0.1
 ANGULAR_RESOLUTION = 0.01  # of eta and of phi
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrackKind:
-    """What the tracker does to a kind of charged particle.
+    """Efficiency and resolution of the tracker for a kind of charged particle.
 
-    `efficiencies` holds, for |eta| up to 1.5 and up to 2.5, the efficiency for pT in (0.1, 1], in
-    (1, high_pt] and above high_pt (GeV), which falls exponentially if `fades`. `resolutions` holds
-    (a, b) for |eta| up to 0.5, 1.5 and 2.5: the relative resolution is a (+) b pT, at most 1.
+    `efficiencies` contains, for |eta| up to 1.5 and up to 2.5, the efficiency for pT in (0.1, 1],
+    in (1, high_pt] and above high_pt (GeV), which falls exponentially if `fades`. `resolutions`
+    contains (a, b) for |eta| up to 0.5, 1.5 and 2.5: the relative resolution is a (+) b pT, at most
+    1.
     """
 
     efficiencies: tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -55,8 +56,9 @@ class Tracks:
     """Reconstructed tracks: charged hadrons first, then electrons, then muons.
 
     `particle` and `exit` are indices among the event's particles and their exits. `pt`, `eta` and
-    `phi` are as measured, `unsmeared_eta` and `unsmeared_phi` without the angular smearing, and
-    `outer_eta`, `outer_phi` the exit point. `relative_resolution` is that of pT and of the energy.
+    `phi` are the measured values, `unsmeared_eta` and `unsmeared_phi` are without the angular
+    smearing, and `outer_eta` and `outer_phi` are at the exit point. `relative_resolution` is that
+    of pT and of the energy.
     """
 
     particle: Int64[np.ndarray, " tracks"]
@@ -77,19 +79,19 @@ class Tracks:
 
     @property
     def is_hadron(self) -> Bool[np.ndarray, " tracks"]:
-        """Neither electron nor muon."""
+        """True for tracks that are neither electrons nor muons."""
         return ~self.is_electron & ~self.is_muon
 
     @functools.cached_property
     def energy(self) -> Float64[np.ndarray, " tracks"]:
-        """Measured energy in GeV, which is the momentum: tracks are taken as massless."""
+        """Measured energy in GeV. It equals the momentum, since tracks are treated as massless."""
         return self.pt * portable.sinh_cosh(self.eta)[1]
 
 
 def reconstruct(
     produced: particles.Particles, exits: propagation.Exits, *, seed: int, event: int
 ) -> Tracks:
-    """Finds and measures the tracks of an event."""
+    """Reconstructs the tracks of an event."""
     stream = portable.Stream(seed=seed, event=event, stage=portable.Stage.TRACKS)
     abs_pdg_id = produced.abs_pdg_id[exits.particle]
     charged = produced.charge[exits.particle] != 0
@@ -136,7 +138,7 @@ def efficiency(
     pt: Float64[np.ndarray, " particles"],
     abs_eta: Float64[np.ndarray, " particles"],
 ) -> Float64[np.ndarray, " particles"]:
-    """Returns the chance to find a track of true pT (GeV) that leaves the tracker at |eta|."""
+    """Returns the efficiency for a track of true pT (GeV) that leaves the tracker at |eta|."""
 
     def by_pt(low: float, middle: float, high: float) -> Float64[np.ndarray, " particles"]:
         beyond = high * portable.exp(0.5 - pt * 5e-4) if kind.fades else high

@@ -126,7 +126,7 @@ def test_a_damaged_piece_is_named_and_made_again(fake_pythia, tmp_path):
         bank_making.make_bank(tmp_path / "b.npz", PLAN, on_progress=interrupt_after(1))
     piece = tmp_path / "b.npz.pieces" / "minbias-0000000-3.npz"
     piece.write_bytes(piece.read_bytes()[:-100])
-    with pytest.raises(OSError, match=r"minbias-0000000-3\.npz was damaged and is removed"):
+    with pytest.raises(OSError, match=r"minbias-0000000-3\.npz was damaged and has been removed"):
         bank_making.make_bank(tmp_path / "b.npz", PLAN)
     made = bank_making.make_bank(tmp_path / "b.npz", PLAN)
     assert made.sha256 == bank_making.make_bank(tmp_path / "whole.npz", PLAN).sha256
@@ -136,7 +136,7 @@ def test_two_makers_of_one_bank_do_not_meet(fake_pythia, tmp_path):
     def second_maker(done, wanted):
         bank_making.make_bank(tmp_path / "b.npz", PLAN)
 
-    with pytest.raises(OSError, match="another process is at work"):
+    with pytest.raises(OSError, match="another process is working"):
         bank_making.make_bank(tmp_path / "b.npz", PLAN, on_progress=second_maker)
 
 

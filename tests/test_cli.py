@@ -204,6 +204,6 @@ def test_an_unknown_user_without_a_home_is_told_the_way_out_in_one_line(tmp_path
     assert len(done.stderr.splitlines()) == 1
     if module != "tools.regress":  # which looks for a repository first
         assert done.stderr == (
-            "error: no home folder to keep events in: set HOME or XDG_CACHE_HOME, or name a folder "
-            "by --data_dir=.\n"
+            "error: no home folder to keep events in: set HOME or XDG_CACHE_HOME, or name a "
+            "folder with --data_dir=.\n"
         )

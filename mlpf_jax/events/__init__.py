@@ -1,1 +1,1 @@
-"""Where the network's input comes from: events simulated or imported, kept on disk, batched."""
+"""Input of the network: events are simulated or imported, stored on disk and batched."""

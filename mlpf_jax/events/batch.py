@@ -1,4 +1,4 @@
-"""Ragged events -> batches of fixed shape, in a fixed order, each event padded or cut."""
+"""Builds batches of fixed shape from ragged events, in a fixed order, by padding or truncation."""
 
 import dataclasses
 import math
@@ -9,17 +9,17 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-Values = Any  # an array on the host or on devices, or the plan of one (jax.ShapeDtypeStruct)
+Values = Any  # an array on the host or on devices, or its jax.ShapeDtypeStruct
 
 NUM_FEATURES = 12
 NUM_TARGETS = 7
 
 
 class EventBatch(NamedTuple):
-    """Events as a step takes them; the first axis is that of the devices.
+    """The input of a step; the first axis is the device axis.
 
-    Padding elements are rows of zeros. An event of weight 0 is padding, too: all zeros, in a last
-    batch that is shorter than the others; it counts neither in a loss nor in the throughput.
+    Padding elements are rows of zeros. Events of weight 0 are padding too: they fill up a shorter
+    last batch with zeros, and count neither in the loss nor in the throughput.
     """
 
     elements: Float[Values, "*devices events elements features"]
@@ -29,7 +29,7 @@ class EventBatch(NamedTuple):
 
 @runtime_checkable
 class Event(Protocol):
-    """One collision: as many rows as it has elements."""
+    """One collision, with one row per element."""
 
     @property
     def elements(self) -> Float[np.ndarray, "elements 12"]: ...
@@ -39,14 +39,14 @@ class Event(Protocol):
 
 @runtime_checkable
 class Events(Protocol):
-    """Where events come from, by number."""
+    """Events by index."""
 
     def event(self, index: int) -> Event: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchShape:
-    """The shape that all batches of a run share."""
+    """The shape of all batches of a run."""
 
     num_devices: int
     events_per_device: int
@@ -54,12 +54,12 @@ class BatchShape:
 
     @property
     def num_events(self) -> int:
-        """Events in a full batch, on all devices."""
+        """Number of events in a full batch on all devices."""
         return self.num_devices * self.events_per_device
 
 
 def abstract_batch(*leading: int, num_elements: int) -> EventBatch:
-    """Returns a batch without values, to lower a step with: float32, `leading` axes as given."""
+    """Returns an abstract float32 batch with the given `leading` axes, for lowering a step."""
 
     def values(*trailing):
         return jax.ShapeDtypeStruct((*leading, *trailing), np.float32)
@@ -70,9 +70,9 @@ def abstract_batch(*leading: int, num_elements: int) -> EventBatch:
 
 
 def make_batch(events: Events, indices: Int[np.ndarray, " taken"], shape: BatchShape) -> EventBatch:
-    """Pads or cuts the named events and lays them out over the devices, in order.
+    """Pads or truncates the given events and distributes them over the devices, in order.
 
-    Fewer events than a full batch has are filled up with events of weight 0, at the end.
+    A batch with fewer events is filled up at the end with events of weight 0.
     """
     refuse_too_many(indices, shape)
     rows = (shape.num_events, shape.num_elements)
@@ -93,12 +93,12 @@ def make_batch(events: Events, indices: Int[np.ndarray, " taken"], shape: BatchS
 
 
 def rows_per_device(batch: Any) -> int:
-    """Returns the rows of elements that each device has of a batch, padding included."""
+    """Returns the number of rows of a batch on each device, including padding."""
     return math.prod(batch.elements.shape[1:-1])
 
 
 def refuse_too_many(indices: Int[np.ndarray, " taken"], shape: BatchShape) -> None:
-    """Raises a ValueError if those are more events than a batch takes."""
+    """Raises a ValueError if there are more events than fit a batch."""
     if len(indices) > shape.num_events:
         raise ValueError(f"{len(indices)} events do not fit a batch of {shape.num_events}.")
 
@@ -106,6 +106,6 @@ def refuse_too_many(indices: Int[np.ndarray, " taken"], shape: BatchShape) -> No
 def batch_indices(
     order: Int[np.ndarray, " events"], batch_size: int
 ) -> Iterator[Int[np.ndarray, " taken"]]:
-    """Cuts an order of events into batches; the last one may be shorter."""
+    """Splits a sequence of events into batches; the last one may be shorter."""
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

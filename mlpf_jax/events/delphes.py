@@ -1,7 +1,7 @@
-"""Reads the public Delphes files, none of which is trusted.
+"""Reads the public Delphes files. All files are treated as untrusted input.
 
-Zenodo 4559324: pickles of 100 events, plain or packed by bz2. TensorFlow data set `delphes_pf`:
-TFRecord shards, their events padded to 6400 rows (1.0.1) or ragged (1.1.0).
+Zenodo 4559324: pickles of 100 events, plain or compressed with bz2. TensorFlow data set
+`delphes_pf`: TFRecord shards, with events padded to 6400 rows (1.0.1) or ragged (1.1.0).
 """
 
 import bz2
@@ -14,7 +14,7 @@ from typing import Any
 
 from mlpf_jax.events import pickles, schema, store
 
-DEFAULT_MAX_BYTES = 2**29  # of a file when unpacked: five times what the published ones have
+DEFAULT_MAX_BYTES = 2**29  # of an uncompressed file: five times the size of the published ones
 
 _PICKLE = re.compile(r"tev14_pythia8_(ttbar|qcd)_")
 _SHARD = re.compile(r"delphes_pf-(train|test)\.tfrecord-(\d{5})-of-\d{5}")
@@ -23,10 +23,10 @@ _ARRAYS = tuple(schema.COLUMNS)
 
 
 def process_of(path: Path) -> str:
-    """Returns the process, "ttbar" or "qcd", that a public file's name stands for.
+    """Returns the process, "ttbar" or "qcd", from the name of a public file.
 
     Raises:
-        ValueError: if it stands for none.
+        ValueError: if the name contains neither.
     """
     if match := _PICKLE.match(path.name):
         return match[1]
@@ -36,11 +36,12 @@ def process_of(path: Path) -> str:
 
 
 def read_events(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> list[store.Event]:
-    """Returns the events of a public file. What kind it is, its name and first bytes say.
+    """Returns the events of a public file. Its name and first bytes tell the format.
 
     Raises:
-        ValueError: one line that names the file and, where it is one, the event at fault.
-        OSError: if it cannot be read.
+        ValueError: if the file is invalid. The message is one line with the file and the event, if
+            one is at fault.
+        OSError: if the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -77,8 +78,8 @@ def _make_events(arrays: Iterator[Mapping[str, Any]], max_bytes: int) -> list[st
             raise ValueError(f"event {number}: {error}") from None
         events.append(event)
         num_bytes += 4 * len(columns["X"]) * sum(store.NUM_FEATURES.values())
-        if num_bytes > max_bytes:  # a few bytes can say the same array many times
-            raise ValueError(f"event {number}: up to here are more than {max_bytes} bytes.")
+        if num_bytes > max_bytes:  # a pickle can repeat an array with a few bytes
+            raise ValueError(f"event {number}: the events up to here exceed {max_bytes} bytes.")
     return events
 
 
@@ -90,10 +91,10 @@ def _read_pickle(file: io.BufferedIOBase, max_bytes: int) -> Iterator[Mapping[st
     except OSError as error:
         if error.errno is not None:
             raise
-        # Without a number, it is bz2's word for damage.
-        raise ValueError(f"it is no whole bz2 file: {error}.") from None
+        # Without an errno, this is how bz2 reports damage.
+        raise ValueError(f"it is not a complete bz2 file: {error}.") from None
     if type(content) is not dict or not all(type(content.get(name)) is list for name in _ARRAYS):
-        raise ValueError(f"it holds no lists {', '.join(_ARRAYS)}.")
+        raise ValueError(f"it does not contain the lists {', '.join(_ARRAYS)}.")
     lengths = {name: len(content[name]) for name in _ARRAYS}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"its lists differ in length: {lengths}.")
@@ -114,7 +115,9 @@ def _read_tfrecord(file: io.BufferedIOBase) -> Iterator[Mapping[str, Any]]:
             lists = tfrecord.parse_example(record, _ARRAYS)
         except ValueError as error:
             raise ValueError(f"event {number}: {error}") from None
-        rows = len(lists["X"]) // schema.COLUMNS["X"][0]  # the lists are flat: only X tells
+        rows = (
+            len(lists["X"]) // schema.COLUMNS["X"][0]
+        )  # the lists are flat: only X gives the number of rows
         yield {
             name: values.reshape(rows, -1) if rows and len(values) % rows == 0 else values
             for name, values in lists.items()
@@ -122,12 +125,12 @@ def _read_tfrecord(file: io.BufferedIOBase) -> Iterator[Mapping[str, Any]]:
 
 
 def _check_number(path: Path, num_events: int) -> None:
-    """Looks that no events are missing, for a file can be cut between two records.
+    """Checks that no events are missing, because a file can be cut between two records.
 
-    The dataset_info.json beside a shard says how many there are.
+    The expected number is in the dataset_info.json next to the shard.
     """
     if not num_events:
-        raise ValueError("it holds no events.")
+        raise ValueError("it contains no events.")
     info, match = path.with_name("dataset_info.json"), _SHARD.fullmatch(path.name)
     if not (match and info.is_file()):
         return
@@ -135,6 +138,8 @@ def _check_number(path: Path, num_events: int) -> None:
         splits = {split["name"]: split for split in json.loads(info.read_bytes())["splits"]}
         told = int(splits[match[1]]["shardLengths"][int(match[2])])
     except (ValueError, TypeError, LookupError):
-        raise ValueError(f"{info.name} beside it does not tell how many events it has.") from None
+        raise ValueError(
+            f"{info.name} in the same folder does not give its number of events."
+        ) from None
     if told != num_events:
-        raise ValueError(f"it holds {num_events} events, by {info.name} beside it {told}.")
+        raise ValueError(f"it contains {num_events} events, but {info.name} lists {told}.")

@@ -1,4 +1,4 @@
-"""A picture of one event: tracks and towers, targets and candidates. Needs the extra `plots`."""
+"""Draws one event: tracks, towers, targets and candidates. Needs the extra `plots`."""
 
 import io
 
@@ -10,14 +10,14 @@ from mlpf_jax.events import store
 from mlpf_jax.events.validation import observables
 
 _TOWER, _TRACK = 1, 2
-# Columns of elements.
+# Columns of the elements.
 _TYPE, _PT, _ETA, _SIN, _COS, _ENERGY, _OUTER_ETA, _OUTER_SIN, _OUTER_COS, _CHARGE = range(10)
 _IS_MUON, _IS_ELECTRON = 10, 11
 _ECAL_ENERGY, _HCAL_ENERGY = 6, 7
 
-# The detector of the data set; `simulation.propagation` has the same.
+# The detector of the data set, as in `simulation.propagation`.
 _RADIUS_M, _HALF_LENGTH_M = 1.29, 3.0
-_GEV_PER_M = 0.299792458 * 3.8  # of transverse momentum, over the radius of a track's circle
+_GEV_PER_M = 0.299792458 * 3.8  # transverse momentum over the radius of a track's circle
 _MIN_DRAWN_PT_GEV = 1.0
 _BARREL_ETA = 1.5
 _M_PER_GEV = 0.02  # length of a tower's bar
@@ -28,7 +28,7 @@ _STYLE = {"font.size": 9.0, "legend.fontsize": 8.0, "axes.titlelocation": "left"
 
 
 def draw(event: store.Event, title: str) -> figure.Figure:
-    """Returns the picture of an event: along the beam, and unrolled in eta and phi."""
+    """Returns a figure of an event: along the beam, and unrolled in eta and phi."""
     with mpl.rc_context(_STYLE):
         picture = figure.Figure(figsize=(14.0, 13.0), layout="constrained")
         picture.suptitle(title, x=0.01, ha="left")
@@ -41,7 +41,7 @@ def draw(event: store.Event, title: str) -> figure.Figure:
 
 
 def png(picture: figure.Figure) -> bytes:
-    """Returns the bytes of a picture's file."""
+    """Returns a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     picture.savefig(buffer, format="png", dpi=65)
     return buffer.getvalue()
@@ -79,7 +79,8 @@ def helix(track: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     radius = track[_PT] / (_GEV_PER_M * track[_CHARGE])
     phi = np.arctan2(track[_SIN], track[_COS])
-    # The end cap ends the turn at HALF_LENGTH = |radius| turn sinh(eta), the barrel at a chord.
+    # A track ends at the end cap, HALF_LENGTH = |radius| turn sinh(eta), or at the barrel (a
+    # chord).
     to_endcap = _HALF_LENGTH_M / max(abs(radius * np.sinh(track[_ETA])), 1e-9)
     to_barrel = 2 * np.arcsin(min(_RADIUS_M / abs(2 * radius), 1.0))
     turned = np.linspace(0, min(to_endcap, to_barrel), 40) * np.sign(radius)
@@ -99,7 +100,7 @@ def _draw_elements(panel: axes.Axes, rows: np.ndarray) -> None:
         label = f"{len(towers)} {name} towers"
         area = _area(towers[:, _PT])
         panel.scatter(towers[:, _ETA], phi, area, colour, marker="s", alpha=0.6, label=label)
-    _finish_unrolled(panel, "elements: what the detector gives")
+    _finish_unrolled(panel, "elements: the detector's output")
 
 
 def _draw_particles(panel: axes.Axes, rows: np.ndarray, title: str) -> None:

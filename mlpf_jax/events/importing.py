@@ -1,4 +1,4 @@
-"""Turns public files into sets of events, one per process, and tells if they are the talk's."""
+"""Imports public files as event sets, one per process, and compares them with the talk's set."""
 
 import collections
 import concurrent.futures
@@ -23,18 +23,18 @@ TALK = "delphes_pf 1.0.1"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Imported:
-    """What came of an import: a set of events per process, and what went wrong, file by file."""
+    """The result of an import: a set of events per process, and the problems of bad files."""
 
     stores: Mapping[str, store.EventStore]
     failures: tuple[str, ...]
-    verdict: str  # whether this is the set of the talk, in one sentence
+    verdict: str  # one sentence: whether this is the set of the talk
 
 
 def find_files(words: Sequence[str]) -> list[Path]:
-    """Returns the files that are named, and the public files in folders that are, in order.
+    """Returns the given files, and the public files in given folders, in order.
 
     Raises:
-        ValueError: if one is not there, or a folder has none.
+        ValueError: if a path does not exist, or a folder has no such file.
     """
     found: list[Path] = []
     for path in map(Path, words):
@@ -46,7 +46,7 @@ def find_files(words: Sequence[str]) -> list[Path]:
                 if re.search(r"\.(pkl(\.bz2)?$|tfrecord)", file.name)
             ]
         if not inside or not path.exists():
-            raise ValueError(f"{path}: there are no files of events.")
+            raise ValueError(f"{path}: no event files found.")
         found.extend(sorted(inside, key=_natural))
     return list(dict.fromkeys(found))
 
@@ -60,13 +60,14 @@ def import_files(
     num_threads: int = 1,
     on_file: Callable[[Path], None] = lambda path: None,
 ) -> Imported:
-    """Imports files into `out`/ttbar and `out`/qcd, each of which appears whole at the end.
+    """Imports files into `out`/ttbar and `out`/qcd, each of which appears atomically at the end.
 
-    A file that cannot be read is left out and told. `process` is that of all files; None: as their
-    names say.
+    Files that cannot be read are skipped and reported. `process` applies to all files; with None it
+    is taken from their names.
 
     Raises:
-        ValueError: before anything is done, if a set is there already or a name tells no process.
+        ValueError: if a set already exists or the process of a file is unknown; nothing is written
+            then.
         OSError: if events cannot be written.
     """
     by_process: dict[str, list[Path]] = collections.defaultdict(list)
@@ -87,7 +88,7 @@ def import_files(
 
 
 def published_set(sha256: str) -> str | None:
-    """Returns the published set, such as "delphes_pf 1.0.1", that has a file of this SHA-256."""
+    """Returns the published set, such as "delphes_pf 1.0.1", that contains a file by SHA-256."""
     for name, published in PUBLISHED.items():
         if sha256 in _hashes(published):
             return name
@@ -96,7 +97,7 @@ def published_set(sha256: str) -> str | None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _File:
-    """A file that was read: what it held, or what is wrong with it."""
+    """A file that was read: its events, or the problem with it."""
 
     path: Path
     sha256: str = ""
@@ -117,7 +118,7 @@ def _read(path: Path, max_bytes: int) -> _File:
 
 
 def _read_ahead(paths: Sequence[Path], max_bytes: int, num_threads: int) -> Iterator[_File]:
-    """Yields the files in order, reading the next ones meanwhile: unpacking lets threads work."""
+    """Yields the files in order and reads ahead in threads: decompression releases the GIL."""
     with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
         waiting: collections.deque[concurrent.futures.Future[_File]] = collections.deque()
         try:
@@ -134,7 +135,7 @@ def _read_ahead(paths: Sequence[Path], max_bytes: int, num_threads: int) -> Iter
 def _good_ones(
     files: Iterator[_File], failures: list[str], on_file: Callable[[Path], None]
 ) -> Iterator[_File]:
-    """Yields the files that could be read, and notes what is wrong with the others."""
+    """Yields the files that could be read, and records the problems of the others."""
     for file in files:
         on_file(file.path)
         if file.failure:
@@ -144,7 +145,7 @@ def _good_ones(
 
 
 def _write_set(process: str, files: Iterator[_File], target: Path) -> bool:
-    """Writes the set of one process, a shard per file, and returns whether there is any."""
+    """Writes the set of one process, one shard per file; returns False if no file was readable."""
     records, shards = [], []
     with contextlib.suppress(_NothingError), atomic.new_folder(target) as folder:
         for file in files:
@@ -163,7 +164,7 @@ def _write_set(process: str, files: Iterator[_File], target: Path) -> bool:
 
 
 class _NothingError(Exception):
-    """No file of a process could be read: there shall be no folder."""
+    """Raised if no file of a process could be read, so that no folder is created."""
 
 
 def _verdict(stores: Mapping[str, store.EventStore]) -> str:
@@ -187,7 +188,7 @@ def _hashes(published: Mapping[str, Any]) -> set[str]:
 
 
 def _natural(path: Path) -> list[tuple[str, int]]:
-    """Sorts file 2 before file 10."""
+    """Sort key that places file 2 before file 10."""
     words = re.split(r"(\d+)", path.name)
     return [
         (text, int(digits or 0))

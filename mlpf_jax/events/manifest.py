@@ -1,6 +1,6 @@
-"""What a folder of events says of itself: manifest.json, and shard.json in each of its shards.
+"""The metadata of an event set: manifest.json, and shard.json in each of its shards.
 
-Values and JSON only: `store` reads and writes the arrays.
+Module `store` reads and writes the arrays.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ Provenance = Mapping[str, Any]
 
 
 class DamagedError(ValueError):
-    """A set of events is not, or no more, what its manifest says."""
+    """A set of events does not match its manifest."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One folder of arrays: its name, what it counts, and the SHA-256 of its files by name."""
+    """One folder of arrays: its name, its counts, and the SHA-256 of its files by name."""
 
     name: str
     num_events: int
@@ -39,7 +39,7 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A set of events: its shards, in order, and where they come from.
+    """A set of events: its shards, in order, and their provenance.
 
     The provenance has at least a `kind`, "simulated" or "imported", and a `process`, as "ttbar".
     """
@@ -57,7 +57,7 @@ class Manifest:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Returns manifest.json: the same bytes for the same value."""
+    """Returns the bytes of manifest.json, which are the same for equal values."""
     return _encode(
         {
             "format": FORMAT,
@@ -71,30 +71,30 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def encode_shard(shard: Shard, provenance: Provenance) -> bytes:
-    """Returns shard.json: what the manifest will say of the shard, and its provenance."""
+    """Returns the bytes of shard.json: the shard's entry in the manifest, and its provenance."""
     return _encode({"provenance": dict(provenance), "shard": dataclasses.asdict(shard)})
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Returns what `folder`/manifest.json says.
+    """Reads `folder`/manifest.json.
 
     Raises:
-        ValueError: if there is none, or it is no manifest of ours or of another version.
-        DamagedError: if it does not add up.
+        ValueError: if there is none, or it has another format or version.
+        DamagedError: if its counts are inconsistent.
     """
     path = folder / NAME
     if not path.is_file():
         raise ValueError(
-            f"{folder} holds no {NAME}: it is no set of events, or its making was interrupted; "
+            f"{folder} has no {NAME}: it is not a set of events, or its creation was interrupted; "
             "repeat the command that makes it."
         )
     record = _decode(path)
     if record.get("format") != FORMAT:
-        raise ValueError(f"{path} is no manifest of events: its format is not {FORMAT!r}.")
+        raise ValueError(f"{path} is not a manifest of events: its format is not {FORMAT!r}.")
     if record.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
-            f"{path} has schema version {record.get('schema_version')!r}, and this program reads "
-            f"{SCHEMA_VERSION}: make or import these events anew."
+            f"{path} has schema version {record.get('schema_version')!r}, but this program reads "
+            f"{SCHEMA_VERSION}: make or import these events again."
         )
     shards = record.get("shards")
     if not (isinstance(shards, list) and shards):
@@ -107,17 +107,17 @@ def read_manifest(folder: Path) -> Manifest:
     for name in ("num_events", "num_elements"):
         if record.get(name) != getattr(manifest, name):
             raise DamagedError(
-                f"{path} has the wrong count: {name} is {record.get(name)!r}, "
-                f"its shards add up to {getattr(manifest, name)}."
+                f"{path} has the wrong count: {name} is {record.get(name)!r}, the sum over its "
+                f"shards is {getattr(manifest, name)}."
             )
     return manifest
 
 
 def read_shard(folder: Path) -> tuple[Shard, Provenance]:
-    """Returns what the shard.json of the shard `folder` says.
+    """Reads the shard.json of the shard `folder`.
 
     Raises:
-        DamagedError: if there is none or it is not one of that folder.
+        DamagedError: if there is none, or it belongs to another folder.
     """
     path = folder / SHARD_RECORD
     if not path.is_file():
@@ -125,12 +125,12 @@ def read_shard(folder: Path) -> tuple[Shard, Provenance]:
     record = _decode(path)
     shard = _shard(record.get("shard"), path)
     if shard.name != folder.name:
-        raise DamagedError(f"{path} is of another shard, {shard.name}: remove {folder}.")
+        raise DamagedError(f"{path} belongs to another shard, {shard.name}: remove {folder}.")
     return shard, _provenance(record, path)
 
 
 def difference(found: Provenance, wanted: Provenance) -> str:
-    """Says in words where two provenances differ; an empty string if they do not."""
+    """Describes the differences between two provenances; "" if they are equal."""
     return " and ".join(
         f"{name} is {found.get(name)!r}, not {wanted.get(name)!r}"
         for name in sorted({*found, *wanted})
@@ -148,7 +148,7 @@ def _decode(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise ValueError(f"{path} is not JSON.") from None
     if type(record) is not dict:
-        raise ValueError(f"{path} is no JSON object.")
+        raise ValueError(f"{path} is not a JSON object.")
     return record
 
 
@@ -159,12 +159,12 @@ def _provenance(record: Mapping[str, Any], path: Path) -> Provenance:
         and provenance.get("kind") in KINDS
         and isinstance(provenance.get("process"), str)
     ):
-        raise ValueError(f"{path} does not say where its events come from (provenance).")
+        raise ValueError(f"{path} has no provenance of its events.")
     return provenance
 
 
 def _shard(record: Any, path: Path) -> Shard:
-    """Returns the shard that a JSON record describes; its name is safe to be used as a path."""
+    """Returns the shard that a JSON record describes, with a name that is safe as a path."""
     if not (
         isinstance(record, dict)
         and record.keys() == {"name", "num_events", "num_elements", "sha256"}
@@ -177,5 +177,5 @@ def _shard(record: Any, path: Path) -> Shard:
         and record["sha256"].keys() == {f"{name}.npy" for name in ARRAYS}
         and all(isinstance(h, str) and _SHA256.fullmatch(h) for h in record["sha256"].values())
     ):
-        raise DamagedError(f"{path} has a damaged record of a shard.")
+        raise DamagedError(f"{path} has a damaged shard record.")
     return Shard(**record)

@@ -1,11 +1,11 @@
-"""Reads pickles from the internet: NumPy arrays of numbers in plain containers, and nothing else.
+"""Safely reads untrusted pickles: NumPy arrays of numbers in plain containers, nothing else.
 
-`pickle` runs what a file tells it to; even with `find_class` overridden, NumPy's own `__setstate__`
-and the memo do as they are told. So nothing of `pickle` is used here, but its grammar
-(`pickletools`): an interpreter of the few instructions that such files need. It imports nothing,
-calls nothing but the six functions below, and refuses everything else by name.
+`pickle` executes instructions from the file. Even with `find_class` overridden, a file can attack
+NumPy's `__setstate__` and the memo. This module therefore uses only the grammar of pickles
+(`pickletools`) and interprets the few instructions that such files need. It imports nothing, calls
+only the six functions below, and refuses everything else by name.
 
-Protocols 2 to 5, as NumPy 1 and 2 write them.
+Supports protocols 2 to 5, as written by NumPy 1 and 2.
 """
 
 import io
@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-MAX_INSTRUCTIONS = 2**25  # a hundred events of plain lists have half as many
+MAX_INSTRUCTIONS = 2**25  # twice the number for a hundred events of plain lists
 
 _NUMBER = re.compile(r"[<>|=]?(f[248]|[iu][1248]|b1)")
 _ADMITTED = "only NumPy arrays of numbers in plain containers are read"
@@ -31,15 +31,15 @@ _MARK = object()
 
 
 class RefusedError(ValueError):
-    """The pickle asks for what is not admitted. Nothing of it was done."""
+    """The pickle contains an instruction or object that is not allowed. Nothing was executed."""
 
 
 def load(stream: io.BufferedIOBase, *, max_bytes: int) -> Any:
-    """Returns what the pickle holds: dicts, lists, tuples, strings, bytes, numbers, arrays.
+    """Returns the content of a pickle: dicts, lists, tuples, strings, bytes, numbers, arrays.
 
     Raises:
-        RefusedError: if it asks for anything else, or is longer than `max_bytes`.
-        ValueError: if it is no whole pickle.
+        RefusedError: if it contains anything else, or exceeds `max_bytes`.
+        ValueError: if it is not a complete pickle.
     """
     machine = _Machine()
     limited = _Limited(stream, max_bytes)
@@ -47,18 +47,18 @@ def load(stream: io.BufferedIOBase, *, max_bytes: int) -> Any:
         for instruction, argument, _ in pickletools.genops(cast(IO[bytes], limited)):
             machine.step(instruction.name, argument)
         value = _finished(machine.stack.pop())
-        if limited.read(1):  # an unpacker compares its checksums only at the very end
-            raise ValueError("there are bytes behind its end")  # noqa: TRY301
+        if limited.read(1):  # a decompressor verifies its checksums only at the end
+            raise ValueError("there are bytes after its end")  # noqa: TRY301
     except RefusedError:
         raise
     except (ArithmeticError, AttributeError, EOFError, LookupError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"is no whole pickle: {reason}") from None
+        raise ValueError(f"is not a complete pickle: {reason}") from None
     return value
 
 
 class _Limited:
-    """A file to read at most so many bytes from: what bombs unpack to is never held."""
+    """Limits the number of bytes read from a file, as a protection against decompression bombs."""
 
     def __init__(self, stream: io.BufferedIOBase, max_bytes: int):
         self._stream = stream
@@ -73,12 +73,12 @@ class _Limited:
     def _counted(self, content: bytes) -> bytes:
         self._left -= len(content)
         if self._left < 0:
-            raise RefusedError(f"holds more than {self._max_bytes} bytes when unpacked.")
+            raise RefusedError(f"has more than {self._max_bytes} bytes when decompressed.")
         return content
 
 
 class _Machine:
-    """The stack machine of pickle, short of all that could do harm."""
+    """The stack machine of pickle, without its unsafe instructions."""
 
     def __init__(self):
         self.stack: list[Any] = []
@@ -86,7 +86,7 @@ class _Machine:
         self.count = 0
 
     def step(self, name: str, argument: Any) -> None:
-        """Carries out one instruction."""
+        """Executes one instruction."""
         self.count += 1
         if self.count > MAX_INSTRUCTIONS:
             raise RefusedError(f"has more than {MAX_INSTRUCTIONS} instructions.")
@@ -100,7 +100,7 @@ class _Machine:
             raise RefusedError(f"has the instruction {name}: {_ADMITTED}.")
 
     def pop_to_mark(self) -> list[Any]:
-        """Pops what was pushed since the last mark."""
+        """Pops everything that was pushed since the last mark."""
         start = len(self.stack) - 1
         while self.stack[start] is not _MARK:
             start -= 1
@@ -122,28 +122,28 @@ class _Machine:
         _of_type(self.stack[-1], list).extend(values)
 
     def update(self, values: list[Any]) -> None:
-        keys = (_of_type(key, str) for key in values[::2])  # others could be made to collide
+        keys = (_of_type(key, str) for key in values[::2])  # other keys could be crafted to collide
         _of_type(self.stack[-1], dict).update(zip(keys, values[1::2], strict=True))
 
     def push_tuple(self, values: list[Any]) -> None:
         self.stack.append(tuple(values))
 
     def push_global(self, module: str, name: str) -> None:
-        """Pushes our stand-in for a function or class that NumPy's pickles name."""
+        """Pushes our replacement for a function or class named in NumPy's pickles."""
         known = re.sub(r"^numpy\._core\b", "numpy.core", module)
         if (known, name) not in _STAND_INS:
             raise RefusedError(f"asks for {f'{module}.{name}'!r}: {_ADMITTED}.")
         self.stack.append(_STAND_INS[known, name])
 
     def reduce(self) -> None:
-        """Calls one of our stand-ins."""
+        """Calls one of our replacements."""
         function, arguments = self.pop(2)
         if not isinstance(function, _StandIn):
             raise RefusedError(f"calls a {type(function).__name__}: {_ADMITTED}.")
         self.stack.append(function.call(*_of_type(arguments, tuple)))
 
     def build(self) -> None:
-        """Sets the state of one of our stand-ins."""
+        """Sets the state of one of our replacements."""
         (state,) = self.pop(1)
         target = self.stack[-1]
         if not isinstance(target, _Dtype | _Array):
@@ -159,7 +159,7 @@ class _Machine:
 
 _HANDLERS: dict[str, Callable[[_Machine, Any], None]] = {
     "PROTO": lambda machine, argument: None,
-    "STOP": lambda machine, argument: None,  # the last: no more will come
+    "STOP": lambda machine, argument: None,  # the last instruction
     "FRAME": lambda machine, argument: None,
     "MARK": lambda machine, argument: machine.stack.append(_MARK),
     "EMPTY_LIST": lambda machine, argument: machine.stack.append([]),
@@ -188,29 +188,29 @@ _HANDLERS: dict[str, Callable[[_Machine, Any], None]] = {
 
 
 class _StandIn:
-    """In place of a function or class of NumPy's."""
+    """A replacement for a function or class of NumPy."""
 
     def __init__(self, call: Callable[..., Any]):
         self.call = call
 
 
 class _Dtype:
-    """A type of numbers, in the making."""
+    """A number type under construction."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True):
         if not _NUMBER.fullmatch(_of_type(code, str)):
             what = "Python objects" if "O" in code else f"type {code[:20]!r}"
-            raise RefusedError(f"holds an array of {what}: {_ADMITTED}.")
+            raise RefusedError(f"contains an array of {what}: {_ADMITTED}.")
         self.dtype = np.dtype(code)
 
     def set_state(self, version: Any, order: Any, *rest: Any) -> None:
         if order not in ("<", ">", "|") or rest[:3] != (None, None, None):
-            raise RefusedError(f"holds an array of a compound type: {_ADMITTED}.")
+            raise RefusedError(f"contains an array of a compound type: {_ADMITTED}.")
         self.dtype = self.dtype.newbyteorder(order)
 
 
 class _Array:
-    """An array, in the making."""
+    """An array under construction."""
 
     def __init__(self):
         self.array: np.ndarray | None = None
@@ -220,7 +220,7 @@ class _Array:
 
 
 def _finished(value: Any) -> Any:
-    """Returns what a thing in the making has become; it is put nowhere before."""
+    """Returns the finished value of an object under construction."""
     if isinstance(value, _Dtype):
         return value.dtype
     if isinstance(value, _Array):
@@ -233,11 +233,11 @@ def _finished(value: Any) -> Any:
 
 
 def _make_array(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    """Returns an array whose bytes are `content`, checked before NumPy sees any of it."""
-    if isinstance(content, str):  # by Python 2
+    """Returns an array with the bytes `content`, which are checked before NumPy uses them."""
+    if isinstance(content, str):  # written by Python 2
         content = content.encode("latin1")
     if not isinstance(content, bytes | bytearray) or not isinstance(dtype, np.dtype):
-        raise RefusedError(f"holds an array that is not of numbers: {_ADMITTED}.")
+        raise RefusedError(f"contains an array that is not numeric: {_ADMITTED}.")
     shape = tuple(_of_type(length, int) for length in _of_type(shape, tuple))
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content):
         raise ValueError(f"an array of shape {shape} has {len(content)} bytes")
@@ -246,7 +246,7 @@ def _make_array(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
     if kind is not _NDARRAY:
-        raise RefusedError(f"holds an array of another kind: {_ADMITTED}.")
+        raise RefusedError(f"contains an array of another kind: {_ADMITTED}.")
     return _Array()
 
 
@@ -255,7 +255,7 @@ def _scalar(dtype: Any, content: Any) -> int | float:
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    """How protocol 2 writes bytes."""
+    """Replaces `_codecs.encode`, with which protocol 2 stores bytes."""
     if encoding != "latin1":
         raise RefusedError(f"encodes text: {_ADMITTED}.")
     return _of_type(text, str).encode("latin1")
@@ -263,7 +263,7 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
 
 def _of_type(value: Any, kind: type) -> Any:
     if type(value) is not kind:
-        raise ValueError(f"a {kind.__name__} is expected, not a {type(value).__name__}")
+        raise ValueError(f"expected a {kind.__name__}, not a {type(value).__name__}")
     return value
 
 
@@ -275,6 +275,6 @@ _STAND_INS = {
     ("numpy.core.multiarray", "scalar"): _StandIn(_scalar),
     ("numpy.core.numeric", "_frombuffer"): _StandIn(_make_array),
     ("_codecs", "encode"): _StandIn(_encode),
-    ("__builtin__", "bytes"): _StandIn(lambda: b""),  # how protocol 2 writes none
+    ("__builtin__", "bytes"): _StandIn(lambda: b""),  # empty bytes in protocol 2
     ("builtins", "bytes"): _StandIn(lambda: b""),
 }

@@ -1,9 +1,9 @@
-"""Events -> batches without the bins that hold no element: what `--padding=tight` computes on.
+"""Builds batches without empty bins, for `--padding=tight`.
 
-Padding sorts behind all elements, so an event's last bins are often empty, and nothing depends on
-them. Here an event has as many bins as its elements fill, and the events of one device are one
-list of rows. A compiled program has a fixed length, its *capacity*, in bins; there are few of
-them, and a batch takes the smallest that holds the fullest device's events.
+Padding is sorted after all elements, so the last bins of an event are often empty and can be
+skipped. Here an event has only as many bins as its elements fill, and the events of one device form
+one list of rows. A compiled program has a fixed length in bins, its *capacity*. There are a few
+capacities, and a batch uses the smallest one that fits the events of every device.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from mlpf_jax.events import batch as batch_lib
 
-_MOST_CAPACITIES = 20  # each is a program to compile; more of them would leave less padding
+_MOST_CAPACITIES = 20  # each is a program to compile; more programs would mean less padding
 
 
 @functools.partial(
@@ -26,18 +26,18 @@ _MOST_CAPACITIES = 20  # each is a program to compile; more of them would leave 
 )
 @dataclasses.dataclass(frozen=True)
 class RaggedBatch:
-    """Events as a step takes them; the first axis is that of the devices.
+    """The input of a step; the first axis is the device axis.
 
-    An event's rows stand together, whole bins of them, its elements first. Rows that belong to no
-    event are at the end. An event of weight 0, in a batch that is shorter than the others, has no
-    row. Arrays on the host or on devices, or tracers of them.
+    The rows of an event are contiguous and fill whole bins, elements first. Rows without an event
+    are at the end. Events of weight 0, in a shorter last batch, have no rows. The arrays are on the
+    host or on devices, or tracers.
     """
 
     elements: Any  # float32 (*devices, rows, 12); padding is rows of zeros
     targets: Any  # float32 (*devices, rows, 7)
-    event: Any  # int32 (*devices, rows): its number on the device; num_events where there is none
+    event: Any  # int32 (*devices, rows): the event's number; num_events: no event
     weight: Any  # float32 (*devices, events)
-    num_elements: int  # of an event padded in full: what its loss is a mean over
+    num_elements: int  # rows of a fully padded event, over which the loss averages
 
 
 AnyBatch = batch_lib.EventBatch | RaggedBatch
@@ -45,7 +45,7 @@ AnyBatch = batch_lib.EventBatch | RaggedBatch
 
 @runtime_checkable
 class SizedEvents(batch_lib.Events, Protocol):
-    """Events whose lengths are known without reading them."""
+    """Events with lengths that are known without reading them."""
 
     @property
     def event_lengths(self) -> Int[np.ndarray, " events"]: ...
@@ -53,22 +53,22 @@ class SizedEvents(batch_lib.Events, Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Packing:
-    """How the batches of a run are packed."""
+    """The packing of the batches of a run."""
 
     shape: batch_lib.BatchShape
     bin_size: int
 
     @property
     def full_capacity(self) -> int:
-        """Bins of a device's events, padded in full."""
+        """Number of bins of a device's events when fully padded."""
         return self.shape.events_per_device * self.shape.num_elements // self.bin_size
 
     def num_bins(self, lengths: Int[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:
-        """Returns in how many bins the elements of each event are, after cutting."""
+        """Returns the number of bins of each event, after truncation."""
         return -(-np.minimum(lengths, self.shape.num_elements) // self.bin_size)
 
     def capacity(self, lengths: Int[np.ndarray, " events"]) -> int:
-        """Returns the capacity that a batch of those events takes, in bins."""
+        """Returns the capacity for a batch of the given events, in bins."""
         missing = self.shape.num_events - len(lengths)
         needed = np.pad(self.num_bins(lengths), (0, missing))
         fullest = int(needed.reshape(self.shape.num_devices, -1).sum(axis=-1).max())
@@ -76,7 +76,7 @@ class Packing:
         return min(max(1, -(-fullest // step)) * step, self.full_capacity)
 
     def empty(self, capacity: int) -> RaggedBatch:
-        """Returns a batch without any element, all of whose events have weight 1."""
+        """Returns a batch without elements, with events of weight 1."""
         rows = (self.shape.num_devices, capacity * self.bin_size)
         num_events = self.shape.events_per_device
         return RaggedBatch(
@@ -90,10 +90,10 @@ class Packing:
     def make_batch(
         self, events: batch_lib.Events, indices: Int[np.ndarray, " taken"]
     ) -> RaggedBatch:
-        """Packs the named events, cut to `num_elements`, and lays them out over the devices.
+        """Packs the given events, truncated to `num_elements`, and distributes them to devices.
 
         Raises:
-            ValueError: if they are more than a batch takes.
+            ValueError: if there are more events than fit a batch.
         """
         batch_lib.refuse_too_many(indices, self.shape)
         taken = [events.event(int(index)) for index in indices]

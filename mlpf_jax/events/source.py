@@ -1,7 +1,7 @@
-"""Where a run's events come from: a folder that the user made, or a cache that fills itself.
+"""Finds the events of a run: in a folder of the user, or in a cache filled on demand.
 
-Simulated events are the same bytes wherever they are made, so what is there is used, and only what
-is missing is simulated.
+Simulated events have the same bytes on every machine, so existing ones are reused and only missing
+ones are simulated.
 """
 
 import shutil
@@ -24,12 +24,12 @@ _WORKER_BYTES = 256 * 2**20  # 170 MiB on Linux x86_64, most of it the truth ban
 
 
 def default_data_dir() -> Path:
-    """Returns $XDG_CACHE_HOME/mlpf_jax/events, or ~/.cache/mlpf_jax/events if that is not set.
+    """Returns $XDG_CACHE_HOME/mlpf_jax/events, or ~/.cache/mlpf_jax/events by default.
 
     Raises:
-        ValueError: if there is no home folder either.
+        ValueError: if there is no home folder.
     """
-    return cache.default_folder("events", "name a folder by --data_dir=")
+    return cache.default_folder("events", "name a folder with --data_dir=")
 
 
 def open_events(
@@ -44,18 +44,18 @@ def open_events(
 ) -> store.EventStore:
     """Returns at least `num_events` events of `process`, "ttbar" or "qcd".
 
-    A set of events at `data_dir`/`process` is used as it is, simulated or imported. Otherwise they
-    are those named by `data_seed` and `bank` (None: the one in the package), which are kept in a
-    folder of their own in `data_dir`, whole shards, and simulated if they are not there yet.
+    An existing set at `data_dir`/`process`, simulated or imported, is used as it is. Otherwise the
+    events are simulated from `data_seed` and `bank` (None: the one in the package), and cached as
+    whole shards in a separate folder in `data_dir`.
 
     Raises:
-        ValueError: if the set at `data_dir`/`process` is not what was asked for, or is damaged.
+        ValueError: if the set at `data_dir`/`process` does not match the arguments, or is damaged.
         OSError: if events cannot be written.
     """
     if (data_dir / manifest_lib.NAME).is_file():
         raise ValueError(
-            f"{data_dir} is itself a set of events: name the folder that holds it, and let it be "
-            f"called {process} there."
+            f"{data_dir} is itself a set of events: give its parent folder, in which it must be "
+            f"named {process}."
         )
     given = data_dir / process
     if given.exists():
@@ -82,14 +82,14 @@ def simulate_store(
     num_workers: int | None = None,
     on_progress: Progress | None = None,
 ) -> store.EventStore:
-    """Returns the store `folder` with at least `num_events` simulated events, making what it lacks.
+    """Returns the store `folder` with at least `num_events` events, simulating missing ones.
 
     Whatever interrupts it, and in however many processes it runs: called again, it ends in the
     same bytes. A folder that holds more events already is left as it is. If `num_workers` is None,
     there is one for each core that this process can keep busy, as far as the memory goes.
 
     Raises:
-        ValueError: if the folder holds events of another origin, or an argument cannot be.
+        ValueError: if the folder contains events of another origin, or an argument is out of range.
         OSError: if events cannot be written.
     """
     _check(process, num_events, seed, num_workers)
@@ -127,7 +127,7 @@ def _default_workers() -> int:
 
 
 def plan_shards(num_events: int) -> list[workers.Task]:
-    """Cuts events 0 to `num_events` - 1 into shards. A shard's name implies its events."""
+    """Splits events 0 to `num_events` - 1 into shards. A shard's name determines its events."""
     tasks = []
     for first in range(0, num_events, SHARD_EVENTS):
         size = min(SHARD_EVENTS, num_events - first)
@@ -140,16 +140,16 @@ def plan_shards(num_events: int) -> list[workers.Task]:
 def _open_given(
     path: Path, process: str, num_events: int, data_seed: int, bank: Path | None
 ) -> store.EventStore:
-    """Opens a set of events that the user made, if it is what was asked for."""
+    """Opens a set of events that the user made, and checks it against the arguments."""
     events = store.open_store(path)
     origin = events.provenance
     if origin["process"] != process:
-        raise ValueError(f"{path} holds {origin['process']} events: it is no set of {process}.")
+        raise ValueError(f"{path} contains {origin['process']} events, not {process}.")
     if origin["kind"] == "simulated":
         if origin.get("seed") != data_seed:
             raise ValueError(
-                f"{path} holds the events of seed {origin.get('seed')}, asked for is {data_seed}: "
-                "choose another data folder, or that seed."
+                f"{path} contains events of seed {origin.get('seed')}, not {data_seed}: choose "
+                "another data folder, or that seed."
             )
         if bank is not None and origin.get("bank_sha256") != bank_lib.load_bank(bank).sha256:
             raise ValueError(
@@ -163,15 +163,15 @@ def _open_given(
             else "import more"
         )
         raise ValueError(
-            f"{path} holds {events.num_events} events, asked for are {num_events}: "
-            f"ask for fewer, or {more}."
+            f"{path} contains {events.num_events} events, fewer than the requested {num_events}: "
+            f"request fewer, or {more}."
         )
     return events
 
 
 def _check(process: str, num_events: int, seed: int, num_workers: int | None) -> None:
     if process not in PROCESSES:
-        raise ValueError(f"process {process!r} is not known: take one of {', '.join(PROCESSES)}.")
+        raise ValueError(f"unknown process {process!r}: use one of {', '.join(PROCESSES)}.")
     for name, value, least in (("number of events", num_events, 1), ("seed", seed, 0)):
         if value < least:
             raise ValueError(f"the {name} is {value}: it must be at least {least}.")
@@ -180,17 +180,17 @@ def _check(process: str, num_events: int, seed: int, num_workers: int | None) ->
 
 
 def _num_listed(folder: Path, provenance: manifest_lib.Provenance) -> int:
-    """Returns how many events the manifest in `folder` lists; 0 if there is none.
+    """Returns the number of events in the manifest of `folder`; 0 without a manifest.
 
     Raises:
-        ValueError: if they come from elsewhere.
+        ValueError: if they have another origin.
     """
     if not (folder / manifest_lib.NAME).exists():
         return 0
     manifest = manifest_lib.read_manifest(folder)
     if difference := manifest_lib.difference(manifest.provenance, provenance):
         raise ValueError(
-            f"{folder} holds events of another origin: {difference}. Choose another folder."
+            f"{folder} contains events of another origin: {difference}. Choose another folder."
         )
     return manifest.num_events
 
@@ -203,7 +203,7 @@ def _is_there(folder: Path, task: workers.Task, provenance: manifest_lib.Provena
 def _counter(
     tasks: list[workers.Task], missing: list[workers.Task], on_progress: Progress | None
 ) -> Callable[[], None]:
-    """Returns what is to be called after every event."""
+    """Returns a function to call after every event."""
     wanted = sum(task.num_events for task in tasks)
     done = wanted - sum(task.num_events for task in missing)
 
@@ -227,7 +227,7 @@ def _check_space(folder: Path, num_events: int) -> None:
 
 
 def _declare(folder: Path, tasks: list[workers.Task], provenance: manifest_lib.Provenance) -> None:
-    """Writes the manifest of the shards, unless a faster writer's lists as many or more."""
+    """Writes the manifest of the shards, unless another process wrote one with at least as many."""
     with atomic.locked(folder):
         if _num_listed(folder, provenance) >= sum(task.num_events for task in tasks):
             return

@@ -1,14 +1,12 @@
-"""The one format of events on disk: ragged float32 arrays in .npy files, sharded and hashed.
+"""The format of events on disk: ragged float32 arrays in .npy files, sharded and hashed.
 
     DIR/manifest.json                 counts, provenance, the shards and their files' SHA-256
     DIR/shard-00000/offsets.npy       int64 (events + 1,): event i is rows offsets[i]:offsets[i + 1]
-    DIR/shard-00000/elements.npy      float32 (rows, 12)
-    DIR/shard-00000/targets.npy       float32 (rows, 7)
-    DIR/shard-00000/candidates.npy    float32 (rows, 7)
-    DIR/shard-00000/shard.json        what the manifest will say of this shard
+    DIR/shard-00000/elements.npy      float32 (rows, 12) DIR/shard-00000/targets.npy       float32
+    (rows, 7) DIR/shard-00000/candidates.npy    float32 (rows, 7) DIR/shard-00000/shard.json
+    this shard's entry in the manifest
 
-Files are mapped into memory and nothing is ever unpickled. `writing` makes such folders. How events
-come about is not known here.
+Files are mapped into memory, and nothing is unpickled. Module `writing` creates such folders.
 """
 
 import dataclasses
@@ -24,18 +22,18 @@ from mlpf_jax.events import manifest as manifest_lib
 
 NUM_FEATURES = {"elements": 12, "targets": 7, "candidates": 7}
 
-# The names under which the arrays enter the content digest: those of the published data set.
+# The names of the arrays in the content digest, as in the published data set.
 _DIGEST_NAMES = {"elements": "X", "targets": "ygen", "candidates": "ycand"}
 _DTYPES = {"offsets": np.dtype("<i8")} | {name: np.dtype("<f4") for name in NUM_FEATURES}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Event:
-    """One collision: its detector elements and, row by row, the particle expected for each.
+    """One collision: its detector elements and, row by row, the target of each.
 
-    Columns as published: elements (type, pt, eta, sin phi, cos phi, energy, six more by type),
-    targets and candidates (class, charge, pt, eta, sin phi, cos phi, energy). GeV. The candidates
-    are those of the rule-based reconstruction.
+    Columns as in the published data: elements (type, pt, eta, sin phi, cos phi, energy, six more by
+    type), targets and candidates (class, charge, pt, eta, sin phi, cos phi, energy). Energies and
+    momenta are in GeV. The candidates are from the rule-based reconstruction.
     """
 
     elements: Float32[np.ndarray, "elements 12"]
@@ -45,11 +43,11 @@ class Event:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class EventStore:
-    """A set of events on disk, mapped into memory. Make one with `open_store`."""
+    """A set of events on disk, mapped into memory. Open one with `open_store`."""
 
     path: Path
     manifest: manifest_lib.Manifest
-    offsets: Int64[np.ndarray, " bounds"]  # of all events, from 0: one more than there are events
+    offsets: Int64[np.ndarray, " bounds"]  # of all events, starting at 0: num_events + 1 values
     arrays: tuple[dict[str, np.ndarray], ...]  # of each shard, by name
 
     @property
@@ -62,7 +60,7 @@ class EventStore:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the arrays on disk, and in memory were they read whole."""
+        """Size of the arrays in bytes, on disk and when read into memory."""
         return sum(array.nbytes for arrays in self.arrays for array in arrays.values())
 
     @property
@@ -71,17 +69,17 @@ class EventStore:
 
     @property
     def event_lengths(self) -> Int64[np.ndarray, " events"]:
-        """Elements of each event."""
+        """Number of elements of each event."""
         return np.diff(self.offsets)
 
     def event(self, index: int) -> Event:
-        """Returns event `index`: read-only views of the mapped files.
+        """Returns event `index` as read-only views of the mapped files.
 
         Raises:
             IndexError: if there is no such event.
         """
         if not 0 <= index < self.num_events:
-            raise IndexError(f"no event {index}: {self.path} holds {self.num_events}.")
+            raise IndexError(f"no event {index}: {self.path} contains {self.num_events}.")
         number = int(np.searchsorted(self._first_events, index, side="right")) - 1
         shard_row = self.offsets[self._first_events[number]]
         rows = slice(*(self.offsets[index : index + 2] - shard_row).tolist())
@@ -90,12 +88,12 @@ class EventStore:
     def digest(self, num_events: int | None = None) -> str:
         """Returns the SHA-256 of the content of the first `num_events` events (None: all).
 
-        It is of the offsets and the three arrays as if each were one: how the events are sharded
-        does not matter. Memory stays flat.
+        It covers the offsets and the three arrays, each concatenated over the shards, so it does
+        not depend on the sharding. Memory use is constant.
         """
         num_events = self.num_events if num_events is None else num_events
         if not 0 <= num_events <= self.num_events:
-            raise ValueError(f"{self.path} holds {self.num_events} events, not {num_events}.")
+            raise ValueError(f"{self.path} contains {self.num_events} events, not {num_events}.")
         offsets = self.offsets[: num_events + 1]
         num_rows = int(offsets[-1])
         digest = hashlib.sha256(f"offsets:<i8:{offsets.shape}".encode() + offsets.tobytes())
@@ -109,10 +107,10 @@ class EventStore:
         return digest.hexdigest()
 
     def verify(self) -> None:
-        """Hashes every file again and compares with the manifest.
+        """Compares the SHA-256 of every file with the manifest.
 
         Raises:
-            DamagedError: if a file is; it names the first and counts the others.
+            DamagedError: if a file differs; the message names the first and counts the others.
         """
         damaged = [
             path
@@ -123,8 +121,8 @@ class EventStore:
         if damaged:
             more = f" (and {len(damaged) - 1} more files)" if len(damaged) > 1 else ""
             raise manifest_lib.DamagedError(
-                f"{damaged[0]} is damaged{more}: its SHA-256 is not the manifest's. "
-                f"Remove {damaged[0].parent} and repeat the command that made {self.path}."
+                f"{damaged[0]} is damaged{more}: its SHA-256 differs from the manifest's. Remove "
+                f"{damaged[0].parent} and repeat the command that made {self.path}."
             )
 
     @functools.cached_property
@@ -135,11 +133,12 @@ class EventStore:
 
 
 def open_store(path: Path) -> EventStore:
-    """Returns the events of the folder `path`, after looking at the shape of every file.
+    """Opens the events of the folder `path` and checks the shape of every file.
 
     Raises:
-        ValueError: if it is no set of events, or one of another version.
-        DamagedError: if a file is missing, cut short or not what the manifest says; it is named.
+        ValueError: if it is not a set of events, or has another version.
+        DamagedError: if a file is missing, truncated or does not match the manifest; the message
+            names it.
     """
     manifest = manifest_lib.read_manifest(path)
     arrays = tuple(_map_shard(path / shard.name, shard) for shard in manifest.shards)
@@ -161,13 +160,13 @@ def _map_shard(folder: Path, shard: manifest_lib.Shard) -> dict[str, np.ndarray]
     offsets = arrays["offsets"]
     if offsets[0] != 0 or offsets[-1] != shard.num_elements or np.any(np.diff(offsets) < 0):
         raise manifest_lib.DamagedError(
-            f"{folder / 'offsets.npy'} is damaged: its offsets do not add up."
+            f"{folder / 'offsets.npy'} is damaged: its offsets are inconsistent."
         )
     return arrays
 
 
 def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Maps a .npy file that must hold an array of `shape` and of the type that its name implies."""
+    """Maps a .npy file, which must contain an array of `shape` with the dtype for its name."""
     dtype = _DTYPES[path.stem]
     if not path.is_file():
         raise manifest_lib.DamagedError(f"{path} is missing.")
@@ -175,11 +174,11 @@ def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         array = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, SyntaxError, tokenize.TokenError, EOFError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise manifest_lib.DamagedError(f"{path} is no whole .npy file: {reason}") from None
+        raise manifest_lib.DamagedError(f"{path} is not a complete .npy file: {reason}") from None
     if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
         raise manifest_lib.DamagedError(
-            f"{path} has the wrong count or type: {array.dtype} {array.shape}, "
-            f"by the manifest it is {dtype} {shape}."
+            f"{path} has the wrong count or type: {array.dtype} {array.shape}, by the manifest it "
+            f"should be {dtype} {shape}."
         )
     if array.offset + array.nbytes != path.stat().st_size:
         raise manifest_lib.DamagedError(f"{path} is longer than its header says.")

@@ -21,8 +21,8 @@ def read_records(stream: io.BufferedIOBase, *, max_bytes: int) -> Iterator[bytes
     """Yields the records of a file: length, its checksum, content, its checksum.
 
     Raises:
-        ValueError: if the file is cut short, a checksum does not fit, or a record is longer than
-            `max_bytes`. It numbers the record.
+        ValueError: if the file is truncated, a checksum is wrong, or a record exceeds `max_bytes`.
+            The message gives the number of the record.
 
     Source: TensorFlow's documentation of the TFRecords format.
     """
@@ -32,18 +32,20 @@ def read_records(stream: io.BufferedIOBase, *, max_bytes: int) -> Iterator[bytes
         length = _checked(header, 8, f"{where}: the length of its record")
         (size,) = struct.unpack("<Q", length)
         if size > max_bytes:
-            raise ValueError(f"{where}: its record has {size} bytes, {max_bytes} are admitted.")
+            raise ValueError(
+                f"{where}: its record has {size} bytes, more than the limit of {max_bytes}."
+            )
         yield _checked(stream.read(size + 4), size, f"{where}: its record")
         number += 1
 
 
 def _checked(content: bytes, size: int, what: str) -> bytes:
-    """Returns the first `size` bytes, if the four behind them are their masked CRC32C."""
+    """Returns the first `size` bytes after comparing them with the masked CRC32C that follows."""
     if len(content) < size + 4:
-        raise ValueError(f"{what} is cut short.")
+        raise ValueError(f"{what} is truncated.")
     body, checksum = content[:size], int.from_bytes(content[size:], "little")
     if checksum != masked_crc(body):
-        raise ValueError(f"{what} is damaged: its checksum does not fit.")
+        raise ValueError(f"{what} is damaged: its checksum is wrong.")
     return body
 
 
@@ -57,12 +59,12 @@ def parse_example(record: bytes, names: tuple[str, ...]) -> dict[str, Float32[np
     """Returns the named features of a `tf.train.Example`: lists of float32.
 
     Raises:
-        ValueError: if it is no example, or lacks one of them.
+        ValueError: if it is not an example, or a feature is missing.
     """
     try:
         features = Example.FromString(record).features.feature
     except message.DecodeError:
-        raise ValueError("its record is no tf.train.Example.") from None
+        raise ValueError("its record is not a tf.train.Example.") from None
     found = {}
     for name in names:
         if name not in features or features[name].WhichOneof("kind") != "float_list":
@@ -73,7 +75,7 @@ def parse_example(record: bytes, names: tuple[str, ...]) -> dict[str, Float32[np
 
 
 def _make_example_class() -> Any:
-    """Returns the message class of the part of example.proto and feature.proto that is read here.
+    """Returns a message class for the required part of example.proto and feature.proto.
 
     Field numbers are the contract. Source: tensorflow/core/example/{example,feature}.proto.
     """

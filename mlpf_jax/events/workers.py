@@ -1,9 +1,9 @@
-"""Simulates the shards of a store, in this process or in several that import nothing else.
+"""Simulates the shards of a store, in this process or in worker processes.
 
-A worker is a fresh interpreter: `python -m mlpf_jax.events.workers`. It reads one job, then one
-task a line from its standard input, and answers on its standard output, a line of JSON each:
-["event"] after every event, ["shard"] when one is on the disk, ["error", type, message]. Its
-parent's death closes both pipes, and so ends it.
+A worker is a fresh interpreter: `python -m mlpf_jax.events.workers`. It reads one job and then one
+task per line from standard input, and writes replies to standard output, one line of JSON each:
+["event"] after every event, ["shard"] after writing a shard, ["error", type, message]. If the
+parent dies, both pipes close and the worker ends.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ _ERRORS = {"ValueError": ValueError, "OSError": OSError}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """What all shards of a store have in common."""
+    """The settings that all shards of a store share."""
 
     folder: str
-    bank: str | None  # path of the truth bank; None: the one in the package
-    provenance: Mapping[str, Any]  # holds the process and the seed
+    bank: str | None  # path of the truth bank; None: the bank in the package
+    provenance: Mapping[str, Any]  # contains the process and the seed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,10 +58,10 @@ def simulate_in_workers(
 ) -> None:
     """Simulates and writes the shards in `num_workers` processes; `on_event` is called in this one.
 
-    However it ends, no worker is left and no shard is there in part.
+    On every exit, all workers have ended and no partial shard is left.
 
     Raises:
-        ValueError, OSError: as a worker met it, or if a worker died.
+        ValueError, OSError: if raised in a worker, or if a worker died.
     """
     todo: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
     for item in [*tasks, *[None] * num_workers]:
@@ -79,17 +79,17 @@ def simulate_in_workers(
         for worker in workers:
             worker.terminate()
         raise
-    finally:  # without more to do they end by themselves
+    finally:  # without further tasks, workers end by themselves
         for thread in threads:
             thread.join()
-        # One that was ended in the moment between making a folder and guarding it left it behind.
+        # A worker that is killed right after creating a temporary folder leaves it behind.
         atomic.remove_leftovers(Path(job.folder))
 
 
 def _follow(
     replies: "queue.SimpleQueue[list[str]]", num_shards: int, on_event: Callable[[], None]
 ) -> None:
-    """Takes the workers' replies until so many shards are on the disk."""
+    """Processes the workers' replies until all shards are written."""
     while num_shards:
         kind, *what = replies.get()
         if kind == "event":
@@ -101,7 +101,7 @@ def _follow(
 
 
 def serve(requests: TextIO, replies: TextIO) -> None:
-    """Does the work of one worker until `requests` ends."""
+    """Runs one worker until `requests` ends."""
 
     def reply(*words: str) -> None:
         replies.write(json.dumps(words) + "\n")
@@ -113,7 +113,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
         for line in requests:
             _simulate_shard(job, Task(**json.loads(line)), bank, lambda: reply("event"))
             reply("shard")
-    except BrokenPipeError:  # the parent is gone: nobody waits for us
+    except BrokenPipeError:  # the parent has ended
         raise
     except (ValueError, OSError) as error:
         reply("error", "OSError" if isinstance(error, OSError) else "ValueError", str(error))
@@ -131,7 +131,7 @@ def _simulate_shard(
 
 
 def _start() -> subprocess.Popen[str]:
-    """Starts a worker of its own process group: Ctrl-C is the parent's to handle."""
+    """Starts a worker in its own process group, so that the parent handles Ctrl-C."""
     package_parent = str(Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -151,13 +151,13 @@ def _attend(
     todo: "queue.SimpleQueue[Task | None]",
     replies: "queue.SimpleQueue[list[str]]",
 ) -> None:
-    """Hands tasks to one worker, each when the one before is done, and passes on its replies."""
-    with contextlib.suppress(BrokenPipeError), worker:  # closing what a dead one never read
+    """Gives tasks to one worker, one at a time, and forwards its replies."""
+    with contextlib.suppress(BrokenPipeError), worker:  # on closing the pipe of a dead worker
         try:
             _send(worker, job)
             while (task := todo.get()) and _run(worker, task, replies):
                 pass
-        except (BrokenPipeError, json.JSONDecodeError):  # it is dead: half a line, or none
+        except (BrokenPipeError, json.JSONDecodeError):  # the worker is dead: half a line, or none
             message = f"a simulation worker died (exit status {worker.wait()})."
             replies.put(["error", "OSError", message])
 
@@ -165,7 +165,7 @@ def _attend(
 def _run(
     worker: subprocess.Popen[str], task: Task, replies: "queue.SimpleQueue[list[str]]"
 ) -> bool:
-    """Has a worker do one task and returns whether it did."""
+    """Runs one task in a worker; returns whether it succeeded."""
     assert worker.stdout is not None
     _send(worker, task)
     while True:
@@ -180,12 +180,12 @@ def _send(worker: subprocess.Popen[str], message: Job | Task) -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleans up what is half-written
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # removes partial files
     try:
         serve(sys.stdin, sys.stdout)
     except BrokenPipeError:
-        os._exit(1)  # not even the flush of standard output can succeed
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is half-written any more
+        os._exit(1)  # flushing standard output would fail
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no partial files are left
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes events in the format of `store`: every shard whole or not at all, the manifest last."""
+"""Writes events in the format of `store`: each shard atomically, the manifest last."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from mlpf_jax.events import store
 
 @runtime_checkable
 class EventLike(Protocol):
-    """What can be written: anything with the three arrays of an `Event`."""
+    """The protocol of events that can be written: the three arrays of an `Event`."""
 
     @property
     def elements(self) -> np.ndarray: ...
@@ -28,13 +28,13 @@ class EventLike(Protocol):
 def write_shard(
     folder: Path, name: str, events: Sequence[EventLike], provenance: manifest_lib.Provenance
 ) -> manifest_lib.Shard:
-    """Writes `events` as the shard `name` of the store `folder` and returns what it is.
+    """Writes `events` as the shard `name` of the store `folder` and returns its description.
 
-    A shard of that name that is already there is kept, if its provenance is the same.
+    An existing shard of the same name and provenance is kept.
 
     Raises:
-        ValueError: if the events have not the shapes and types of the format, or the shard that is
-            there has another provenance.
+        ValueError: if the events do not have the shapes and dtypes of the format, or an existing
+            shard has another provenance.
     """
     arrays = _concatenate(events)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,22 +54,22 @@ def write_shard(
 
 
 def find_shard(folder: Path, name: str, provenance: manifest_lib.Provenance) -> manifest_lib.Shard:
-    """Returns the shard `name` that is in the store `folder`, with or without a manifest.
+    """Returns the shard `name` of the store `folder`, which needs no manifest.
 
     Raises:
-        ValueError: if it is damaged, or not of this provenance.
+        ValueError: if it is damaged, or has another provenance.
     """
     shard, found = manifest_lib.read_shard(folder / name)
     if difference := manifest_lib.difference(found, provenance):
         raise ValueError(
-            f"{folder / name} comes from elsewhere: {difference}. Choose another folder, or "
-            "remove this one."
+            f"{folder / name} has another origin: {difference}. Choose another folder, or remove "
+            "this one."
         )
     return shard
 
 
 def write_manifest(folder: Path, manifest: manifest_lib.Manifest) -> None:
-    """Declares the shards of `manifest`, which are in `folder`, to be a set of events."""
+    """Writes the manifest for shards in `folder`, which makes them a set of events."""
     atomic.write_file(folder / manifest_lib.NAME, manifest_lib.encode_manifest(manifest))
 
 
@@ -80,7 +80,7 @@ def write_store(
     *,
     shard_events: int = 50,
 ) -> store.EventStore:
-    """Writes `events`, `shard_events` a shard, as a new store in `folder` and opens it."""
+    """Writes `events` as a new store in `folder`, with `shard_events` per shard, and opens it."""
     shards = [
         write_shard(folder, f"shard-{number:05d}", part, provenance)
         for number, part in enumerate(_parts(events, shard_events))
@@ -105,7 +105,7 @@ def _concatenate(events: Sequence[EventLike]) -> dict[str, np.ndarray]:
     """Returns the four arrays of a shard.
 
     Raises:
-        ValueError: if an event's arrays have other types or shapes than the format.
+        ValueError: if an event's arrays do not have the dtypes and shapes of the format.
     """
     for number, event in enumerate(events):
         for name, width in store.NUM_FEATURES.items():
@@ -126,7 +126,7 @@ def _concatenate(events: Sequence[EventLike]) -> dict[str, np.ndarray]:
 
 
 def _npy(array: np.ndarray) -> list[bytes]:
-    """Returns the .npy file of `array` in two pieces, header and data."""
+    """Returns the .npy file of `array` in two parts, header and data."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
     return [header.getvalue(), array.tobytes()]

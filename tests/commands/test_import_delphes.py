@@ -57,7 +57,7 @@ def test_good_files_are_imported_and_bad_ones_told(tmp_path, events):
 
     assert imported.returncode == 1
     assert sorted(imported.stderr.splitlines()) == [
-        f"error: {broken}: event 1: ygen has nan in row 0, column 0: no finite float32.",
+        f"error: {broken}: event 1: ygen has nan in row 0, column 0: not a finite float32.",
         f"error: {hostile}: it asks for 'posix.mkdir': only NumPy arrays of numbers in plain "
         "containers are read.",
     ]
@@ -86,14 +86,14 @@ def test_a_file_larger_than_admitted_is_told(tmp_path):
     imported = run(path, f"--out={tmp_path / 'out'}", "--max_mb=1", "--quiet")
 
     assert imported.returncode == 1
-    assert imported.stderr == f"error: {path}: it holds more than 1000000 bytes when unpacked.\n"
+    assert imported.stderr == f"error: {path}: it has more than 1000000 bytes when decompressed.\n"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "no files: say which"),
-        (["missing.pkl"], "missing.pkl: there are no files of events"),
+        (["missing.pkl"], "missing.pkl: no event files found"),
         (["anything.pkl"], "its name does not tell the process: say --process=ttbar or qcd"),
         (["anything.pkl", "--process=minbias"], "should be one of <ttbar|qcd>"),
         (["anything.pkl", "--max_mb=0"], "0 is not a positive integer"),

@@ -165,7 +165,7 @@ def test_files_are_taken_in_the_order_of_their_numbers(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "missing"])
 def test_no_files_are_told(tmp_path, name):
-    with pytest.raises(ValueError, match="there are no files of events"):
+    with pytest.raises(ValueError, match="no event files found"):
         importing.find_files([str(tmp_path / name)])
 
 

@@ -151,7 +151,7 @@ def test_a_slow_writer_of_fewer_events_does_not_shorten_the_set(tmp_path, simula
 def test_a_folder_of_another_origin_is_refused(tmp_path, simulated):
     source.simulate_store(tmp_path, "qcd", 50, seed=1, num_workers=1)
 
-    with pytest.raises(ValueError, match="holds events of another origin"):
+    with pytest.raises(ValueError, match="contains events of another origin"):
         source.simulate_store(tmp_path, "qcd", 50, seed=2, num_workers=1)
 
 
@@ -159,14 +159,14 @@ def test_shards_of_another_origin_without_a_manifest_are_refused(tmp_path, simul
     source.simulate_store(tmp_path, "qcd", 50, seed=1, num_workers=1)
     (tmp_path / "manifest.json").unlink()
 
-    with pytest.raises(ValueError, match="shard-00000 comes from elsewhere"):
+    with pytest.raises(ValueError, match="shard-00000 has another origin"):
         source.simulate_store(tmp_path, "ttbar", 50, seed=1, num_workers=1)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"process": "minbias"}, "process 'minbias' is not known: take one of ttbar, qcd"),
+        ({"process": "minbias"}, "unknown process 'minbias': use one of ttbar, qcd"),
         ({"num_events": 0}, "number of events is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"num_workers": 0}, "number of workers is 0"),
@@ -193,10 +193,14 @@ def test_the_users_own_set_is_used_as_it_is(tmp_path, events, origin):
 @pytest.mark.parametrize(
     ("origin", "asked", "message"),
     [
-        ({}, {"num_events": 6}, r"holds 5 events, asked for are 6: .*--events=6 --seed=1 --out="),
+        (
+            {},
+            {"num_events": 6},
+            r"contains 5 events, fewer than the requested 6: .*--events=6 --seed=1 --out=",
+        ),
         ({"kind": "imported"}, {"num_events": 6}, "ask for fewer, or import more"),
-        ({"seed": 2}, {}, "holds the events of seed 2, asked for is 1"),
-        ({"process": "ttbar"}, {}, "holds ttbar events: it is no set of qcd"),
+        ({"seed": 2}, {}, "contains events of seed 2, not 1"),
+        ({"process": "ttbar"}, {}, "contains ttbar events, not qcd"),
         ({}, {"bank": bank_lib.SHIPPED_BANK}, "from another bank than .*bank_4096.npz"),
     ],
 )
@@ -212,14 +216,14 @@ def test_a_set_that_does_not_fit_is_refused(tmp_path, events, origin, asked, mes
 def test_an_unfinished_set_is_not_passed_over(tmp_path, events):
     (given_store(tmp_path / "qcd", events).path / "manifest.json").unlink()
 
-    with pytest.raises(ValueError, match="its making was interrupted"):
+    with pytest.raises(ValueError, match="its creation was interrupted"):
         source.open_events("qcd", 5, data_dir=tmp_path)
 
 
 def test_the_set_itself_in_place_of_its_folder_is_explained(tmp_path, events):
     given_store(tmp_path / "qcd", events)
 
-    with pytest.raises(ValueError, match="is itself a set of events: name the folder that holds"):
+    with pytest.raises(ValueError, match="is itself a set of events: give its parent folder"):
         source.open_events("qcd", 5, data_dir=tmp_path / "qcd")
 
 

@@ -53,7 +53,7 @@ def test_a_flipped_bit_is_found(data):
     message = refusal(bytes(content))
 
     assert message.startswith(f"event {0 if place // 8 < len(content) - 22 else 1}: ")
-    assert "is damaged: its checksum does not fit" in message
+    assert "is damaged: its checksum is wrong" in message
 
 
 def test_a_file_cut_in_a_record_is_found():
@@ -68,7 +68,10 @@ def test_a_record_that_is_too_long_is_not_read():
     length = struct.pack("<Q", 2**40)
     header = length + struct.pack("<I", tfrecord.masked_crc(length))
 
-    assert refusal(header) == "event 0: its record has 1099511627776 bytes, 1000 are admitted."
+    assert (
+        refusal(header)
+        == "event 0: its record has 1099511627776 bytes, more than the limit of 1000."
+    )
 
 
 def test_lists_of_an_example_come_back():
@@ -91,7 +94,7 @@ def test_a_published_event_has_the_published_length(make_event):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (b"\xff\xff\xff", "is no tf.train.Example"),
+        (b"\xff\xff\xff", "is not a tf.train.Example"),
         (b"", "has no list of numbers 'X'"),
         (public_files.example({"Y": np.ones(1)}), "has no list of numbers 'X'"),
         # X holds an int64_list: field 3.

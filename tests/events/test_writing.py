@@ -121,7 +121,7 @@ def test_a_shard_that_is_there_is_kept(folder, events, origin):
 
 
 def test_a_shard_of_another_origin_is_refused(folder, events, origin):
-    with pytest.raises(ValueError, match="shard-00000 comes from elsewhere"):
+    with pytest.raises(ValueError, match="shard-00000 has another origin"):
         writing.write_shard(folder, "shard-00000", events[:2], origin | {"seed": 2})
 
 

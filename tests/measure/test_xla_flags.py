@@ -57,7 +57,10 @@ def test_a_flag_with_a_longer_name_does_not_hide_ours():
     ("flag", "message"),
     [
         ("--xla_no_such_flag=1", "this jaxlib does not know --xla_no_such_flag=1"),
-        ("--xla_gpu_autotune_level=banana", "banana is not a valid value of --xla_gpu_autotune_level"),
+        (
+            "--xla_gpu_autotune_level=banana",
+            "banana is not a valid value of --xla_gpu_autotune_level",
+        ),
     ],
 )
 def test_a_flag_that_xla_would_die_of_is_named(flag, message):

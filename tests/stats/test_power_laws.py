@@ -41,5 +41,5 @@ def test_a_cliff_shows_between_neighbours():
 
 @pytest.mark.parametrize("costs", [{1: [1.0], 2: [2.0]}, {1: [1.0], 2: [0.0], 3: [1.0]}])
 def test_what_is_no_law_is_refused(costs):
-    with pytest.raises(ValueError, match="three sizes|must be positive"):
+    with pytest.raises(ValueError, match=r"three sizes|must be positive"):
         power_laws.fit(costs)

@@ -79,7 +79,7 @@ def test_without_the_extras_the_rest_is_shown_and_the_cure_named(sets, tmp_path)
     ("words", "reason"),
     [
         ([], "name one folder"),
-        (["nowhere"], "nowhere is no set of events and holds none"),
+        (["nowhere"], "nowhere is not a set of events and contains none"),
         (["nowhere", "elsewhere"], "name one folder"),
         (["nowhere", "--higgs"], "higgs"),
     ],
@@ -95,7 +95,7 @@ def test_a_page_of_another_kind_is_refused_before_any_work(sets):
     pytest.importorskip("matplotlib")
     run = validate(sets, "--page=x.html")
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr.strip() == "error: x.html: a page is a .pdf or a .png."
+    assert run.stderr.strip() == "error: x.html: the name of a page must end in .pdf or .png."
 
 
 def test_damaged_events_are_one_line_and_status_1(sets, tmp_path):

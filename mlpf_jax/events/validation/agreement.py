@@ -1,4 +1,4 @@
-"""Sets what was measured in a set of events beside what is published of its process."""
+"""Compares quantities measured in a set of events with those published for its process."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ import numpy as np
 
 from mlpf_jax.events.validation import observables, plausibility, published, survey, verdicts
 
-_HALF_A_DIGIT = 0.005  # of what was published with two
-_MIN_IN_BIN = 400  # particles, for a bin of an efficiency to count
-_MIN_PUBLISHED_IN_BIN = 500  # particles, for a bin of a spectrum to count
-_MIN_CONFUSION = 0.002  # a smaller share is not worth a row
+_HALF_A_DIGIT = 0.005  # half of the last digit, for values published with two digits
+_MIN_IN_BIN = 400  # particles needed to use a bin of an efficiency
+_MIN_PUBLISHED_IN_BIN = 500  # particles needed to use a bin of a spectrum
+_MIN_CONFUSION = 0.002  # smaller shares get no row
 _RARE = ("electron", "muon")
 _ACTIVITY, _BANK, _MATCHING, _OUTLIERS = 1, 2, 3, 4  # of verdicts.KNOWN_DIFFERENCES
 
 
 def judge(measured: survey.Measurement) -> list[verdicts.Row]:
-    """Returns all quantities of a set, beside those published for its process, if any are.
+    """Returns all quantities of a set with the published ones for its process, if any.
 
-    Only simulated events have known differences.
+    Known differences apply to simulated events only.
     """
     reference = published.of_process(measured.process)
     rows = [
@@ -52,7 +52,7 @@ def _error(values: np.ndarray) -> float:
 def _beside(
     row: verdicts.Row, values: np.ndarray, mean: float | None, num_events: int | None
 ) -> verdicts.Row:
-    """Adds a published mean over events; its error follows from our scatter between events."""
+    """Adds a published mean over events, with the error from our scatter between events."""
     if mean is None or num_events is None:
         return row
     error = float(values.std()) / num_events**0.5
@@ -107,7 +107,7 @@ def _particles(
 def _elements_without_target(
     measured: survey.Measurement, reference: published.Published
 ) -> verdicts.Row:
-    """What is published is the difference of two means over different sets of events."""
+    """The published value is the difference of two means over different sets of events."""
     values, scatter = measured.numbers["targets none"], measured.numbers["elements"].std()
     row = _mean("particles per event", "targets none", values)
     none = reference.mean_without_target
@@ -118,7 +118,7 @@ def _elements_without_target(
 
 
 def _shares(measured: survey.Measurement, reference: published.Published) -> Iterator[verdicts.Row]:
-    """Each class' share of all elements."""
+    """The share of each class among all elements."""
     elements = measured.numbers["elements"]
     for name in observables.CLASSES:
         counts = measured.numbers[f"targets {name}"]
@@ -160,7 +160,7 @@ def _spectra(
 def _fluctuations(
     measured: survey.Measurement, reference: published.Published
 ) -> Iterator[verdicts.Row]:
-    """How numbers of particles scatter, and how candidates follow targets, event by event."""
+    """The scatter of particle counts, and of candidates relative to targets, between events."""
     group = "from event to event"
     for name in ("charged_hadron", "neutral_hadron"):
         targets, candidates = (measured.numbers[f"{s} {name}"] for s in ("targets", "candidates"))
@@ -183,7 +183,7 @@ def _fluctuations(
 def _deviation(
     group: str, quantity: str, values: np.ndarray, of: np.ndarray | None
 ) -> verdicts.Row:
-    """The standard deviation of one number per event; its error is that of a Gaussian's."""
+    """The standard deviation of one number per event, with the error for a Gaussian."""
 
     def error(numbers: np.ndarray) -> float:
         return float(numbers.std() / (2 * len(numbers)) ** 0.5)
@@ -223,7 +223,7 @@ def _responses(
 def _efficiencies(
     measured: survey.Measurement, reference: published.Published
 ) -> Iterator[verdicts.Row]:
-    """Means over the bins with enough particles, the same bins on both sides."""
+    """Means over the bins with enough particles, which are the same on both sides."""
     seen = measured.observables
     for label, curves, of_published in (
         ("efficiency", seen.efficiencies, reference.efficiencies),
@@ -251,7 +251,7 @@ def _efficiencies(
 def _confusion(
     measured: survey.Measurement, reference: published.Published
 ) -> Iterator[verdicts.Row]:
-    """Which class the candidates have, of the targets of a class."""
+    """The classes of candidates for the targets of each class."""
     counts = measured.observables.confusion
     for target, candidate in np.ndindex(counts.shape):
         num = counts[target].sum()
@@ -296,7 +296,7 @@ def _jets(measured: survey.Measurement) -> Iterator[verdicts.Row]:
 
 
 def _implausible(measured: survey.Measurement) -> Iterator[verdicts.Row]:
-    """What a set should have none of."""
+    """Counts of implausible rows, which should all be 0."""
     for what in plausibility.KINDS:
         num_rows = float(measured.numbers[what].sum())
         group = "implausible rows (expected: none)"

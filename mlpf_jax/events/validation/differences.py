@@ -1,4 +1,4 @@
-"""Compares two sets of events: where they differ more than chance allows.
+"""Compares two sets of events and finds significant differences.
 
 Numbers per event are compared by a two-sample Kolmogorov-Smirnov test, shapes of spectra and curves
 of efficiencies by a chi-squared one, responses and shares by the difference of two Gaussians. The
@@ -20,10 +20,10 @@ _SIGNIFICANT = 1e-3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One quantity in both sets, with standard errors, and the chance of such a difference.
+    """One quantity in both sets, with standard errors and the p-value of the difference.
 
-    `test` names the test and its statistic. Of a spectrum or a curve the numbers are the means per
-    event, or over all bins.
+    `test` names the test and its statistic. For a spectrum or a curve, the numbers are the means
+    per event, or over all bins.
     """
 
     quantity: str
@@ -36,12 +36,12 @@ class Difference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether chance makes such a difference less than once in a thousand."""
+        """Whether the p-value is below 0.001."""
         return self.p_value < _SIGNIFICANT
 
 
 def compare(first: survey.Measurement, second: survey.Measurement) -> list[Difference]:
-    """Returns every quantity that both sets have."""
+    """Compares every quantity that both sets have."""
     return [
         *_numbers(first, second),
         *_spectra(first, second),
@@ -56,7 +56,7 @@ def _numbers(first: survey.Measurement, second: survey.Measurement) -> Iterator[
         theirs = second.numbers.get(name)
         if theirs is None:
             continue
-        ks = stats.ks_2samp(ours, theirs)  # where values repeat, its p-value is too large
+        ks = stats.ks_2samp(ours, theirs)  # with repeated values its p-value is too large
         yield Difference(
             quantity=name,
             first=float(ours.mean()),
@@ -117,7 +117,9 @@ def _efficiencies(first: survey.Measurement, second: survey.Measurement) -> Iter
             theirs = getattr(second.observables, label)[key]
             used = (ours.all > _MIN_IN_BIN) & (theirs.all > _MIN_IN_BIN)
             found, both = ours.found + theirs.found, ours.all + theirs.all
-            used &= (found > 0) & (found < both)  # where none or all are found, nothing can differ
+            used &= (found > 0) & (
+                found < both
+            )  # bins where none or all are found carry no information
             variance = ours.errors**2 + theirs.errors**2
             test, p_value = _chi_squared((ours.values - theirs.values)[used], variance[used])
             totals = [(c.found.sum(), c.all.sum()) for c in (ours, theirs)]
@@ -150,7 +152,7 @@ def _confusion(first: survey.Measurement, second: survey.Measurement) -> Iterato
 def _chi_squared(
     difference: np.ndarray, variance: np.ndarray, *, num_fixed: int = 0
 ) -> tuple[str, float]:
-    """Returns the test in words and its p-value; `num_fixed` sums are equal by construction."""
+    """Returns a text of the test and its p-value; `num_fixed` sums are equal by construction."""
     degrees = len(difference) - num_fixed
     if degrees < 1:
         return "too few", 1.0

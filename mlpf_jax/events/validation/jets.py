@@ -1,4 +1,4 @@
-"""Jets: anti-kt with a radius of 0.4, by FastJet (extra `validate`).
+"""Jets: anti-kt with a radius of 0.4, with FastJet (extra `validate`).
 
 Source: M. Cacciari, G. P. Salam, G. Soyez, JHEP 0804:063 (arXiv:0802.1189); arXiv:1111.6097.
 """
@@ -32,14 +32,14 @@ class Jets:
 
 
 def is_available() -> bool:
-    """Says whether FastJet is installed."""
+    """Whether FastJet is installed."""
     return importlib.util.find_spec("fastjet") is not None
 
 
 def cluster(events: Sequence[observables.Particles]) -> list[Jets]:
-    """Returns the jets above 20 GeV of each event, made of its particles of any class.
+    """Returns the jets above 20 GeV of each event, from its particles of any class.
 
-    Particles of no class are left out; energies are raised to at least the momentum.
+    Particles without a class are excluded. Energies are raised to at least the momentum.
     """
     fastjet, awkward = importlib.import_module("fastjet"), importlib.import_module("awkward")
     _silence()
@@ -61,7 +61,7 @@ def cluster(events: Sequence[observables.Particles]) -> list[Jets]:
 
 
 def _silence() -> None:
-    """Keeps FastJet's banner off the standard output; what it asks for, a citation, is above."""
+    """Suppresses FastJet's banner; the citation that it requests is in the module's docstring."""
     with contextlib.suppress(ImportError, AttributeError):
         inner = importlib.import_module("fastjet._swig")
         inner.ClusterSequence.set_fastjet_banner_stream(None)
@@ -83,7 +83,7 @@ def _jets(px: np.ndarray, py: np.ndarray, pz: np.ndarray) -> Jets:
 
 
 def match(targets: Jets, candidates: Jets) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the pT of target jets, and of the nearest candidate jet, where one is near."""
+    """Returns the pT of target jets and of their nearest candidate jets, for jets that match."""
     if not len(targets) or not len(candidates):
         return np.zeros(0), np.zeros(0)
     delta_eta = targets.eta[:, None] - candidates.eta

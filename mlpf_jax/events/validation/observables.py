@@ -1,9 +1,10 @@
-"""What is looked at in a set of events: counts, spectra, responses, efficiencies, confusion.
+"""Observables of a set of events: counts, spectra, responses, efficiencies and confusion.
 
-Everything is accumulated event by event, so memory does not grow with the particles. Statistical
-errors come from the scatter between events where particles of one event hang together.
-Candidates of tracks come without energy and those of towers without pT: what is missing is that of
-a massless particle. As in the published figures only the first 6400 elements of an event count.
+Everything is accumulated event by event, so memory does not grow with the number of particles.
+Where particles of an event are correlated, statistical errors come from the scatter between events.
+Candidates of tracks have no energy and candidates of towers have no pT: the missing value is
+computed for a massless particle. As in the published figures, only the first 6400 elements of an
+event count.
 """
 
 import dataclasses
@@ -20,14 +21,14 @@ PARTICLES = CLASSES[1:]
 MAX_ELEMENTS = 6400
 TOWER_TYPE, TRACK_TYPE = 1, 2
 
-# The first two are the binning of the published spectra.
+# The first two are the binnings of the published spectra.
 EDGES = {
     "pt": np.linspace(0.0, 100.0, 41),
     "eta": np.linspace(-8.0, 8.0, 41),
     "energy": np.geomspace(0.1, 1000.0, 41),
 }
-HARD_PT_GEV = 2.5  # where the second bin of pT begins
-# (class, variable): from, to. 60 bins, as published where something is published.
+HARD_PT_GEV = 2.5  # lower edge of the second bin of pT
+# (class, variable): from, to. 60 bins, as in the published spectra.
 EFFICIENCY_RANGES = {
     ("charged_hadron", "pt"): (0.0, 3.0),
     ("charged_hadron", "eta"): (-3.0, 3.0),
@@ -49,14 +50,14 @@ RESPONSES = (
     ("muon", "pt"),
 )
 RESPONSE_EDGES = np.linspace(-1.0, 1.0, 81)
-_MAX_ABS_ETA = 30.0  # beyond, nonsense that must not overflow
-_ONE_SIGMA = 0.6827  # of a normal distribution lies within a standard deviation
-_MAX_RESPONSE = 10.0  # beyond, it is cut, as in the published figures
+_MAX_ABS_ETA = 30.0  # values beyond are implausible and must not overflow
+_ONE_SIGMA = 0.6827  # share of a normal distribution within one standard deviation
+_MAX_RESPONSE = 10.0  # values beyond are clipped, as in the published figures
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Particles:
-    """The targets or the candidates of one event, rows of elements without one among them."""
+    """The targets or candidates of one event, including rows of elements without one."""
 
     class_id: Int64[np.ndarray, " rows"]
     pt: Float64[np.ndarray, " rows"]
@@ -67,15 +68,15 @@ class Particles:
 
     @property
     def counts(self) -> Int64[np.ndarray, "6"]:
-        """How many rows there are of each class."""
+        """Number of rows of each class."""
         return np.bincount(self.class_id, minlength=len(CLASSES))
 
 
 def particles_of(rows: np.ndarray) -> Particles:
-    """Reads the columns of targets or candidates and completes pT and energy.
+    """Reads the columns of targets or candidates and fills in missing pT and energy.
 
     Raises:
-        ValueError: A class is none.
+        ValueError: if a class is invalid.
     """
     class_id, _, pt, eta, sin_phi, cos_phi, energy = rows[:MAX_ELEMENTS].astype(np.float64).T
     cosh_eta = np.cosh(np.clip(eta, -_MAX_ABS_ETA, _MAX_ABS_ETA))
@@ -93,7 +94,7 @@ def particles_of(rows: np.ndarray) -> Particles:
 
 
 class Spectrum:
-    """A histogram of particles that knows how much its bins scatter from event to event."""
+    """A histogram of particles with the scatter of its bins between events."""
 
     def __init__(self, edges: Float64[np.ndarray, " edges"]) -> None:
         self.edges = edges
@@ -153,7 +154,7 @@ class Response:
         self._powers = np.zeros(4)
 
     def add(self, target: np.ndarray, candidate: np.ndarray) -> None:
-        """Adds pairs of values; where the target is 0 there is no response."""
+        """Adds pairs of values; a target of 0 has no response."""
         usable = target != 0
         ratio = (candidate[usable] - target[usable]) / target[usable]
         ratio = np.clip(ratio, -_MAX_RESPONSE, _MAX_RESPONSE)
@@ -178,7 +179,7 @@ class Response:
 
     @property
     def deviation_error(self) -> float:
-        """Statistical error of the standard deviation, which tails make large."""
+        """Statistical error of the standard deviation, from the fourth moment."""
         m1, m2, m3, m4 = self._powers / max(self.num, 1)
         fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
         variance = self.deviation**2
@@ -190,8 +191,9 @@ class Response:
 def share_error(found: float, num: float) -> float:
     """Returns the statistical error of the share `found` of `num` independent particles.
 
-    It is half of Wilson's interval at one standard deviation: unlike that of a Gaussian it is not
-    0 where none or all are found. Of no particles, the share may be any, and the error is a half.
+    It is half the width of Wilson's interval at one standard deviation. Unlike the Gaussian error,
+    it is not 0 if none or all are found. Without particles, the share is unknown and the error is
+    0.5.
 
     Source: Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101.
     """
@@ -202,7 +204,7 @@ def share_error(found: float, num: float) -> float:
 
 
 class Efficiency:
-    """Which share of particles is found, in bins of a variable of theirs."""
+    """The share of particles that are found, in bins of one of their variables."""
 
     def __init__(self, low: float, high: float) -> None:
         self.edges = np.linspace(low, high, EFFICIENCY_BINS + 1)
@@ -210,7 +212,7 @@ class Efficiency:
         self.found = np.zeros(EFFICIENCY_BINS)
 
     def add(self, values: np.ndarray, is_found: np.ndarray) -> None:
-        """Counts particles and those of them that are found."""
+        """Counts particles, and the found ones among them."""
         self.all += np.histogram(values, self.edges)[0]
         self.found += np.histogram(values[is_found], self.edges)[0]
 
@@ -221,12 +223,12 @@ class Efficiency:
 
     @property
     def errors(self) -> Float64[np.ndarray, " bins"]:
-        """Statistical errors, as of independent particles."""
+        """Statistical errors for independent particles."""
         return np.array([share_error(*bin) for bin in zip(self.found, self.all, strict=True)])
 
 
 class Observables:
-    """All that is accumulated over a set of events, but for jets.
+    """All observables that are accumulated over a set of events, except for jets.
 
     `per_event` lists one number per event under names such as "tracks" or "targets photon";
     `spectra` has names such as "tracks pt" or "targets photon pt". Efficiencies are the share of

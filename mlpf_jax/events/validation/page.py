@@ -1,7 +1,6 @@
-"""A picture of a validation: a page of panels per set of events, drawn by Matplotlib.
+"""Draws a validation: one page of panels per set of events, with Matplotlib.
 
-Lines are measured, points are published; a second set, if there is one, is drawn in dashes. Needs
-the extra `plots`.
+Lines are measured, points are published, and a second set is dashed. Needs the extra `plots`.
 """
 
 import functools
@@ -46,29 +45,29 @@ def draw(measured: survey.Measurement, other: survey.Measurement | None = None) 
         for panel, draw_panel in zip(grid.flat, _panels(), strict=True):
             draw_panel(panel, sets)
         page.draw_without_rendering()
-        page.set_layout_engine("none")  # it is laid out: no need to do so again
+        page.set_layout_engine("none")  # the layout is final: do not recompute it
     return page
 
 
 def check_path(path: Path) -> None:
-    """Says before any work whether a page can be written there.
+    """Checks in advance whether a page can be written to a path.
 
     Raises:
         ValueError: The path ends in neither .pdf nor .png, or is in no folder.
         OSError: It cannot be written.
     """
     if path.suffix not in {".pdf", ".png"}:
-        raise ValueError(f"{path}: a page is a .pdf or a .png.")
+        raise ValueError(f"{path}: the name of a page must end in .pdf or .png.")
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}.")
     keeping.try_file(path)
 
 
 def write(path: Path, pages: Sequence[figure.Figure]) -> list[Path]:
-    """Writes pages as one PDF, or each as a PNG called path-1.png and so on; returns the files.
+    """Writes pages to one PDF, or each to a PNG named path-1.png and so on; returns the files.
 
     Raises:
-        OSError: They cannot be written.
+        OSError: if they cannot be written.
     """
     with mpl.rc_context(_STYLE):
         if path.suffix == ".pdf":

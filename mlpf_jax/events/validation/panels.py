@@ -1,4 +1,4 @@
-"""The panels of a validation page: each draws one thing about one or two sets of events."""
+"""The panels of a validation page. Each shows one quantity for one or two sets of events."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from matplotlib import axes, ticker
 
 from mlpf_jax.events.validation import observables, published, survey
 
-# The palette of Okabe and Ito, which the colour-blind can tell apart.
+# The colour-blind-safe palette of Okabe and Ito.
 BLUE, ORANGE, GREEN, RED, PINK, GREY = (
     "#0072B2",
     "#E69F00",
@@ -25,7 +25,7 @@ _HADRONS_AND_PHOTONS = observables.PARTICLES[:3]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sets:
-    """What is drawn: a set, what is published of its process, and perhaps a second set."""
+    """The data to draw: a set, the published numbers of its process, and possibly a second set."""
 
     measured: survey.Measurement
     other: survey.Measurement | None
@@ -33,13 +33,13 @@ class Sets:
 
     @property
     def with_styles(self) -> list[tuple[survey.Measurement, str]]:
-        """The sets and how their lines are drawn."""
+        """The sets with their line styles."""
         sets = [(self.measured, "-")]
         return sets if self.other is None else [*sets, (self.other, "--")]
 
 
 def draw_numbers(panel: axes.Axes, sets: Sets, *, title: str, names: dict[str, str]) -> None:
-    """One number per event: how it is distributed."""
+    """Draws the distribution of one number per event."""
     values = [m.numbers[name] for m, _ in sets.with_styles for name in names]
     edges = np.histogram_bin_edges(np.concatenate(values), bins=40)
     for measured, style in sets.with_styles:
@@ -56,7 +56,7 @@ def draw_numbers(panel: axes.Axes, sets: Sets, *, title: str, names: dict[str, s
 
 
 def draw_multiplicity(panel: axes.Axes, sets: Sets, *, name: str) -> None:
-    """How many targets and candidates of a class there are per event."""
+    """Draws the number of targets and candidates of a class per event."""
     points = sets.published.multiplicities.get(name)
     edges = np.linspace(1500, 3800, 24) if name == "charged_hadron" else np.linspace(700, 1150, 24)
     for column, (side, colour) in enumerate({"targets": BLUE, "candidates": RED}.items()):
@@ -72,7 +72,7 @@ def draw_multiplicity(panel: axes.Axes, sets: Sets, *, name: str) -> None:
 
 
 def draw_shares(panel: axes.Axes, sets: Sets) -> None:
-    """The shares of the classes of targets among the elements."""
+    """Draws the shares of target classes among the elements."""
     place = np.arange(len(observables.CLASSES))
     num_elements = sets.measured.numbers["elements"].sum()
     shares = [
@@ -92,7 +92,7 @@ def draw_shares(panel: axes.Axes, sets: Sets) -> None:
 
 
 def draw_inputs(panel: axes.Axes, sets: Sets, *, variable: str) -> None:
-    """The spectra of tracks and towers."""
+    """Draws the spectra of tracks and towers."""
     for measured, style in sets.with_styles:
         for name, colour in (("tracks", BLUE), ("towers", ORANGE)):
             spectrum = measured.observables.spectra[f"{name} {variable}"]
@@ -102,7 +102,7 @@ def draw_inputs(panel: axes.Axes, sets: Sets, *, variable: str) -> None:
 
 
 def draw_spectra(panel: axes.Axes, sets: Sets, *, side: str, variable: str) -> None:
-    """The spectra of targets or candidates, by class."""
+    """Draws the spectra of targets or candidates by class."""
     for name, colour in _COLOURS.items():
         for measured, style in sets.with_styles:
             spectrum = measured.observables.spectra[f"{side} {name} {variable}"]
@@ -112,7 +112,7 @@ def draw_spectra(panel: axes.Axes, sets: Sets, *, side: str, variable: str) -> N
             errors = np.sqrt(mean / (sets.published.num_events or 1))
             _draw_points(panel, observables.EDGES[variable], mean, errors, colour)
     _finish_spectrum(panel, f"{side}: {_LABELS[variable].partition(' [')[0]}", variable)
-    if variable != "pt" and panel.legend_:  # the colours are those of the first panel of the row
+    if variable != "pt" and panel.legend_:  # the legend of the first panel of the row applies
         panel.legend_.remove()
 
 
@@ -129,7 +129,7 @@ def _draw_spectrum(
 
 
 def draw_ratio(panel: axes.Axes, sets: Sets, *, variable: str) -> None:
-    """Measured over published spectra of the targets, where there are enough."""
+    """Draws the ratio of measured to published target spectra, for bins with enough entries."""
     panel.axhspan(0.98, 1.02, color="black", alpha=0.08, linewidth=0)
     panel.axhline(1, color="black", linewidth=0.6)
     for name in _HADRONS_AND_PHOTONS:
@@ -157,7 +157,7 @@ def draw_ratio(panel: axes.Axes, sets: Sets, *, variable: str) -> None:
 def draw_responses(
     panel: axes.Axes, sets: Sets, *, title: str, keys: list[tuple[str, str]]
 ) -> None:
-    """Candidate over target, less 1."""
+    """Draws the distributions of candidate / target - 1."""
     for measured, style in sets.with_styles:
         for key in keys:
             response = measured.observables.responses[key]
@@ -174,7 +174,7 @@ def draw_responses(
 
 
 def draw_confusion(panel: axes.Axes, sets: Sets) -> None:
-    """Shares of the classes of candidates for each class of targets; published ones below."""
+    """Draws the shares of candidate classes for each target class, with published ones below."""
     counts = sets.measured.observables.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -193,7 +193,7 @@ def draw_confusion(panel: axes.Axes, sets: Sets) -> None:
 
 
 def draw_efficiency(panel: axes.Axes, sets: Sets, *, key: tuple[str, str]) -> None:
-    """Efficiency and fake rate of a class against a variable of the targets."""
+    """Draws the efficiency and fake rate of a class against a variable of the targets."""
     for attribute, name, colour in (
         ("efficiencies", "efficiency", BLUE),
         ("fake_rates", "fake rate", RED),
@@ -213,9 +213,11 @@ def draw_efficiency(panel: axes.Axes, sets: Sets, *, key: tuple[str, str]) -> No
 
 
 def draw_jets(panel: axes.Axes, sets: Sets) -> None:
-    """The pT spectra of the jets of targets and candidates."""
+    """Draws the pT spectra of the jets of targets and candidates."""
     if sets.measured.jet_response is None:
-        panel.text(0.5, 0.5, "no FastJet, no jets", ha="center", transform=panel.transAxes)
+        panel.text(
+            0.5, 0.5, "FastJet is not installed: no jets", ha="center", transform=panel.transAxes
+        )
         panel.set_axis_off()
         return
     for measured, style in sets.with_styles:
@@ -232,7 +234,7 @@ def draw_jets(panel: axes.Axes, sets: Sets) -> None:
 def _draw_points(
     panel: axes.Axes, edges: np.ndarray, values: np.ndarray, errors: np.ndarray | None, colour: str
 ) -> None:
-    """Draws what is published."""
+    """Draws the published values as points."""
     centres = 0.5 * (edges[1:] + edges[:-1])
     shown = values > 0
     errors = None if errors is None else errors[shown]
@@ -261,7 +263,7 @@ def _finish(panel: axes.Axes, title: str, x_label: str, y_label: str) -> None:
 
 
 def _once(label: str, style: str) -> str | None:
-    """Only the first set stands in a legend."""
+    """Labels only the first set in a legend."""
     return label if style == "-" else None
 
 

@@ -1,4 +1,4 @@
-"""Counts what no detector and no generator makes. A set may hold it all the same, and is read."""
+"""Counts rows that no detector or generator produces. A set with such rows can still be read."""
 
 from collections.abc import Mapping
 
@@ -18,11 +18,17 @@ KINDS = (
 )
 _CIRCLE_TOLERANCE, _MASS_SHELL_TOLERANCE = 1e-3, 1e-3
 _TRACK = 2
-_PT, _ETA, _SIN, _COS, _ENERGY = 1, 2, 3, 4, 5  # of elements; of targets less the class
+_PT, _ETA, _SIN, _COS, _ENERGY = (
+    1,
+    2,
+    3,
+    4,
+    5,
+)  # columns of elements, and of targets without the class
 
 
 def count(event: store.Event) -> Mapping[str, int]:
-    """Returns how many rows of an event are implausible, by what is wrong with them."""
+    """Returns the number of implausible rows of an event, by problem."""
     elements = event.elements.astype(np.float64)
     targets = event.targets[event.targets[:, 0] > 0].astype(np.float64)[:, 1:]
     is_track = elements[:, 0] == _TRACK

@@ -1,4 +1,4 @@
-"""What has been published about the data set, in numbers: published.json, with its sources."""
+"""The published numbers about the data set: published.json, with its sources."""
 
 import dataclasses
 import functools
@@ -15,12 +15,12 @@ FILE = Path(__file__).with_name("published.json")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Published:
-    """The published numbers of one process; what was not published for it is empty or None.
+    """The published numbers of one process; unpublished ones are empty or None.
 
     `num_elements` is a mean over `num_elements_events`. Spectra are keyed by (class, variable) and
-    hold the mean number of particles per event and bin, over `num_events`. Multiplicities are keyed
-    by class and hold rows (targets, candidates), one per event. Efficiencies and fake rates are
-    keyed by (class, variable). Responses are (mean, deviation).
+    contain the mean number of particles per event and bin, over `num_events`. Multiplicities are
+    keyed by class and contain rows (targets, candidates), one per event. Efficiencies and fake
+    rates are keyed by (class, variable). Responses are (mean, deviation).
     """
 
     num_elements: float | None = None
@@ -35,35 +35,36 @@ class Published:
     one_event: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def mean_targets(self, name: str, *, first_bin: int = 0) -> float | None:
-        """Returns the mean number of targets of a class per event, from a bin of pT on."""
+        """Returns the mean number of targets of a class per event, starting at a bin of pT."""
         if (name, "pt") not in self.spectra:
             return None
-        # Of eta all is inside the edges; of pT the softest may be below, and the hardest above.
+        # All values of eta are inside the edges; pT may be below the lowest or above the highest
+        # edge.
         variable = "pt" if first_bin else "eta"
         return float(self.spectra[name, variable][first_bin:].sum())
 
     @property
     def mean_without_target(self) -> float | None:
-        """The mean number of elements per event that have no target."""
+        """The mean number of elements without a target per event."""
         if self.num_elements is None or not self.spectra:
             return None
         return self.num_elements - sum(self.mean_targets(n) or 0.0 for n in observables.PARTICLES)
 
     def share(self, name: str) -> float | None:
-        """Returns a class' share of all elements."""
+        """Returns the share of a class among all elements."""
         mean = self.mean_without_target if name == "none" else self.mean_targets(name)
         return None if mean is None or self.num_elements is None else mean / self.num_elements
 
 
 @functools.cache
 def sources() -> dict[str, str]:
-    """Returns where each kind of number comes from."""
+    """Returns the source of each kind of number."""
     return _read()["sources"]
 
 
 @functools.cache
 def of_process(process: str) -> Published:
-    """Returns what is published of "ttbar" or "qcd"; of other processes that is nothing."""
+    """Returns the published numbers of "ttbar" or "qcd"; other processes have none."""
     numbers = _read()["processes"].get(process)
     if numbers is None:
         return Published()

@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]  # events done, events wanted
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Measurement:
-    """What was seen in a set of events. Without FastJet there are no jets."""
+    """The observables of a set of events. Without FastJet there are no jets."""
 
     path: Path
     provenance: manifest.Provenance
@@ -35,7 +35,7 @@ class Measurement:
 
     @property
     def title(self) -> str:
-        """Says in one line what the set is."""
+        """A one-line description of the set."""
         origin = self.provenance
         words = [f"{self.process}: {self.num_events} {origin['kind']} events"]
         if "seed" in origin:
@@ -50,14 +50,14 @@ def find_sets(folder: Path) -> list[store.EventStore]:
     """Opens the set of events `folder`, or all sets in it, "ttbar" first.
 
     Raises:
-        ValueError: There is none.
+        ValueError: if there is none.
     """
     if (folder / manifest.NAME).is_file():
         return [store.open_store(folder)]
     paths = sorted(path.parent for path in folder.glob(f"*/{manifest.NAME}"))
     if not paths:
         raise ValueError(
-            f"{folder} is no set of events and holds none; make one with `python -m "
+            f"{folder} is not a set of events and contains none; make one with `python -m "
             f"tools.make_dataset --process=ttbar --events=1500 --out={folder / 'ttbar'}`"
         )
     return sorted(map(store.open_store, paths), key=lambda s: s.provenance["process"] != "ttbar")
@@ -66,10 +66,10 @@ def find_sets(folder: Path) -> list[store.EventStore]:
 def pair(
     first: Sequence[store.EventStore], second: Sequence[store.EventStore]
 ) -> tuple[list[store.EventStore], list[store.EventStore]]:
-    """Returns the sets to compare, in step: those of one process, or the only two there are.
+    """Returns pairs of sets to compare: those of equal processes, or the only two sets.
 
     Raises:
-        ValueError: There are no such sets.
+        ValueError: if there are no such sets.
     """
     if len(first) == len(second) == 1:
         return list(first), list(second)
@@ -82,10 +82,10 @@ def pair(
 
 
 def measure(events: store.EventStore, *, on_progress: Progress | None = None) -> Measurement:
-    """Looks at every event of a set, in memory that does not grow with their number.
+    """Measures every event of a set, with constant memory.
 
     Raises:
-        ValueError: An event has classes that do not exist; it is named.
+        ValueError: if an event has invalid classes; the message names it.
     """
     seen = observables.Observables()
     response = observables.Response() if jets.is_available() else None
@@ -115,7 +115,7 @@ def _add(
     try:
         return seen.add(event)
     except ValueError as error:
-        raise ValueError(f"{events.path}: event {index} is none of ours: {error}.") from error
+        raise ValueError(f"{events.path}: event {index} is invalid: {error}.") from error
 
 
 def _add_jets(

@@ -11,7 +11,7 @@ _WIDTH = 54
 
 
 def table(rows: Sequence[verdicts.Row]) -> str:
-    """Returns the table of measured and published quantities, and how many have which verdict."""
+    """Returns the table of measured and published quantities, with the number of each verdict."""
     lines = [
         f"{'':{_WIDTH}s} {'measured':>19s} {'published':>19s} {'difference':>10s} {'band':>8s}",
     ]
@@ -25,18 +25,18 @@ def table(rows: Sequence[verdicts.Row]) -> str:
 
 
 def count(rows: Sequence[verdicts.Row]) -> str:
-    """Says how many quantities have which verdict."""
+    """Returns a sentence with the number of quantities per verdict."""
     num = {verdict: sum(row.verdict is verdict for row in rows) for verdict in verdicts.Verdict}
     judged = len(rows) - num[verdicts.Verdict.UNPUBLISHED]
     return (
         f"{judged} quantities have a reference: {num[verdicts.Verdict.INSIDE]} inside their band, "
         f"{num[verdicts.Verdict.OUTSIDE]} outside, {num[verdicts.Verdict.UNDECIDED]} need more "
-        f"events; {num[verdicts.Verdict.UNPUBLISHED]} have none."
+        f"events; {num[verdicts.Verdict.UNPUBLISHED]} have no reference."
     )
 
 
 def difference_table(differences: Sequence[comparison.Difference]) -> str:
-    """Returns the table of two sets."""
+    """Returns the comparison table of two sets."""
     lines = [f"{'':{_WIDTH}s} {'first':>19s} {'second':>19s} {'test':>18s} {'p':>8s}"]
     lines += [_difference_line(d) for d in differences]
     num = sum(d.is_significant for d in differences)
@@ -46,7 +46,7 @@ def difference_table(differences: Sequence[comparison.Difference]) -> str:
 
 
 def explanation() -> str:
-    """Says what the bands are and where the published numbers come from."""
+    """Explains the bands and gives the sources of the published numbers."""
     lines = [
         "Bands: 3 standard errors and 2 % for multiplicities and shapes of spectra, 12 % for "
         "leptons and other rare objects,",
@@ -94,7 +94,7 @@ def _with_error(value: float, error: float, digits: int | None = None) -> str:
 
 
 def _decimals(error: float) -> int:
-    """Returns how many decimals show two digits of an error, at most four."""
+    """Returns the number of decimals that show two digits of an error, at most four."""
     if not error or not np.isfinite(error):
         return 4
     return int(np.clip(1 - np.floor(np.log10(error)), 0, 4))

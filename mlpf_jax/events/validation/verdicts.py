@@ -1,4 +1,4 @@
-"""When a measured quantity agrees with a published one: bands, verdicts, known differences."""
+"""Criteria for agreement with published quantities: bands, verdicts, known differences."""
 
 import dataclasses
 import enum
@@ -7,17 +7,17 @@ import numpy as np
 
 NUM_ERRORS = 3.0
 
-# How simulated events are known to differ from the published ones; docs/physics.md says more.
+# Known differences between simulated and published events; see docs/physics.md.
 KNOWN_DIFFERENCES = {
     1: "about 1 % more minimum-bias activity, most of it at |eta| above 2 (Pythia 8.3)",
     2: "rare objects: one particle of the bank's 4096 pile-up collisions is 0.05 per event",
     3: "towers that share a K0S or a Lambda have their candidates matched in random order",
-    4: "the published response treats its outliers in a way that is not known",
+    4: "the published response treats outliers in an unknown way",
 }
 
 
 class Band(enum.Enum):
-    """What counts as agreement, besides half of the last published digit."""
+    """The tolerance for agreement, besides half of the last published digit."""
 
     MULTIPLICITY = "3 standard errors and 2 %"
     RARE = "12 %"
@@ -25,7 +25,7 @@ class Band(enum.Enum):
 
 
 class Verdict(enum.Enum):
-    """What a band says of a quantity."""
+    """The result of comparing a quantity with its band."""
 
     INSIDE = "inside"
     OUTSIDE = "OUTSIDE"
@@ -35,10 +35,11 @@ class Verdict(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One quantity: measured and, where it is, published, with their standard errors.
+    """One quantity, measured and possibly published, with standard errors.
 
-    `scale` is what the per cent of the band are of, the published value if it is None; `rounding`
-    is half of the last published digit; `known` is the difference to expect, 0 for none.
+    `scale` is the base of the band's percentage; None means the published value. `rounding` is half
+    of the last published digit. `known` is the number of the known difference to expect, 0 for
+    none.
     """
 
     group: str
@@ -54,7 +55,7 @@ class Row:
 
     @property
     def difference(self) -> float | None:
-        """Measured less published."""
+        """Measured minus published value."""
         return None if self.published is None else self.measured - self.published
 
     @property
@@ -74,7 +75,7 @@ class Row:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the difference is within the band, or could be with more events."""
+        """Whether the difference is inside or outside of the band, or needs more events."""
         if self.difference is None:
             return Verdict.UNPUBLISHED
         excess = abs(self.difference) - self.half_width

@@ -35,7 +35,7 @@ def test_the_title_says_what_is_shown(drawn, qcd, ttbar):
 
 def test_without_jets_the_panel_says_so(qcd):
     last = page.draw(dataclasses.replace(qcd, jet_response=None)).axes[-1]
-    assert "no FastJet" in last.texts[0].get_text()
+    assert "FastJet is not installed" in last.texts[0].get_text()
 
 
 def test_a_pdf_has_the_same_bytes_every_time(drawn, tmp_path):
@@ -55,7 +55,7 @@ def test_pictures_are_numbered(drawn, tmp_path):
 
 
 def test_a_page_that_cannot_be_written_is_refused_before_any_work(tmp_path):
-    with pytest.raises(ValueError, match=r"a page is a \.pdf or a \.png"):
+    with pytest.raises(ValueError, match=r"name of a page must end in \.pdf or \.png"):
         page.check_path(tmp_path / "page.html")
     with pytest.raises(ValueError, match="there is no folder"):
         page.check_path(tmp_path / "nowhere" / "page.pdf")

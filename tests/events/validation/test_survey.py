@@ -18,7 +18,7 @@ def test_a_set_is_opened_by_itself(sets):
 
 def test_a_folder_without_sets_is_named_with_the_way_out(tmp_path):
     with pytest.raises(
-        ValueError, match=r"holds none; make one with `python -m tools\.make_dataset"
+        ValueError, match=r"contains none; make one with `python -m tools\.make_dataset"
     ):
         survey.find_sets(tmp_path)
 
@@ -92,5 +92,5 @@ def test_an_event_with_classes_of_its_own_is_named(tmp_path):
     events = [store.Event(elements=np.ones((3, 12), np.float32), targets=rows, candidates=rows)]
     origin = {"kind": "imported", "process": "qcd", "files": []}
     writing.write_store(tmp_path / "odd", events, origin)
-    with pytest.raises(ValueError, match="odd: event 0 is none of ours: classes are 0 to 5"):
+    with pytest.raises(ValueError, match="odd: event 0 is invalid: classes are 0 to 5"):
         survey.measure(store.open_store(tmp_path / "odd"))

@@ -115,9 +115,7 @@ def _read_tfrecord(file: io.BufferedIOBase) -> Iterator[Mapping[str, Any]]:
             lists = tfrecord.parse_example(record, _ARRAYS)
         except ValueError as error:
             raise ValueError(f"event {number}: {error}") from None
-        rows = (
-            len(lists["X"]) // schema.COLUMNS["X"][0]
-        )  # the lists are flat: only X gives the number of rows
+        rows = len(lists["X"]) // schema.COLUMNS["X"][0]  # the lists are flat: X gives the rows
         yield {
             name: values.reshape(rows, -1) if rows and len(values) % rows == 0 else values
             for name, values in lists.items()

@@ -17,7 +17,7 @@ from mlpf_jax.simulation import bank as bank_lib
 PROCESSES = ("ttbar", "qcd")
 SHARD_EVENTS = 50  # about 26 MB, two seconds of work
 _EVENT_BYTES = 535_000  # of ttbar, on average; of QCD 1 % less
-SIMULATION_VERSION = 1  # to be raised when `simulation` gives other bytes: older sets are refused
+SIMULATION_VERSION = 1  # increase when `simulation` gives other bytes; refuses older sets
 
 Progress = Callable[[int, int], None]  # events done, events wanted
 _WORKER_BYTES = 256 * 2**20  # 170 MiB on Linux x86_64, most of it the truth bank
@@ -84,9 +84,9 @@ def simulate_store(
 ) -> store.EventStore:
     """Returns the store `folder` with at least `num_events` events, simulating missing ones.
 
-    Whatever interrupts it, and in however many processes it runs: called again, it ends in the
-    same bytes. A folder that holds more events already is left as it is. If `num_workers` is None,
-    there is one for each core that this process can keep busy, as far as the memory goes.
+    After an interruption, another call completes the store. Its bytes do not depend on
+    interruptions or on the number of processes. A folder with more events is left unchanged. If
+    `num_workers` is None, there is one worker per available core, limited by the available memory.
 
     Raises:
         ValueError: if the folder contains events of another origin, or an argument is out of range.

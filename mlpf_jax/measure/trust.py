@@ -9,9 +9,7 @@ from mlpf_jax.stats import summaries
 _FEWEST_SAMPLES = 6
 _FEWEST_EFFECTIVE = 4.0  # if the samples are significantly correlated
 _WIDEST_INTERVAL = 0.2  # low to high, as a share of the median
-_SHORTEST_S = (
-    1.0  # shortest phase whose load is checked: /proc/stat counts in hundredths of a second
-)
+_SHORTEST_S = 1.0  # of a phase whose load is checked: /proc/stat counts in 10 ms
 # Shares of the machine's cores. The host of an accelerator has spare cores, a measured CPU has
 # none.
 _MOST_OTHERS_ON_CPU, _MOST_OTHERS_ON_HOST = 0.05, 0.5
@@ -65,9 +63,9 @@ def in_load(mean: load.Load | None, num_cores: int, *, on_cpu: bool) -> list[str
 
 
 def in_slot(given: slot.Slot, *, on_cpu: bool) -> list[str]:
-    """Returns what speaks against the whole run in the share of the machine that it was given.
+    """Returns reasons to distrust the run because of the share of the machine available to it.
 
-    A device's host has CPU time to spare; whether the quota stopped it, its counters tell.
+    The host of an accelerator has spare CPU time, so a quota alone is no reason there.
     """
     num_allowed = len(given.allowed_cores or ())
     if not on_cpu or given.cpu_quota is None or not num_allowed or given.cpu_quota >= num_allowed:

@@ -5,9 +5,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from mlpf_jax.simulation import portable
 
-_ETA_STRIDE = (
-    1000  # cell id = eta index * stride + phi index; larger than the number of cells in any ring
-)
+_ETA_STRIDE = 1000  # cell id = eta index * stride + phi index; rings have fewer cells
 
 
 class Grid:

@@ -16,9 +16,7 @@ from jaxtyping import Float
 _CONFIDENCE = 0.95
 _FEWEST_STEADY = 3
 _WARM_UP_SPREADS, _WARM_UP_SHARE = 5.0, 0.1
-_WARM_UP_FEW = (
-    6  # with this many samples the limit is twice as many spreads: few samples may show too little
-)
+_WARM_UP_FEW = 6  # doubles the limit for this many samples, which may show too little spread
 _WARM_UP_CHANCE = 0.05
 _FEWEST_FOR_DRIFT = 10
 # Half of the nominal 1 %, because the variance of the test is itself an estimate. In simulations

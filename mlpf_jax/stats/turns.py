@@ -78,10 +78,7 @@ def _chance_of_so_few(num_a: int, num_b: int, stretches: int) -> float:
 
     def ways(count: int) -> int:
         half, rest = divmod(count, 2)
-        more, less = (
-            half + rest - 1,
-            half - 1,
-        )  # cuts of the side that begins, and of the other side
+        more, less = half + rest - 1, half - 1  # cuts of the first side, and of the other
         return sum(
             math.comb(first - 1, more) * math.comb(second - 1, less)
             for first, second in ((num_a, num_b), (num_b, num_a))

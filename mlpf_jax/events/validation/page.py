@@ -53,8 +53,8 @@ def check_path(path: Path) -> None:
     """Checks in advance whether a page can be written to a path.
 
     Raises:
-        ValueError: The path ends in neither .pdf nor .png, or is in no folder.
-        OSError: It cannot be written.
+        ValueError: if the path does not end in .pdf or .png, or its folder does not exist.
+        OSError: if the path cannot be written.
     """
     if path.suffix not in {".pdf", ".png"}:
         raise ValueError(f"{path}: the name of a page must end in .pdf or .png.")

@@ -18,13 +18,7 @@ KINDS = (
 )
 _CIRCLE_TOLERANCE, _MASS_SHELL_TOLERANCE = 1e-3, 1e-3
 _TRACK = 2
-_PT, _ETA, _SIN, _COS, _ENERGY = (
-    1,
-    2,
-    3,
-    4,
-    5,
-)  # columns of elements, and of targets without the class
+_PT, _ETA, _SIN, _COS, _ENERGY = 1, 2, 3, 4, 5  # columns of elements, and of targets[1:]
 
 
 def count(event: store.Event) -> Mapping[str, int]:

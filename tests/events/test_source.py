@@ -198,7 +198,7 @@ def test_the_users_own_set_is_used_as_it_is(tmp_path, events, origin):
             {"num_events": 6},
             r"contains 5 events, fewer than the requested 6: .*--events=6 --seed=1 --out=",
         ),
-        ({"kind": "imported"}, {"num_events": 6}, "ask for fewer, or import more"),
+        ({"kind": "imported"}, {"num_events": 6}, "request fewer, or import more"),
         ({"seed": 2}, {}, "contains events of seed 2, not 1"),
         ({"process": "ttbar"}, {}, "contains ttbar events, not qcd"),
         ({}, {"bank": bank_lib.SHIPPED_BANK}, "from another bank than .*bank_4096.npz"),

@@ -64,12 +64,12 @@ def test_events_are_views_that_cannot_be_written(folder):
 
 @pytest.mark.parametrize("index", [-1, 5])
 def test_there_are_no_events_beyond_the_ends(folder, index):
-    with pytest.raises(IndexError, match="holds 5"):
+    with pytest.raises(IndexError, match="contains 5"):
         store.open_store(folder).event(index)
 
 
 def test_digest_of_more_events_than_there_are_is_refused(folder):
-    with pytest.raises(ValueError, match="holds 5 events, not 6"):
+    with pytest.raises(ValueError, match="contains 5 events, not 6"):
         store.open_store(folder).digest(6)
 
 
@@ -163,17 +163,17 @@ def write_manifest(content):
     [
         (remove_shard, "shard-00001 is missing"),
         (remove_file, "targets.npy is missing"),
-        (cut_file, "targets.npy is no whole .npy file"),
-        (cut_header, "targets.npy is no whole .npy file"),
-        (break_header, "targets.npy is no whole .npy file"),
-        (empty_file, "targets.npy is no whole .npy file"),
+        (cut_file, "targets.npy is not a complete .npy file"),
+        (cut_header, "targets.npy is not a complete .npy file"),
+        (break_header, "targets.npy is not a complete .npy file"),
+        (empty_file, "targets.npy is not a complete .npy file"),
         (lengthen_file, "targets.npy is longer than its header says"),
-        (smuggle_objects, "targets.npy is no whole .npy file: .*Python objects"),
+        (smuggle_objects, "targets.npy is not a complete .npy file: .*Python objects"),
         (save_as(np.zeros((8, 7))), "targets.npy has the wrong count or type: float64"),
         (save_as(np.zeros((9, 7), np.float32)), r"has the wrong count or type: float32 \(9, 7\)"),
         (save_as(np.zeros((7, 8), np.float32).T), "has the wrong count or type"),
         (disorder_offsets, "offsets.npy is damaged"),
-        (lambda folder: (folder / "manifest.json").unlink(), "holds no manifest.json"),
+        (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
         (write_manifest(b"{"), "manifest.json is not JSON"),
         (write_manifest(b"\xff\xfe"), "manifest.json is not JSON"),
         (write_manifest(b"[" * 100_000), "manifest.json is not JSON"),

@@ -37,6 +37,11 @@ _XLA_FLAGS: dict[str, str] = {
 }
 
 
+# XLA's CPU back end computes in at most this many threads (kMaxIntraOpThreads in its cpu_client),
+# and a device that waits in a collective for another keeps one.
+_MOST_CPU_DEVICES = 256
+
+
 @dataclasses.dataclass(frozen=True)
 class RuntimeSettings:
     """What was set, as the result records it."""
@@ -53,12 +58,13 @@ def prepare(num_devices: int, environ: MutableMapping[str, str] = os.environ) ->
     """Sets what must be set before JAX is imported. XLA flags that a user has set stay.
 
     Raises:
-        ValueError: if a variable of the environment forbids a meaningful run, or XLA's flags
-            cannot be used; one line with the way out.
+        ValueError: if a variable of the environment forbids a meaningful run, XLA's flags cannot
+            be used, or there are fewer threads than devices; one line with the way out.
         RuntimeError: if JAX has been imported: then it would be too late, without a word from it.
     """
     if "jax" in sys.modules:
         raise RuntimeError("runtime.prepare comes before the first import of jax.")
+    _check_threads(num_devices, slot.free_threads())
     if refusal := variables.refusal(environ):
         raise ValueError(refusal)
     given = xla_flags_lib.read(environ.get("XLA_FLAGS", ""))
@@ -113,6 +119,20 @@ def _computes_inline(num_devices: int) -> bool:
     three times as long. Several devices have to run at once.
     """
     return num_devices == 1
+
+
+def _check_threads(num_devices: int, free: int | None) -> None:
+    """Refuses virtual devices that would wait for each other for ever, or that XLA aborts at."""
+    if num_devices > _MOST_CPU_DEVICES:
+        raise ValueError(
+            f"--num_devices={num_devices}: a CPU can emulate at most {_MOST_CPU_DEVICES}."
+        )
+    needed = 2 * num_devices + 10  # counted on two cores, with 64 to 250 devices
+    if num_devices > 1 and free is not None and needed > free:
+        raise ValueError(
+            f"--num_devices={num_devices}: takes {needed} threads, and {max(0, free)} are left by "
+            "`ulimit -u` or the control group's pids.max: choose fewer devices, or raise the limit."
+        )
 
 
 def _jaxlib_version() -> str:

@@ -198,3 +198,25 @@ assert np.isfinite(float(sums.mean_losses()["total"]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("num_devices", "free", "message"),
+    [
+        (257, None, "^--num_devices=257: a CPU can emulate at most 256.$"),
+        (8, 25, "^--num_devices=8: takes 26 threads, and 25 are left by `ulimit -u` or the"),
+        (2, -3, "and 0 are left"),
+    ],
+)
+def test_devices_without_threads_are_refused(monkeypatch, num_devices, free, message):
+    """XLA would wait for ever, or abort."""
+    monkeypatch.delitem(sys.modules, "jax")
+    monkeypatch.setattr(runtime.slot, "free_threads", lambda: free)
+
+    with pytest.raises(ValueError, match=message):
+        runtime.prepare(num_devices, {})
+
+
+@pytest.mark.parametrize(("num_devices", "free"), [(256, None), (256, 522), (1, 4)])
+def test_devices_with_threads_are_not_refused(num_devices, free):
+    runtime._check_threads(num_devices, free)

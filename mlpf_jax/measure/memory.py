@@ -41,6 +41,23 @@ def limit_bytes(device: jax.Device, num_sharing: int) -> int | None:
     return None if free is None else free // num_sharing
 
 
+def require_room(step: records.StepMemory, platform: str, num_devices: int) -> None:
+    """Refuses a step that a CPU's devices can never have memory for: the process would be killed.
+
+    Accelerators tell of it themselves. What is free at the moment is not asked: part of what is
+    taken belongs to this process already.
+
+    Raises:
+        MemoryError: if the step needs more than there is, swap space included.
+    """
+    there = slot.read().memory_bytes if platform == "cpu" else None
+    needed = step.total_bytes * num_devices
+    if there is not None and needed > there + slot.free_swap_bytes():
+        raise MemoryError(
+            f"a step needs {needed / 2**30:.1f} GiB, and there are {there / 2**30:.1f} GiB"
+        )
+
+
 def peak_process_bytes() -> int | None:
     """Returns the peak resident set size of this process in bytes, or None if unknown."""
     try:

@@ -87,6 +87,27 @@ def free_memory_bytes(root: Path = _ROOT) -> int | None:
     return max(0, min(known)) if known else None
 
 
+def free_swap_bytes(root: Path = _ROOT) -> int:
+    """Returns how much the machine can still move out of its memory."""
+    return linux.kib(linux.fields(root / "proc/meminfo").get("SwapFree")) or 0
+
+
+def free_threads(root: Path = _ROOT) -> int | None:
+    """Returns how many threads this process may still start, at most; None if nothing limits it.
+
+    Under the limit of its user those of the user's other processes count, too: they are not known.
+    """
+    groups = [
+        (linux.number(folder / "pids.max"), linux.number(folder / "pids.current") or 0)
+        for folder in _groups(root, "pids")
+    ]
+    free = [limit - used for limit, used in groups if limit is not None]
+    of_user = _limit(root / "proc/self/limits", "Max processes")
+    if of_user is not None and os.geteuid() != 0:  # which does not hold for root
+        free.append(of_user)
+    return min(free, default=None)
+
+
 def _round_up(quota: float) -> int:
     return max(1, math.ceil(quota - 0.01))
 

@@ -192,6 +192,7 @@ def _prepare_test(
         setup.progress,
         from_cache=not setup.config.measures_compile,
     )
+    memory.require_room(compiled.memory, setup.platform, setup.config.num_devices)
     first_call_s = sum(
         phases.time_inference(setup, current, compiled, [example])[1] for example in examples
     )
@@ -234,6 +235,7 @@ def _train(
         setup.progress,
         from_cache=not config.measures_compile,
     )
+    memory.require_room(compiled.memory, setup.platform, config.num_devices)
 
     def train_step(current, batch):
         return compiled(current, batch, step_key)

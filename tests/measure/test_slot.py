@@ -12,6 +12,7 @@ LIMITS = (
     "Limit                     Soft Limit           Hard Limit           Units     \n"
     "Max data size             {data:<20} unlimited            bytes     \n"
     "Max address space         {space:<20} unlimited            bytes     \n"
+    "Max processes             {processes:<20} unlimited            processes \n"
 )
 GIB = 2**30
 
@@ -20,13 +21,15 @@ GIB = 2**30
 def machine(tmp_path):
     """Returns a function that makes a machine of four cores and 16 GiB with these files."""
 
-    def make(cgroup="", mountinfo=(), groups=(), allowed="0-3", space="unlimited"):
+    def make(cgroup="", mountinfo=(), groups=(), allowed="0-3", **limits):
         kib = GIB // 1024
         texts = {
             "proc/meminfo": f"MemTotal: {16 * kib} kB\nMemAvailable: {10 * kib} kB\n",
             "proc/self/status": f"VmSize:\t{kib} kB\nVmData:\t{kib} kB\n"
             f"Cpus_allowed_list:\t{allowed}\n",
-            "proc/self/limits": LIMITS.format(data="unlimited", space=space),
+            "proc/self/limits": LIMITS.format_map(
+                dict.fromkeys(("data", "space", "processes"), "unlimited") | limits
+            ),
             "proc/self/cgroup": cgroup,
             "proc/self/mountinfo": "".join(f"{line}\n" for line in mountinfo),
         }
@@ -160,3 +163,31 @@ def test_what_makes_no_sense_is_no_limit(machine):
 
     assert slot.read(root).cpu_quota is None
     assert slot.read(root).memory_bytes == 16 * GIB
+
+
+V2_PIDS = {
+    "job/step/pids.max": "max\n",
+    "job/step/pids.current": "90\n",
+    "job/pids.max": "100\n",
+    "job/pids.current": "93\n",
+}
+V1_PIDS = {"pids/job/pids.max": "50\n", "pids/job/pids.current": "8\n"}
+V1_PIDS_MOUNT = "33 23 0:29 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids"
+
+
+@pytest.mark.parametrize(
+    ("given", "user", "free"),
+    [
+        ({}, 12345, None),
+        ({"cgroup": "0::/job/step\n", "mountinfo": [V2_MOUNT], "groups": V2_PIDS}, 0, 7),
+        ({"cgroup": "8:pids:/job\n", "mountinfo": [V1_PIDS_MOUNT], "groups": V1_PIDS}, 0, 42),
+        ({"processes": "60"}, 12345, 60),
+        ({"processes": "60"}, 0, None),
+    ],
+)
+def test_threads_are_limited_by_groups_and_but_for_root_by_the_user(
+    machine, monkeypatch, given, user, free
+):
+    monkeypatch.setattr(slot.os, "geteuid", lambda: user)
+
+    assert slot.free_threads(machine(**given)) == free

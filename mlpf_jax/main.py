@@ -3,8 +3,9 @@
     python -m mlpf_jax.main --num_devices=8
     python -m mlpf_jax.main --preset=hepscore --num_devices=4
 
-Later flags win, and all flags win over --preset. Exit status: 0 success, 1 the run failed, 2 wrong
-usage, 130 interrupted. JAX is imported late, after the flags are checked and `runtime` has set up
+Later flags win, and all flags win over --preset. Exit status: 0 success, 1 the run failed, or what
+it measured is told but something could not be written, 2 wrong usage, 130 interrupted. JAX is
+imported late, after the flags are checked and `runtime` has set up
 the process.
 """
 

@@ -1,5 +1,6 @@
 """Makes JAX strict before any test imports it, and gives a CPU eight devices."""
 
+import contextlib
 import signal
 import subprocess
 import threading
@@ -28,16 +29,27 @@ def _no_user_cache(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
-def full_disk(tmp_path):
-    """A folder on a disk of 4 kB. Only root may mount one."""
-    folder = tmp_path / "full"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False)
-    except OSError as error:
-        pytest.skip(f"mount: {error}")
-    if done.returncode:
-        pytest.skip(done.stderr.decode().strip())
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+def make_disk(tmp_path):
+    """Returns a function that mounts a disk of some size and returns its folder; root alone may."""
+    with contextlib.ExitStack() as stack:
+
+        def make(size):
+            folder = tmp_path / "disk"
+            folder.mkdir()
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+            try:
+                done = subprocess.run(mount, capture_output=True, check=False)
+            except OSError as error:
+                pytest.skip(f"mount: {error}")
+            if done.returncode:
+                pytest.skip(done.stderr.decode().strip())
+            stack.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+            return folder
+
+        yield make
+
+
+@pytest.fixture
+def full_disk(make_disk):
+    """The folder of a disk of 4 kB."""
+    return make_disk("4k")

@@ -1,5 +1,6 @@
 """The program as a user runs it: in processes of its own."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -384,6 +385,47 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(environ, tmp_path):
     assert rest.splitlines()[-1].startswith("error: interrupted")
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_during_the_run_costs_no_report(environ, make_disk, tmp_path):
+    """Report, weights and trace cannot be written; the report is kept elsewhere, and shown."""
+    disk = make_disk("32m")
+    places = {"results_dir": "results", "checkpoint": "weights", "profile": "profile"}
+    flags = [f"--{flag}={disk / name}" for flag, name in places.items()]
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlpf_jax.main", SMOKE, "--num_steps=3", *flags],
+        cwd=ROOT,
+        env=environ | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stderr:
+            if "compiling" in line:
+                fill(disk)
+                break
+        shown, said = process.communicate()
+
+    assert process.returncode == 1
+    errors = [line for line in said.splitlines() if not line.startswith("[")]
+    assert [line.partition("=")[0].partition(": could")[0] for line in errors] == [
+        "error: --results_dir",
+        "error: --checkpoint",
+        "error: --profile",
+    ]
+    (kept,) = tmp_path.glob("mlpf-jax-*/*.json")
+    assert f"The report is {kept}." in errors[0]
+    hepscore.validate(json.loads(kept.read_text()))
+    assert f"report: {kept}" in shown
+    assert not list(disk.rglob("*.json"))
+    assert not (disk / "weights").exists()
+
+
+def fill(disk):
+    with contextlib.suppress(OSError), (disk / "other").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(2**12))
 
 
 # Ctrl-C in the midst of XLA's work, which must not be taken down under it.

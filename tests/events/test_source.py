@@ -1,9 +1,11 @@
 """Missing events are simulated, once, and found again; the user's own are checked."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
+import stat
 import subprocess
 import sys
 
@@ -353,3 +355,18 @@ def test_a_disk_that_is_too_small_is_told_before_any_event(full_disk):
         source.open_events("qcd", 5, data_dir=full_disk)
 
     assert not [path for path in full_disk.rglob("*") if path.is_file()]
+
+
+def test_an_empty_cache_is_filled_where_folders_cannot_be_synced(tmp_path, monkeypatch):
+    """As on CIFS, and on some file systems by FUSE."""
+    fsync = os.fsync
+
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(source, "SHARD_EVENTS", 1)
+
+    assert source.open_events("qcd", 1, data_dir=tmp_path, num_workers=1).num_events == 1

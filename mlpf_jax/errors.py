@@ -9,8 +9,9 @@ _OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 def one_line(error: BaseException) -> str:
     """Returns what an error says: the first line of it, or the file and what happened to it."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return f"{where}{error.strerror}."
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

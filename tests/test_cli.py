@@ -98,6 +98,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored():
         ("--mode=x: no such mode.", "error: --mode=x: no such mode."),
         (FileNotFoundError(2, "No such file", "a.json"), "error: a.json: No such file."),
         (OSError("the disk is full"), "error: the disk is full"),
+        (BrokenPipeError(32, "Broken pipe"), "error: Broken pipe."),
         (ValueError("wrong\nand why"), "error: wrong"),
         (RuntimeError(), "error: RuntimeError"),
     ],

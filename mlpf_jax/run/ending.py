@@ -25,12 +25,15 @@ def deliver(finished: result.RunResult, extra_arguments: str, folder: Path) -> l
         path = keeping.write_elsewhere(hepscore.FILE_NAME, _text(document).encode())
         place = "was printed" if path is None else f"is {path}"
         problems.append(f"--results_dir={folder}: {errors.one_line(error)} The report {place}.")
-    summary.show(finished, str(path or "printed below"), cast(TextIOBase, sys.stdout))
-    if kept is not None:
-        print(f"the report that was there before: {kept}")
-    if path is None:
-        print(_text(document))
-    sys.stdout.flush()
+    try:
+        summary.show(finished, str(path or "printed below"), cast(TextIOBase, sys.stdout))
+        if kept is not None:
+            print(f"the report that was there before: {kept}")
+        if path is None:
+            print(_text(document))
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:  # nobody reads, or cannot read such characters
+        problems.append(f"standard output: {errors.one_line(error)} The report is {path}.")
     return problems
 
 

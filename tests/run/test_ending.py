@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -77,6 +78,19 @@ def test_a_report_that_can_be_written_nowhere_is_printed(deliver, tmp_path, monk
     shown, printed = capsys.readouterr().out.splitlines()
     assert shown == "shown, report: printed below"
     assert json.loads(printed) == DOCUMENT
+
+
+def test_an_output_that_nobody_reads_costs_no_report(deliver, tmp_path, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", closefd=False) as unread:
+        monkeypatch.setattr(sys, "stdout", unread)
+        (problem,) = deliver(DOCUMENT, tmp_path / "results")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # for what is left to flush
+
+    path = tmp_path / "results" / hepscore.FILE_NAME
+    assert problem == f"standard output: Broken pipe. The report is {path}."
+    assert path.is_file()
 
 
 def test_what_cannot_be_written_besides_costs_nothing_but_itself():

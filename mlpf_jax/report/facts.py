@@ -96,9 +96,13 @@ def at(place: Any, *path: str) -> Any:
 
 
 def _state(found: Sequence[Difference], category: Category) -> State:
-    """Where every difference is one that only one run tells, nothing is known to have changed."""
+    """Where every difference is one that only one run tells, nothing is known to have changed.
+
+    Another commit alone is none: what is measured may be the same in both.
+    """
     of_it = [difference for difference in found if difference.category == category]
-    if any(d.before is not None and d.after is not None for d in of_it):
+    known = [d for d in of_it if d.before is not None and d.after is not None]
+    if any(d.name != "commit" for d in known):
         return "changed"
     return "not known" if of_it else "same"
 

@@ -99,10 +99,14 @@ def test_what_only_one_run_tells_has_neither_changed_nor_stayed(before, after, w
 
 def test_checksums_of_two_kinds_are_not_compared():
     measured = {"app/bmk_checksum": "1" * 32, "app/bmk_checksum_kind": "measured code"}
+    commit = "app/environment/git_commit"
+    old = documents.report(changes={commit: "1" * 40})
+    new = documents.report("b.json", changes=measured | {commit: "2" * 40})
 
-    text = facts.explanation(changed(measured))
+    text = facts.explain(old, new)
 
     assert "Changed: -. Not known: code (package checksum 000000000000 -> unknown;" in text
+    assert "commit 111111111111 -> 222222222222" in text
 
 
 IDENTITY = "app/environment/surroundings/identity"

@@ -33,7 +33,7 @@ venv-test:
 	@tools/venv.sh test
 
 bench: venv
-	$(PY) -m mlpf_jax.main --num_devices=8
+	$(PY) -m mlpf_jax.main
 
 # Exit status of the tool: 1 is a regression. docs/regression.md has its other flags, for REGRESS_FLAGS.
 bench-regression: venv

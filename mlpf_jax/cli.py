@@ -14,7 +14,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from absl import flags, logging
+try:
+    from absl import flags, logging
+except ModuleNotFoundError:
+    sys.exit(f"error: the module absl is missing: {sys.executable} -m pip install absl-py")
 
 from mlpf_jax import arguments, errors
 
@@ -50,6 +53,9 @@ def run(
         os._exit(status)
     except BrokenPipeError:  # whoever read us has seen enough
         raise
+    except ModuleNotFoundError as error:
+        lacking = _missing(error)
+        status = complain(lacking, crash_status) if lacking else _crash(error, crash_status)
     except MemoryError as error:
         status = complain(f"out of memory on this machine: {errors.one_line(error)}", crash_status)
     except Exception as error:  # noqa: BLE001 - there is nobody above to handle it
@@ -133,6 +139,14 @@ def _flag_help(flag: flags.Flag) -> str:
     shown = (flag.default_as_str or "").strip("'")
     text = f"{short}{name}: {flag.help}" + (f" Default: {shown}." if shown else "")
     return flags.text_wrap(text, length=100, indent="      ", firstline_indent="  ")
+
+
+def _missing(error: ModuleNotFoundError) -> str | None:
+    """Returns which module is to be installed; None if it is one of ours."""
+    name = (error.name or "").partition(".")[0]
+    if name in ("", __package__):
+        return None
+    return f"the module {name} is missing: {sys.executable} -m pip install {name}"
 
 
 def insist_on_interrupts() -> None:

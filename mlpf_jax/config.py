@@ -16,12 +16,15 @@ from mlpf_jax.settings import setting
 Precision = Literal["float32", "tf32", "bf16"]
 Parallel = Literal["pmap", "shard_map"]
 Mode = Literal["train", "infer", "both"]
+Platform = Literal["auto", "cpu", "gpu", "tpu"]
 # Which places the network computes: all of an event's `num_elements`, as in 2022, or only the bins
 # in which an element is.
 Padding = Literal["full", "tight"]
 # How messages are passed inside bins: by XLA's own programs, or by a fused kernel that one of
 # Pallas' compilers makes: Triton (GPU), Mosaic (TPU), or none, on any device and slowly, for tests.
 PairKernel = Literal["xla", "triton", "mosaic", "interpret"]
+
+NUM_VIRTUAL_DEVICES = 8  # of a CPU, if no number is asked for
 
 
 def fused_pair_kernel(platform: str) -> PairKernel:
@@ -163,7 +166,13 @@ class RunConfig:
     train: TrainConfig = TrainConfig()
     mode: Mode = setting("both", "What to run.")
     num_devices: int = setting(
-        1, "Local accelerators to use; where there is only a CPU, virtual devices.", at_least=1
+        1,
+        "Local accelerators to use; where there is only a CPU, virtual devices. all: every "
+        f"accelerator that is there, else {NUM_VIRTUAL_DEVICES} virtual devices.",
+        on_accelerator="all",
+        on_cpu="all",
+        word="all",
+        at_least=1,
     )
     parallel: Parallel = setting("pmap", "How the devices are programmed.")
     num_infer_samples: int = setting(

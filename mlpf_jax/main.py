@@ -1,6 +1,6 @@
 """Trains the MLPF network, infers with it, and writes a HEPscore report.
 
-    python -m mlpf_jax.main --num_devices=8
+    python -m mlpf_jax.main
     python -m mlpf_jax.main --preset=hepscore --num_devices=4
 
 Later flags win, and all flags win over --preset. Exit status: 0 success, 1 the run failed, or what
@@ -10,9 +10,10 @@ the process.
 """
 
 import dataclasses
+import importlib.util
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mlpf_jax import cli, errors, options, runtime
 from mlpf_jax import config as config_lib
@@ -21,6 +22,8 @@ from mlpf_jax.run import files
 
 if TYPE_CHECKING:
     import jax
+
+    from mlpf_jax.run import devices as devices_lib
 
 _FLAGS = options.define()
 
@@ -31,30 +34,34 @@ def main(argv: Sequence[str]) -> int:
     cli.insist_on_interrupts()
     try:
         request = options.read(_FLAGS)
-        draft = request.check()
-        _check_files(draft, request.files)
-        settings = runtime.prepare(draft.num_devices)
-        config = request.run_config(_start_jax(draft.num_devices, request.files))
-        from mlpf_jax.run import story
-
-        devices = story.pick_devices(config)
+        _check_files(request.check(), request.files)
+        settings = runtime.prepare(request.num_virtual_devices)
+        found = _start_jax(request)
+        config = request.run_config(found.platform, len(found.devices))
+        devices = found.pick(config)
     except ValueError as error:
         return cli.complain(error, cli.USAGE)
+    start = {
+        "platform_demanded": request.platform,
+        "fallback": found.fallback,
+        "departure": request.departure(found.platform, config),
+    }
     progress = progress_lib.Progress(quiet=request.files.quiet)
     if settings.pinned_variables:
         names = ", ".join(settings.pinned_variables)
         progress.say(f"{names}: without effect, for the measured work would be another")
-    if devices[0].platform == "cpu" and len(devices) > 1:
-        progress.say(
-            f"no accelerator found: {len(devices)} virtual devices share "
-            f"{settings.num_cores} CPU cores; the result is marked as emulated"
-        )
+    for said in filter(None, (found.fallback, start["departure"], *found.warnings)):
+        progress.say(said)
+    if found.platform == "cpu" and len(devices) > 1:
+        progress.say(_emulated(len(devices), settings.num_cores, start))
     try:
         if request.files.fit:
             from mlpf_jax.run import fit
 
             return 0 if fit.print_table(config, devices, progress) else cli.FAILURE
-        problems = _run(config, request.files, devices, settings, progress)
+        cache = {"compilation_cache": files.has_cache(request.files)}  # it makes `init_s` shorter
+        surroundings = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
+        problems = _run(config, request.files, devices, surroundings, progress)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         problems = [_way_out(error, config)]
     for problem in problems:
@@ -65,27 +72,36 @@ def main(argv: Sequence[str]) -> int:
 def _check_files(draft: config_lib.RunConfig, places: config_lib.FilesConfig) -> None:
     if not (draft.measures_compile or files.has_cache(places)):
         raise ValueError("--nomeasure_compile: name the cache too, --compilation_cache=FOLDER.")
+    if places.checkpoint and importlib.util.find_spec("orbax") is None:
+        raise ValueError("--checkpoint needs orbax: pip install orbax-checkpoint")
     files.prepare(places, infers_only=draft.mode == "infer")
 
 
-def _start_jax(num_devices: int, places: config_lib.FilesConfig) -> str:
-    """Imports JAX and returns the platform that it found."""
+def _start_jax(request: options.Request) -> "devices_lib.Found":
+    """Imports JAX, sets it up and lets it look for devices."""
     import jax
 
-    runtime.set_up_jax(num_devices)
-    if places.compilation_cache is not None:
-        jax.config.update("jax_compilation_cache_dir", str(places.compilation_cache))
-    try:
-        return jax.local_devices()[0].platform
-    except (AssertionError, RuntimeError) as error:  # the first if no platform is left over
-        raise ValueError(runtime.no_device(errors.one_line(error) if str(error) else "")) from None
+    from mlpf_jax.run import devices
+
+    runtime.set_up_jax(request.num_virtual_devices)
+    if request.files.compilation_cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(request.files.compilation_cache))
+    return devices.find(request.platform)
+
+
+def _emulated(num_devices: int, num_cores: int, start: Mapping[str, str | None]) -> str:
+    is_alone = start["platform_demanded"] == "auto" and start["fallback"] is None
+    return (
+        f"{'no accelerator found: ' if is_alone else ''}{num_devices} virtual devices share "
+        f"{num_cores} CPU cores; the result is marked as emulated"
+    )
 
 
 def _run(
     config: config_lib.RunConfig,
     places: config_lib.FilesConfig,
     devices: "tuple[jax.Device, ...]",
-    settings: runtime.RuntimeSettings,
+    surroundings: Mapping[str, Any],
     progress: progress_lib.Progress,
 ) -> list[str]:
     """Opens the events, runs the benchmark, writes the report; returns what is not there."""
@@ -93,10 +109,9 @@ def _run(
     from mlpf_jax.run import ending, inputs, story
 
     opened = inputs.open_inputs(config, places, progress)
-    cached = {"compilation_cache": files.has_cache(places)}  # it makes `init_s` shorter
-    surroundings = environment.describe() | {"runtime": dataclasses.asdict(settings) | cached}
+    known = {**environment.describe(), **surroundings}
     result, extras = story.run(
-        config, devices, opened, surroundings, progress, places.checkpoint, places.profile
+        config, devices, opened, known, progress, places.checkpoint, places.profile
     )
     problems = ending.deliver(result, " ".join(sys.argv[1:]), places.results_dir)
     return problems + ending.finish(extras)

@@ -8,7 +8,7 @@ the platform is known. Nothing else reads the flags.
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,22 @@ from mlpf_jax.settings import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AbbreviationConfig:
-    """Settings that stand for others."""
+class ChoiceConfig:
+    """Choices that other settings follow from."""
 
     preset: str | None = setting(
         None,
         f"Settings of a preset, one of {', '.join(presets.NAMES)}, or of a flag file. Flags that "
         "are given as well win over it, wherever they stand.",
     )
+    platform: config_lib.Platform = setting(
+        "auto",
+        "Where to run. auto: on accelerators if JAX can use some, else on the CPU.",
+    )
     global_batch_size: int | None = setting(
         None,
-        "Events per step on all devices together, instead of --batch_size.",
+        "Events per step on all devices together, instead of --batch_size. With "
+        "--num_devices=all as near to it as can be shared evenly.",
         on_accelerator=16,
         at_least=1,
     )
@@ -40,7 +45,7 @@ class AbbreviationConfig:
 
 
 _CONFIGS = (
-    AbbreviationConfig,
+    ChoiceConfig,
     config_lib.RunConfig,
     config_lib.DataConfig,
     config_lib.TrainConfig,
@@ -58,6 +63,14 @@ class _PathParser(flags.ArgumentParser):
             return Path(argument).expanduser()
         except RuntimeError:
             raise ValueError("its home folder is unknown: write the whole path") from None
+
+
+class _WordOrIntegerParser(flags.ArgumentParser):
+    def __init__(self, word: str):
+        self._word = word
+
+    def parse(self, argument: str) -> int | str:
+        return argument if argument == self._word else flags.IntegerParser().parse(argument)
 
 
 _PARSERS: Mapping[Any, type[flags.ArgumentParser]] = {
@@ -96,7 +109,8 @@ def _define(
     elif hint is bool:
         flags.DEFINE_boolean(name, None, text, **where)
     else:
-        flags.DEFINE(_PARSERS[hint](), name, None, text, **where)
+        parser = _WordOrIntegerParser(said.word) if said.word else _PARSERS[hint]()
+        flags.DEFINE(parser, name, None, text, **where)
 
 
 def _is_literal(hint: Any) -> bool:
@@ -118,35 +132,75 @@ class Request:
     given: Mapping[str, Any]  # by the name of the field
     files: config_lib.FilesConfig
 
-    def check(self, platforms: Sequence[str] = ("cpu", "gpu")) -> config_lib.RunConfig:
-        """Returns the config on the first of these platforms that can run it; JAX is not asked.
+    @property
+    def platform(self) -> config_lib.Platform:
+        """The platform that is demanded."""
+        return self.given.get("platform", "auto")
+
+    @property
+    def num_virtual_devices(self) -> int:
+        """How many devices a CPU is made to have."""
+        return self._num_devices("cpu", config_lib.NUM_VIRTUAL_DEVICES)
+
+    def check(self) -> config_lib.RunConfig:
+        """Returns a config that some machine of the platform could run; JAX is not asked.
 
         Raises:
-            ValueError: what the first of them refuses, if none can.
+            ValueError: if there is none, whatever the machine has.
         """
+        platforms = ("cpu", "gpu") if self.platform == "auto" else (self.platform,)
         refusals = []
         for platform in platforms:
-            try:
-                return self.run_config(platform)
-            except ValueError as error:
-                refusals.append(error)
+            for num_local in range(1, 2 if platform == "cpu" else 17):
+                try:
+                    return self.run_config(platform, num_local)
+                except ValueError as error:
+                    refusals.append(error)
         raise refusals[0]
 
-    def run_config(self, platform: str) -> config_lib.RunConfig:
-        """Returns the config of the run on a platform, as JAX names it.
+    def run_config(self, platform: str, num_local: int) -> config_lib.RunConfig:
+        """Returns the config on a machine with so many devices of a platform, as JAX names it.
 
         Raises:
             ValueError: if settings contradict each other or cannot be.
         """
-        chosen = {**_defaults(platform), **self.given, **self._implied()}
+        chosen = self._chosen(platform)
         if chosen["pair_kernel"] == "pallas":
             chosen["pair_kernel"] = config_lib.fused_pair_kernel(platform)
-        chosen["batch_size"] = _batch_size(chosen, self.given)
+        chosen["num_devices"] = self._num_devices(platform, num_local)
+        if (total := self._global_batch_size(platform)) is not None:
+            is_demanded = "num_devices" in self.given and self.given["num_devices"] != "all"
+            chosen["batch_size"] = _share(total, chosen["num_devices"], exactly=is_demanded)
         return config_lib.RunConfig(
             model=config_lib.ModelConfig(**_pick(config_lib.ModelConfig, chosen)),
             data=config_lib.DataConfig(**_pick(config_lib.DataConfig, chosen)),
             train=config_lib.TrainConfig(**_pick(config_lib.TrainConfig, chosen)),
             **_pick(config_lib.RunConfig, chosen),
+        )
+
+    def departure(self, platform: str, config: config_lib.RunConfig) -> str | None:
+        """Returns in which way the config is not what was asked for, in one line."""
+        total = self._global_batch_size(platform)
+        if total in (None, config.global_batch_size):
+            return None
+        return (
+            f"{total} events per step cannot be shared evenly by {config.num_devices} devices: "
+            f"each takes {config.train.batch_size}, {config.global_batch_size} in all"
+        )
+
+    def _chosen(self, platform: str) -> dict[str, Any]:
+        return {**_defaults(platform), **self.given, **self._implied()}
+
+    def _num_devices(self, platform: str, num_local: int) -> int:
+        asked = self.given.get("num_devices", "all")
+        if asked != "all":
+            return asked
+        return config_lib.NUM_VIRTUAL_DEVICES if platform == "cpu" else num_local
+
+    def _global_batch_size(self, platform: str) -> int | None:
+        """Returns the events per step that are asked for; None: each device has its own number."""
+        return (
+            None if "batch_size" in self.given else self._chosen(platform).get("global_batch_size")
         )
 
     def _implied(self) -> dict[str, int]:
@@ -169,7 +223,7 @@ def read(values: flags.FlagValues) -> Request:
             cannot be read.
     """
     given = _given(values)
-    AbbreviationConfig(**_pick(AbbreviationConfig, given))
+    ChoiceConfig(**_pick(ChoiceConfig, given))
     if given.keys() >= _BATCH_SIZES:
         raise ValueError("--batch_size and --global_batch_size exclude each other: give one.")
     if given.get("num_steps", 1) < 1:
@@ -223,13 +277,13 @@ def _defaults(platform: str) -> dict[str, Any]:
     }
 
 
-def _batch_size(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> int:
-    total, num_devices = chosen.get("global_batch_size"), chosen["num_devices"]
-    if "batch_size" in given or total is None:
-        return chosen["batch_size"]
-    if num_devices >= 1 and total % num_devices:
+def _share(total: int, num_devices: int, *, exactly: bool) -> int:
+    """Returns the events for each device, if not `exactly`, the nearest number."""
+    if num_devices < 1 or total % num_devices == 0:
+        return total // max(num_devices, 1)
+    if exactly:
         raise ValueError(
-            f"--global_batch_size={total} cannot be shared evenly by "
-            f"--num_devices={num_devices}: make it a multiple, or set --batch_size."
+            f"--global_batch_size={total} cannot be shared evenly by --num_devices={num_devices}: "
+            "make it a multiple, or set --batch_size."
         )
-    return total // max(num_devices, 1)
+    return max(1, round(total / num_devices))

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOBase
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
-import rich.console
-import rich.progress
+if TYPE_CHECKING:
+    import rich.progress
 
 _LINE_INTERVAL_S = 10.0
 
@@ -53,7 +53,10 @@ class Progress:
         return f"{minutes:02d}:{seconds:02d}"
 
 
-def _bars(stream) -> rich.progress.Progress:
+def _bars(stream: Any) -> "rich.progress.Progress":
+    import rich.console
+    import rich.progress  # here: --help and plain lines need not wait for it
+
     return rich.progress.Progress(
         rich.progress.TextColumn("{task.description:<22}"),
         rich.progress.BarColumn(bar_width=30),
@@ -67,7 +70,7 @@ def _bars(stream) -> rich.progress.Progress:
 
 
 class _BarStage(Stage):
-    def __init__(self, name: str, total: int, bars: rich.progress.Progress):
+    def __init__(self, name: str, total: int, bars: "rich.progress.Progress"):
         super().__init__(name, total)
         self._bars = bars
         self._task = bars.add_task(name, total=total, note="")

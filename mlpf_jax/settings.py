@@ -14,6 +14,7 @@ class Setting:
     on_cpu: Any
     at_least: int | None
     choices: tuple[str, ...]  # of the flag; none: those of the field's type
+    word: str | None  # that the flag takes instead of a number
 
 
 _SAME: Any = object()
@@ -28,6 +29,7 @@ def setting(
     on_cpu: Any = _SAME,
     at_least: int | None = None,
     choices: tuple[str, ...] = (),
+    word: str | None = None,
 ) -> Any:
     """Returns a field that a flag sets; `text` is its help. Ask `check` for its lower bound."""
     said = Setting(
@@ -37,6 +39,7 @@ def setting(
         on_cpu=default if on_cpu is _SAME else on_cpu,
         at_least=at_least,
         choices=choices,
+        word=word,
     )
     return dataclasses.field(default=default, metadata={"setting": said})
 

@@ -1,6 +1,7 @@
 """The program as a user runs it: in processes of its own."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,8 +12,9 @@ import sys
 
 import pytest
 
-from mlpf_jax import main, options
+from mlpf_jax import main, options, runtime
 from mlpf_jax.report import hepscore
+from mlpf_jax.run import devices as devices_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMOKE = "--flagfile=flags/smoke.cfg"
@@ -79,6 +81,7 @@ def test_a_run_writes_a_valid_report_and_shows_the_scores(first_run):
     document, done = first_run
 
     hepscore.validate(document)
+    assert document["app"]["is_validated"] is True
     scores = document["report"]["wl-scores"]
     assert set(scores) == {"training", "inference"}
     assert f"{scores['training']:.4g} events/s" in done.stdout
@@ -266,6 +269,7 @@ def test_tight_padding_is_a_score_of_its_own_name_and_learns_the_same(environ, t
     [
         (["--flagfile=flags/missing.cfg"], "missing.cfg"),
         (["--precision=tf32"], "--precision=tf32: cpu has no TF32"),
+        (["--platform=gpu"], "--platform=gpu: "),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_status_2(environ, arguments, culprit):
@@ -289,11 +293,13 @@ def test_a_variable_that_forbids_the_run_is_one_line_and_exit_status_2(environ, 
     assert done.stdout == ""
 
 
-def main_in_process(monkeypatch, capsys, *arguments):
-    """Returns the exit status and what was printed, of a run that must not get as far as JAX."""
+def main_in_process(monkeypatch, capsys, *arguments, settings=None):
+    """Returns the exit status and what was printed. Without settings it must not get to JAX."""
     monkeypatch.setattr(sys, "argv", ["mlpf-jax", *arguments])
     monkeypatch.setattr(main, "_FLAGS", options.define())
-    monkeypatch.setattr(main.runtime, "prepare", None)
+    monkeypatch.setattr(main.runtime, "prepare", (lambda _: settings) if settings else None)
+    if settings:
+        monkeypatch.setattr(main.files, "prepare", lambda *_, **__: None)
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit) as ended:
         main.run_app()
@@ -336,6 +342,55 @@ def test_wrong_usage_is_told_in_one_line_before_jax_starts(monkeypatch, capsys, 
     assert printed == ""
 
 
+@dataclasses.dataclass(frozen=True)
+class FakeDevice:
+    platform: str
+    device_kind: str = "Fake 1"
+
+
+@pytest.mark.parametrize(
+    ("platform", "number", "devices", "in_all"),
+    [("gpu", 1, 1, 16), ("gpu", 2, 2, 16), ("gpu", 3, 3, 15), ("tpu", 8, 8, 16), ("cpu", 8, 8, 8)],
+)
+def test_the_first_command_runs_on_what_is_there(
+    monkeypatch, capsys, platform, number, devices, in_all
+):
+    """`make bench` on a machine with so many accelerators, or without one."""
+    ran = []
+    found = devices_lib.Found((FakeDevice(platform),) * number)
+    monkeypatch.setattr(main, "_start_jax", lambda request: found)
+    monkeypatch.setattr(main, "_run", lambda *arguments: ran.append(arguments) or [])
+    settings = runtime.RuntimeSettings("", "default", "asynchronous", 2)
+
+    status, printed, said = main_in_process(monkeypatch, capsys, settings=settings)
+
+    assert (status, printed) == (0, "")
+    ((config, _, used, surroundings, _),) = ran
+    assert (len(used), config.global_batch_size) == (devices, in_all)
+    assert config.steps_by_epoch == {16: (69,) * 5, 15: (74,) * 5, 8: (5, 5)}[in_all]
+    departs = "16 events per step cannot be shared evenly by 3 devices: each takes 5, 15 in all"
+    assert (departs in said) == (surroundings["start"]["departure"] == departs) == (number == 3)
+    assert ("no accelerator found: 8 virtual devices share 2" in said) == (platform == "cpu")
+
+
+def test_a_number_that_is_not_there_is_refused_with_the_ways_out(monkeypatch, capsys):
+    found = devices_lib.Found((FakeDevice("gpu"),))
+    monkeypatch.setattr(main, "_start_jax", lambda request: found)
+
+    status, _, said = main_in_process(
+        monkeypatch,
+        capsys,
+        "--num_devices=8",
+        settings=runtime.RuntimeSettings("", "default", "asynchronous", 2),
+    )
+
+    assert status == 2
+    assert said == (
+        "error: --num_devices=8: only 1 of platform gpu (Fake 1) can be used here. Choose "
+        "--num_devices=all or at most 1; --platform=cpu emulates 8 on the CPU.\n"
+    )
+
+
 @pytest.mark.parametrize("word", ["--help", "-h", "-?", "--helpfull", "--helpshort"])
 def test_help_is_status_0_with_the_programs_text_and_every_flag(monkeypatch, capsys, word):
     status, printed, said = main_in_process(monkeypatch, capsys, "--seed=1", word)
@@ -352,6 +407,50 @@ def test_help_as_xml_is_refused(monkeypatch, capsys):
 
     assert status == 2
     assert said == "error: Unknown command line flag 'helpxml'\n"
+
+
+# Without modules that a run can do without, or that it must name.
+_WITHOUT = """
+import runpy, sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None
+runpy.run_module("mlpf_jax.main", run_name="__main__", alter_sys=True)
+"""
+
+
+def run_without(environ, modules, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", _WITHOUT, modules, *arguments],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("absl", "absl-py"), ("jaxtyping", "jaxtyping"), ("flax", "flax")]
+)
+def test_a_module_that_is_missing_is_named_in_one_line_with_the_way_to_get_it(
+    environ, tmp_path, module, package
+):
+    done = run_without(environ, module, SMOKE, f"--results_dir={tmp_path}", "--quiet")
+
+    assert done.returncode == 1
+    said = f"error: the module {module} is missing: {sys.executable} -m pip install {package}\n"
+    assert done.stderr == said
+
+
+@pytest.mark.slow
+def test_a_run_does_without_what_only_validates_shows_or_keeps_weights(environ, tmp_path):
+    modules = "jsonschema,orbax,google_crc32c,matplotlib,jinja2,fastjet,pythia8mc"
+    done = run_without(environ, modules, SMOKE, "--num_epochs=1", f"--results_dir={tmp_path}")
+
+    assert done.returncode == 0, done.stderr
+    assert "the report was not validated: jsonschema is missing" in done.stdout
+    document = json.loads((tmp_path / hepscore.FILE_NAME).read_text())
+    assert document["app"]["is_validated"] is False
+    hepscore.validate(document)
 
 
 def test_damaged_events_are_one_line_and_exit_status_1(environ, tmp_path):

@@ -17,8 +17,8 @@ def request_of(*words):
     return options.read(values)
 
 
-def config_of(*words, platform="cpu"):
-    return request_of(*words).run_config(platform)
+def config_of(*words, platform="cpu", num_local=1):
+    return request_of(*words).run_config(platform, num_local)
 
 
 def test_the_presets_are_there_and_the_package_has_them():
@@ -47,8 +47,8 @@ def test_preset_is_plain(path):
     assert len(set(names)) == len(names)
 
 
-def test_the_command_of_the_readme_on_a_cpu():
-    run = config_of("--num_devices=8")
+def test_the_first_command_on_a_cpu():
+    run = config_of()
 
     assert run.num_devices == 8
     assert run.train.batch_size == 1
@@ -62,17 +62,51 @@ def test_the_command_of_the_readme_on_a_cpu():
 
 
 def test_the_preset_named_default_spells_that_command_out():
-    spelled = config_of(f"--flagfile={PRESETS[0].with_name('default.cfg')}", "--num_devices=8")
-    assert spelled == config_of("--num_devices=8")
+    assert config_of("--preset=default") == config_of() == config_of("--num_devices=all")
 
 
-def test_the_command_of_the_readme_on_accelerators_is_the_reproducibility_preset():
-    preset = f"--flagfile={PRESETS[0].with_name('reproducibility.cfg')}"
-    run = config_of("--num_devices=8", platform="gpu")
+@pytest.mark.parametrize(
+    ("num_local", "batch_size", "num_steps"),
+    [
+        *((1, 16, 69), (2, 8, 69), (3, 5, 74), (5, 3, 74), (6, 3, 62), (7, 2, 79), (8, 2, 69)),
+        *((16, 1, 69), (32, 1, 35)),
+    ],
+)
+@pytest.mark.parametrize("words", [[], ["--preset=reproducibility"], ["--num_devices=all"]])
+def test_the_first_command_takes_all_accelerators_and_keeps_16_events_a_step_if_it_can(
+    words, num_local, batch_size, num_steps
+):
+    request = request_of(*words)
+    run = request.run_config("gpu", num_local)
 
-    assert run == config_of(preset, "--num_devices=8", platform="gpu")
-    assert run.global_batch_size == 16
-    assert run.steps_by_epoch == (69,) * 5
+    assert (run.num_devices, run.train.batch_size) == (num_local, batch_size)
+    assert run.steps_by_epoch == (num_steps,) * 5
+    if run.global_batch_size == 16:
+        assert request.departure("gpu", run) is None
+    else:
+        assert request.departure("gpu", run) == (
+            f"16 events per step cannot be shared evenly by {num_local} devices: each takes "
+            f"{batch_size}, {batch_size * num_local} in all"
+        )
+
+
+def test_a_number_of_devices_that_is_given_is_a_demand():
+    assert config_of("--num_devices=8", platform="gpu", num_local=1).num_devices == 8
+    with pytest.raises(ValueError, match="cannot be shared evenly by --num_devices=3"):
+        config_of("--num_devices=3", platform="gpu", num_local=3)
+
+
+def test_a_batch_for_each_device_departs_from_nothing():
+    request = request_of("--batch_size=5")
+    assert request.departure("gpu", request.run_config("gpu", 3)) is None
+
+
+def test_the_first_command_on_accelerators_is_the_reproducibility_preset():
+    assert config_of("--preset=reproducibility", platform="gpu") == config_of(platform="gpu")
+
+
+def test_the_smoke_preset_runs_on_one_device():
+    assert config_of("--preset=smoke", platform="gpu", num_local=8).num_devices == 1
 
 
 def test_the_hepscore_preset_has_five_events_per_device():
@@ -81,10 +115,10 @@ def test_the_hepscore_preset_has_five_events_per_device():
 
 
 def test_naming_the_work_means_whole_passes():
-    assert config_of("--num_train_events=6", "--num_test_events=2").steps_by_epoch == (6, 6)
-    assert config_of("--num_epochs=1").steps_by_epoch == (80,)
+    assert config_of("--num_train_events=32", "--num_test_events=2").steps_by_epoch == (4, 4)
+    assert config_of("--num_epochs=1").steps_by_epoch == (10,)
     assert config_of("--num_steps=7").steps_by_epoch == (7,)
-    assert config_of("--num_steps=90", "--num_epochs=9").steps_by_epoch == (80, 10)
+    assert config_of("--num_steps=12", "--num_epochs=9").steps_by_epoch == (10, 2)
 
 
 @pytest.mark.parametrize(
@@ -194,25 +228,36 @@ def test_files_are_paths_and_home_is_expanded(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "platform"),
+    "words",
     [
-        (["--pair_kernel=pallas"], "gpu"),
-        (["--events_at_once=0", "--global_batch_size=16"], "cpu"),
+        ["--pair_kernel=pallas"],  # not on a CPU
+        ["--events_at_once=5"],  # with 3 accelerators, or others that do not divide 16
+        [
+            "--num_train_events=9",
+            "--num_epochs=1",
+            "--batch_size=2",
+        ],  # eight virtual devices take all in one step
     ],
 )
-def test_the_check_before_jax_starts_lets_pass_what_a_platform_can_run(words, platform):
-    request = request_of(*words)
-
-    assert request.check() == request.run_config(platform)
+def test_the_check_before_jax_starts_lets_pass_what_some_machine_can_run(words):
+    request_of(*words).check()
 
 
-def test_the_check_before_jax_starts_refuses_what_no_platform_in_question_can_run():
-    request = request_of("--pair_kernel=pallas")
-
-    with pytest.raises(
-        ValueError, match="--pair_kernel=pallas: there is no compiler for it on cpu"
-    ):
-        request.check(["cpu"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--pair_kernel=pallas", "--platform=cpu"], "no compiler for it on cpu"),
+        (["--global_batch_size=6", "--num_devices=4"], "cannot be shared evenly"),
+        (
+            ["--num_train_events=9", "--num_epochs=1", "--batch_size=2", "--platform=cpu"],
+            "no steady-state sample",
+        ),
+        (["--num_devices=0"], "--num_devices=0: must be at least 1"),
+    ],
+)
+def test_the_check_before_jax_starts_refuses_what_no_machine_can_run(words, message):
+    with pytest.raises(ValueError, match=message):
+        request_of(*words).check()
 
 
 def test_a_global_batch_is_shared_by_the_devices():

@@ -26,6 +26,7 @@ Tell = Callable[[str], None]
 # much: what is held against a baseline must differ by more than that.
 BASELINE_ALLOWANCE = 0.02
 _PAIRS_OF_NOTE = 10
+_ONE_DEVICE = "--num_devices=1"  # unless the preset says otherwise: by itself a run takes all
 
 
 class NothingToCompareError(Exception):
@@ -312,7 +313,8 @@ def _program(
         checkout, folder / f"environment-{side}.txt", installations.current()
     )
     share = 0.0 if is_base else request.inject or 0.0
-    return sources.Program(checkout.label, checkout.folder, python, request.settings, share)
+    arguments = (_ONE_DEVICE, *request.settings)
+    return sources.Program(checkout.label, checkout.folder, python, arguments, share)
 
 
 def _stored(request: Request) -> sources.Stored:

@@ -1,5 +1,6 @@
 """What a report says of the program, the machine and their surroundings: the part `app`."""
 
+import importlib.util
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -150,6 +151,10 @@ class App(Record):
         compared=fact("hardware", "devices", show=_devices),
     )
 
+    is_validated = optional(  # against the schema, before it was written
+        _APP, BOOLEAN, lambda run: importlib.util.find_spec("jsonschema") is not None
+    )
+
     environment = Field(_APP, keyed(ANY), lambda run: dict(run.environment))
     versions = Field(
         _ENVIRONMENT, keyed(TEXT, "python", "jax", "jaxlib", "flax"), compared=facts_of(_versions)
@@ -176,6 +181,10 @@ class App(Record):
     system = optional(_ENVIRONMENT, maybe(TEXT), compared=fact("system", "system"))
     kernel = optional(_ENVIRONMENT, maybe(TEXT), compared=fact("system", "kernel"))
     load_average = optional(_ENVIRONMENT, maybe(listed(NUMBER)))
+    platform_demanded = optional(f"{_ENVIRONMENT}start/", one_of("auto", "cpu", "gpu", "tpu"))
+    # Why accelerators that are there were not used, and how settings differ from those asked for.
+    fallback = optional(f"{_ENVIRONMENT}start/", maybe(TEXT))
+    departure = optional(f"{_ENVIRONMENT}start/", maybe(TEXT))
     runtime = Field(
         _ENVIRONMENT,
         keyed(ANY, "allocator"),

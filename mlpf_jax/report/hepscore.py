@@ -28,13 +28,16 @@ class Written(NamedTuple):
 
 
 def write(document: dict[str, Any], folder: Path) -> Written:
-    """Validates the report and writes it into `folder`, whole or not at all.
+    """Writes the report into `folder`, whole or not at all.
+
+    It is validated first, unless it says itself that there is no validator.
 
     Raises:
         ValueError: if it is not as its schema says.
         OSError: if it cannot be written.
     """
-    validate(document)
+    if document.get("app", {}).get("is_validated", True):
+        validate(document)
     path = folder / FILE_NAME
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(document, indent=2, allow_nan=False) + "\n"

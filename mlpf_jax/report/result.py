@@ -181,9 +181,11 @@ class RunResult:
     def doubts(self) -> tuple[str, ...]:
         """Why the scores should not be trusted; empty if nothing was found."""
         on_cpu = self.devices[0].platform == "cpu"
+        start = self.environment.get("start", {})
+        found = [start[name] for name in ("fallback", "departure") if start.get(name)]
         given = self.surroundings.slot
         num_cores = len(given.allowed_cores or ()) or self.environment["num_cpu_cores"]
-        found = trust.in_machine(self.machine, on_cpu=on_cpu)
+        found += trust.in_machine(self.machine, on_cpu=on_cpu)
         found += trust.in_slot(given, on_cpu=on_cpu)
         runtime = self.environment["runtime"]
         found += variables.doubts(runtime.get("variables", {}))

@@ -26,34 +26,6 @@ from mlpf_jax.training import cost, parallel, state, step
 _INIT, _ORDER, _STEP = 0, 1, 2
 
 
-def pick_devices(config: config_lib.RunConfig) -> tuple[jax.Device, ...]:
-    """Returns the devices of the run, out of those that are there.
-
-    Raises:
-        ValueError: if there are fewer than asked for, or they lack the precision.
-    """
-    found = jax.local_devices()
-    kind = found[0].device_kind
-    if len(found) < config.num_devices:
-        raise ValueError(
-            f"--num_devices={config.num_devices}: only {len(found)} of platform "
-            f"{found[0].platform} ({kind}) can be used here."
-        )
-    capability = str(getattr(found[0], "compute_capability", ""))
-    if config.model.precision == "tf32" and not _has_tf32(found[0].platform, capability):
-        raise ValueError(
-            f"--precision=tf32: {kind} has no TF32; it takes an NVIDIA GPU of compute capability "
-            "8.0 or later. Choose float32 or bf16."
-        )
-    return tuple(found[: config.num_devices])
-
-
-def _has_tf32(platform: str, compute_capability: str) -> bool:
-    """Tells NVIDIA's "8.0" and later from older ones and from AMD's "gfx942"."""
-    major = compute_capability.partition(".")[0]
-    return platform == "gpu" and major.isdigit() and int(major) >= 8
-
-
 class Finished(NamedTuple):
     """All that was measured, and what may be done now: by the flag that asked for it, in order."""
 

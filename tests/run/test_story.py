@@ -212,18 +212,14 @@ def test_tight_padding_has_scores_of_its_own(tight):
     assert reader.from_document(document, "a").variant == "float32, tight"
 
 
-def test_too_few_devices_are_refused_in_one_line():
-    run = dataclasses.replace(tiny.run_config(), num_devices=99)
-    with pytest.raises(ValueError, match="--num_devices=99: only 8 of platform cpu"):
-        story.pick_devices(run)
+def test_what_a_run_could_not_have_is_a_doubt(finished):
+    start = {"platform_demanded": "auto", "fallback": "NVIDIA GPU not used: x", "departure": None}
+    run = dataclasses.replace(finished, environment={**finished.environment, "start": start})
 
-
-@pytest.mark.parametrize(
-    ("platform", "capability", "expected"),
-    [("gpu", "8.0", True), ("gpu", "7.5", False), ("gpu", "gfx942", False), ("cpu", "", False)],
-)
-def test_tf32_takes_an_nvidia_gpu_of_2020_or_later(platform, capability, expected):
-    assert story._has_tf32(platform, capability) is expected
+    assert run.doubts == ("NVIDIA GPU not used: x", *finished.doubts)
+    document = hepscore.report(run, "")
+    hepscore.validate(document)
+    assert document["app"]["environment"]["start"] == start
 
 
 def test_a_loss_that_is_not_finite_ends_the_run():

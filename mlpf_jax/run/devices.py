@@ -1,0 +1,140 @@
+"""Starts JAX and takes the devices of a run; says which accelerators it does not use, and why."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from mlpf_jax import config as config_lib
+from mlpf_jax import runtime
+from mlpf_jax.measure import accelerators
+
+_VARIABLE = "JAX_PLATFORMS"
+_HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The devices of this process, and what is to be said of them."""
+
+    devices: tuple[Any, ...]  # jax.Device, or a test's
+    fallback: str | None = None  # why accelerators that are there are not used
+    warnings: tuple[str, ...] = ()  # of JAX, besides
+
+    @property
+    def platform(self) -> str:
+        """As JAX names it."""
+        return self.devices[0].platform
+
+    def pick(self, config: config_lib.RunConfig) -> tuple[Any, ...]:
+        """Returns the devices of the run.
+
+        Raises:
+            ValueError: if there are fewer than asked for, or they lack the precision.
+        """
+        first, number = self.devices[0], len(self.devices)
+        if number < config.num_devices:
+            raise ValueError(
+                f"--num_devices={config.num_devices}: only {number} of platform {self.platform} "
+                f"({first.device_kind}) can be used here. Choose --num_devices=all or at most "
+                f"{number}; --platform=cpu emulates {config.num_devices} on the CPU."
+            )
+        capability = str(getattr(first, "compute_capability", ""))
+        if config.model.precision == "tf32" and not _has_tf32(self.platform, capability):
+            raise ValueError(
+                f"--precision=tf32: {first.device_kind} has no TF32; it takes an NVIDIA GPU of "
+                "compute capability 8.0 or later. Choose float32 or bf16."
+            )
+        return self.devices[: config.num_devices]
+
+
+def find(demanded: config_lib.Platform) -> Found:
+    """Starts JAX on the platform demanded, or on the best one that is there.
+
+    Raises:
+        ValueError: if there is none, with JAX's reason in one line.
+    """
+    if demanded != "auto":  # our flag is newer than the variable
+        jax.config.update("jax_platforms", "cpu" if demanded == "cpu" else "")
+    with _warnings_of_jax() as warnings:
+        try:
+            devices = jax.local_devices()
+        except (RuntimeError, AssertionError, OSError, ValueError) as error:
+            raise ValueError(runtime.no_device(_reason(error, warnings))) from None
+    if demanded in ("gpu", "tpu") and devices[0].platform != demanded:
+        raise ValueError(f"--platform={demanded}: {_unavailable(demanded, warnings)}")
+    if demanded != "auto" or devices[0].platform != "cpu":
+        return Found(tuple(devices), warnings=tuple(warnings))
+    reason = explain(accelerators.present(), accelerators.plugins(), warnings, os.environ)
+    return Found(tuple(devices), fallback=reason, warnings=tuple(warnings[1:]))
+
+
+def explain(
+    present: Sequence[str],
+    plugins: Sequence[str],
+    warnings: Sequence[str],
+    environ: Mapping[str, str],
+) -> str | None:
+    """Returns why JAX uses the CPU though there is an accelerator, or a plug-in for one.
+
+    `present` and `plugins` are as `accelerators` tells them, `warnings` what JAX said at its start.
+    None if there is neither.
+    """
+    if not present and not plugins and not warnings:
+        return None
+    hiding = [f"{name}={environ[name]}" for name in _HIDING if name in environ]
+    if environ.get(_VARIABLE):
+        why = f"{_VARIABLE}={environ[_VARIABLE]}"
+    elif warnings:
+        why = warnings[0]
+    elif not plugins:
+        why = "this environment's JAX is for CPUs alone (make venv BACKEND=...)"
+    else:
+        why = f"{', '.join([*plugins, *hiding])}: no device can be used"
+    subject = f"{' and '.join(present)} not used" if present else "no accelerator used"
+    return f"{subject}: {why}"
+
+
+def _has_tf32(platform: str, compute_capability: str) -> bool:
+    """Tells NVIDIA's "8.0" and later from older ones and from AMD's "gfx942"."""
+    major = compute_capability.partition(".")[0]
+    return platform == "gpu" and major.isdigit() and int(major) >= 8
+
+
+def _unavailable(platform: str, warnings: Sequence[str]) -> str:
+    try:
+        jax.local_devices(backend=platform)
+    except RuntimeError as error:
+        return _reason(error, warnings)
+    return "JAX prefers another platform on this machine; set JAX_PLATFORMS."
+
+
+def _reason(error: Exception, warnings: Sequence[str]) -> str:
+    """Returns one line: what JAX warned of, if it did, else what it raised."""
+    return warnings[0] if warnings else str(error).strip().partition("\n")[0]
+
+
+@contextmanager
+def _warnings_of_jax() -> Iterator[list[str]]:
+    """Collects what JAX would print while it looks for devices, tracebacks and all, as lines."""
+    collected: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.WARNING:
+                cause = record.exc_info[1] if record.exc_info else None
+                text = f"{record.getMessage()}: {cause}" if cause else record.getMessage()
+                collected.append(" ".join(text.split()))
+
+    logger = logging.getLogger("jax")
+    handlers, propagates = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [], False
+    logger.addHandler(Collector())
+    try:
+        yield collected
+    finally:
+        logger.handlers, logger.propagate = handlers, propagates

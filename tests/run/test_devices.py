@@ -1,0 +1,116 @@
+"""Which devices a run takes, and what is said of those that it does not."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from mlpf_jax.run import devices
+from tests import tiny
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeDevice:
+    platform: str
+    device_kind: str = "H100"
+    compute_capability: str = ""
+
+
+def test_too_few_devices_are_refused_with_the_ways_out():
+    run = dataclasses.replace(tiny.run_config(), num_devices=8)
+    with pytest.raises(ValueError, match="--num_devices=8: only 2 of platform gpu") as refusal:
+        devices.Found((FakeDevice("gpu"),) * 2).pick(run)
+
+    for way_out in ("--num_devices=all", "at most 2", "--platform=cpu"):
+        assert way_out in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "expected"),
+    [("gpu", "8.0", True), ("gpu", "7.5", False), ("gpu", "gfx942", False), ("cpu", "", False)],
+)
+def test_tf32_takes_an_nvidia_gpu_of_2020_or_later(platform, capability, expected):
+    run = tiny.run_config()
+    run = dataclasses.replace(run, model=dataclasses.replace(run.model, precision="tf32"))
+    found = devices.Found((FakeDevice(platform, compute_capability=capability),))
+    if expected:
+        assert found.pick(run) == found.devices
+    else:
+        with pytest.raises(ValueError, match="--precision=tf32: H100 has no TF32"):
+            found.pick(run)
+
+
+@pytest.mark.parametrize(
+    ("present", "plugins", "warnings", "environ", "reason"),
+    [
+        ([], [], [], {"JAX_PLATFORMS": "cpu"}, None),
+        (["NVIDIA GPU"], [], [], {"JAX_PLATFORMS": "cpu"}, "NVIDIA GPU not used: JAX_PLATFORMS="),
+        (["NVIDIA GPU"], [], [], {}, "NVIDIA GPU not used: this environment's JAX is for CPUs"),
+        (["TPU"], ["libtpu"], ["it is busy"], {}, "TPU not used: it is busy"),
+        (
+            ["NVIDIA GPU", "AMD GPU"],
+            ["jax-cuda12-plugin"],
+            [],
+            {"CUDA_VISIBLE_DEVICES": ""},
+            "NVIDIA GPU and AMD GPU not used: jax-cuda12-plugin, CUDA_VISIBLE_DEVICES=: no dev",
+        ),
+        ([], ["jax-cuda12-plugin"], [], {}, "no accelerator used: jax-cuda12-plugin: no device"),
+        ([], [], ["a plug-in fails"], {}, "no accelerator used: a plug-in fails"),
+    ],
+)
+def test_an_accelerator_that_is_not_used_is_explained(present, plugins, warnings, environ, reason):
+    said = devices.explain(present, plugins, warnings, environ)
+
+    assert said == reason if reason is None else said.startswith(reason)
+
+
+def found_by(monkeypatch, demanded, local_devices):
+    def fake(backend=None):
+        if backend not in (None, "cpu"):
+            raise RuntimeError(f"Unknown backend: '{backend}' requested")
+        return local_devices()
+
+    monkeypatch.setattr(devices.jax, "local_devices", fake)
+    monkeypatch.setattr(devices.accelerators, "present", lambda: ("NVIDIA GPU",))
+    monkeypatch.setattr(devices.jax.config, "update", lambda *_: None)
+    return devices.find(demanded)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+def test_a_plug_in_that_fails_to_load_is_one_line_and_no_traceback(monkeypatch, capsys, platform):
+    def local_devices():
+        cause = RuntimeError("no\nlibcuda.so.1")
+        jax._src.xla_bridge.logger.error("plug-in %s", "cuda", exc_info=cause)
+        return [FakeDevice(platform)]
+
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    found = found_by(monkeypatch, "auto", local_devices)
+
+    said = "plug-in cuda: no libcuda.so.1"
+    if platform == "cpu":
+        assert (found.fallback, found.warnings) == (f"NVIDIA GPU not used: {said}", ())
+    else:
+        assert (found.fallback, found.warnings) == (None, (said,))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_platform_that_is_demanded_and_not_to_be_had_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"^--platform=gpu: Unknown backend: 'gpu' requested$"):
+        found_by(monkeypatch, "gpu", lambda: [FakeDevice("cpu")])
+
+
+def test_a_cpu_that_is_demanded_is_no_fallback(monkeypatch):
+    assert found_by(monkeypatch, "cpu", lambda: [FakeDevice("cpu")]).fallback is None
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("cuda is not here\nmore")])
+def test_no_device_at_all_is_one_line(monkeypatch, error):
+    def local_devices():
+        raise error
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with pytest.raises(
+        ValueError, match="JAX_PLATFORMS=cuda: JAX can use no such device here"
+    ) as refusal:
+        found_by(monkeypatch, "auto", local_devices)
+    assert "\n" not in str(refusal.value)

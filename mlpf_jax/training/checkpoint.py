@@ -18,6 +18,7 @@ from mlpf_jax import atomic
 from mlpf_jax.training import state
 
 _WEIGHTS, _MANIFEST = "weights", "manifest.json"
+_BYTES_BESIDES = 2**20  # Orbax's own, and the manifest
 
 
 def save(folder: Path, current: state.TrainState) -> None:
@@ -25,13 +26,17 @@ def save(folder: Path, current: state.TrainState) -> None:
 
     Raises:
         ValueError: if the folder exists: an earlier checkpoint is never overwritten.
+        OSError: if it cannot be written.
     """
     if folder.exists():
         raise ValueError(f"--checkpoint={folder}: exists already and is not overwritten.")
+    weights = jax.tree.map(np.asarray, _weights(current))
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Orbax would tell of a full disk, too: in several threads and five hundred lines.
+    num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(weights))
+    atomic.try_writing(folder.parent, num_bytes + _BYTES_BESIDES)
     with atomic.new_folder(folder) as temporary:
         with ocp.StandardCheckpointer() as checkpointer:
-            weights = jax.tree.map(np.asarray, _weights(current))
             checkpointer.save((temporary / _WEIGHTS).resolve(), weights)
             checkpointer.wait_until_finished()
         content = json.dumps(_hashes(temporary / _WEIGHTS), indent=2).encode()

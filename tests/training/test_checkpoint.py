@@ -65,3 +65,11 @@ def test_a_flipped_bit_is_found(saved):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="damaged, its SHA-256"):
         checkpoint.load(saved, tiny.random_state(RUN))
+
+
+def test_a_full_disk_is_one_error_and_leaves_nothing(full_disk, capfd):
+    with pytest.raises(OSError, match="No space left on device"):
+        checkpoint.save(full_disk / "weights", tiny.random_state(RUN, seed=1))
+
+    assert list(full_disk.iterdir()) == []
+    assert capfd.readouterr().err == ""

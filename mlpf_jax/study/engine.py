@@ -135,12 +135,15 @@ def run(
 
 def _claim(sweep: Sweep, out: Path) -> None:
     """Makes `out` the folder of studies with these settings, on this machine, of this program."""
+    here = environment.describe()
     own = {
         "arguments": list(sweep.arguments),
         "seed": sweep.seed,
         "package_md5": checksums.code_md5(),
-        "versions": environment.versions(),
-        "cpu": environment.describe()["cpu"],
+        "versions": here["versions"],
+        "cpu": here["cpu"],
+        # As JSON has it: two generations of CPUs may have one name.
+        "identity": json.loads(json.dumps(here["surroundings"]["identity"])),
     }
     path = out / "plan.json"
     if not path.exists():

@@ -122,6 +122,7 @@ def _identity(report: reader.Report) -> dict[str, Any]:
     return {
         "device": report.devices[0]["name"],
         "cpu": environment.get("cpu"),
+        "identity": report.identity_key,
         "num_cores": environment["runtime"]["num_cores"],
         "versions": environment["versions"],
         "package_md5": report.bmk_checksum,

@@ -158,6 +158,14 @@ def test_a_folder_takes_no_runs_with_other_settings(tmp_path):
     assert runner.calls == []
 
 
+def test_another_machine_whose_cpu_has_the_same_name_is_refused(tmp_path):
+    fake_runs.findings(tmp_path, fake_runs.FakeMain(), "weak", repeats=1)
+    changed(tmp_path / "plan.json", lambda plan: plan["identity"].update(family="another"))
+
+    with pytest.raises(engine.StudyError, match="holds runs with other identity, "):
+        fake_runs.findings(tmp_path, fake_runs.FakeMain(), "weak", repeats=1)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}"])
 def test_a_folder_of_something_else_is_refused(tmp_path, text):
     (tmp_path / "plan.json").write_text(text)
@@ -176,6 +184,12 @@ def changed(path, edit):
     ("edit", "reason"),
     [
         (lambda d: d["app"]["environment"].update(cpu="another"), "cpu is another, in the other"),
+        (
+            lambda d: d["app"]["environment"].update(
+                surroundings={"identity": {"vendor": "AuthenticAMD", "family": "26", "model": "2"}}
+            ),
+            "identity is ",
+        ),
         (lambda d: d["app"].update(bmk_checksum="0" * 32), "package_md5"),
         (lambda d: d["run_info"].update(num_devices=3), "not a run of this point"),
         (lambda d: d.pop("report"), "not a HEPscore report"),

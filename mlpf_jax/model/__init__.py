@@ -1,1 +1,1 @@
-"""The graph of the network, its losses and metrics: pure functions of arrays."""
+"""The network, its losses and its metrics, as pure functions of arrays."""

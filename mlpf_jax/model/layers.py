@@ -1,7 +1,7 @@
-"""The layers of the network: weights that flax names, and functions of arrays and a mask.
+"""The layers of the network: Flax modules for the weights, and functions of arrays and a mask.
 
-Weights that multiply the same input are one product. Padding is silenced with `where`: multiplying
-by a mask would let a NaN through, in the value or in the gradient.
+Weights that multiply the same input are merged into one product. Padding is masked with `where`,
+because multiplying by a mask would propagate NaN, in the value or in the gradient.
 """
 
 import functools
@@ -18,7 +18,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax.model import lsh, message_passing, pair_kernel
 from mlpf_jax.model import precision as precision_lib
 
-# keras' "random_normal": not truncated, unlike what most call a normal initialiser.
+# keras' "random_normal", which is not truncated, unlike most normal initialisers.
 random_normal = nn.initializers.normal(0.05)
 glorot_uniform = nn.initializers.glorot_uniform()
 
@@ -26,7 +26,7 @@ glorot_uniform = nn.initializers.glorot_uniform()
 def add_bias(
     x: Float[Array, "*batch dim"], bias: Float[Array, " dim"]
 ) -> Float[Array, "*batch dim"]:
-    """Returns x + bias, its one axis broadcast explicitly."""
+    """Returns x + bias, with the bias broadcast explicitly."""
     return x + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
 
 
@@ -35,9 +35,10 @@ def product_with_all(
     kernels: Sequence[Float[Array, "inner _"]],
     precision: config_lib.Precision,
 ) -> list[Float[Array, "*batch rows _"]]:
-    """Returns x @ kernel for every kernel, by one wide product.
+    """Returns x @ kernel for every kernel, computed as one wide product.
 
-    Its gradients are one product each, too, and a wide one keeps a machine busier than several.
+    The gradients are one product each, too. One wide product uses a machine better than several
+    narrow ones.
     """
     widths = [kernel.shape[-1] for kernel in kernels]
     wide = precision_lib.matmul(x, jnp.concatenate(kernels, axis=-1), precision)
@@ -82,10 +83,11 @@ class FeedForwardWeights(nn.Module):
 
 @jax.custom_vjp
 def _elu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Exponential linear unit as the reference's framework has it: exp(x) - 1, not expm1.
+    """Exponential linear unit as in the reference's framework: exp(x) - 1, not expm1.
 
-    Both are right to the rounding of 1; expm1 costs XLA a polynomial of its own. The slope is
-    taken from the result, as there: then x need not be kept, nor the exponential be taken again.
+    Both are accurate to the rounding of 1, but XLA computes expm1 with an extra polynomial. The
+    derivative uses the result, as in the reference, so x is not stored and the exponential is not
+    computed again.
     """
     positive = x > 0
     return jnp.where(positive, x, jnp.exp(jnp.where(positive, 0, x)) - 1)
@@ -108,14 +110,14 @@ def feed_forward(
     layers: Sequence[Affine],
     precision: config_lib.Precision,
 ) -> Float[Array, "*batch _"]:
-    """Applies what follows a first layer: elu before every layer, the last is linear."""
+    """Applies the layers after the first one, with elu before each; the last layer is linear."""
     for layer in layers:
         hidden = layer(_elu(hidden), precision)
     return hidden
 
 
 class NormWeights(nn.Module):
-    """Declares what `layer_norm` scales and shifts each of `dim` features by."""
+    """Declares the scale and bias of `layer_norm` for `dim` features."""
 
     dim: int
 
@@ -132,9 +134,9 @@ def layer_norm(
     bias: Float[Array, " dim"],
     epsilon: float,
 ) -> Float[Array, "rows dim"]:
-    """Returns each row with mean 0 and variance 1, then scaled and shifted feature by feature.
+    """Normalises each row to mean 0 and variance 1, then scales and shifts each feature.
 
-    The gradient is written by hand, so that it is two sums and one pass for each row.
+    The gradient is written by hand: two sums and one pass per row.
     """
     return _layer_norm_forward(x, scale, bias, epsilon)[0]
 
@@ -188,7 +190,7 @@ class _MessageWeights(nn.Module):
 
 
 class GraphLayer(NamedTuple):
-    """Weights of a graph layer; `rotations` never change."""
+    """Weights of a graph layer; `rotations` are not trained."""
 
     embed: tuple[Affine, ...]
     messages: Messages
@@ -196,7 +198,7 @@ class GraphLayer(NamedTuple):
 
 
 class GraphLayerWeights(nn.Module):
-    """Declares a graph layer that takes `num_features` features per element."""
+    """Declares a graph layer for `num_features` input features per element."""
 
     config: config_lib.ModelConfig
     num_features: int
@@ -224,17 +226,18 @@ def graph_layer(
     config: config_lib.ModelConfig,
     ragged: lsh.Ragged | None = None,
 ) -> tuple[Float[Array, "rows features"], Mapping[str, Array]]:
-    """Embeds the elements, bins them by LSH and blends each with what its bin says.
+    """Embeds the elements, bins them by LSH and passes messages within each bin.
 
     Rows are the elements of all events of a batch, one after another: batch * elements. With
-    `ragged`, a batch is one list of the elements of several events, and no bin has two of them.
-    Returns the encoding, zero at padding, and by name what lies between. `x` must be finite there.
+    `ragged`, a batch is one list of the elements of several events, and no bin contains two events.
+    Returns the encoding, which is zero at padding, and the intermediate values by name. `x` must be
+    finite at padding.
 
     Source: CombinedGraphLayer in the reference's tfmodel/model.py.
     """
     messages, precision = layer.messages, config.precision
     kernels = [layer.embed[0].kernel, messages.weight_self, messages.weight_gate, messages.theta]
-    # A(x theta) = (A x) theta: the narrower side is passed on.
+    # A(x theta) = (A x) theta: the narrower of the two is passed through the bins.
     passes_input = messages.theta.shape[0] < messages.theta.shape[1]
     hidden, own, gate, *values = product_with_all(
         x, kernels[:3] if passes_input else kernels, precision
@@ -259,7 +262,7 @@ def _pass_in_bins(
     config: config_lib.ModelConfig,
     ragged: lsh.Ragged | None,
 ) -> tuple[Float[Array, "rows width"], dict[str, Array]]:
-    """Passes messages inside the bins, each element in its place; also returns what is between."""
+    """Passes messages inside the bins, in the order of elements; also returns intermediates."""
     num_events, num_elements = mask.shape
     is_real = mask.reshape(-1)
     num_buckets = ragged.num_bins if ragged else num_elements // config.bin_size

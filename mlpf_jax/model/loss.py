@@ -1,4 +1,4 @@
-"""The training loss, as sums that may be split over events and devices in any way.
+"""The training loss, as sums that can be split over events and devices in any way.
 
 Source: the loss block of parameters/delphes-benchmark.yaml in the reference, with keras'
 SUM_OVER_BATCH_SIZE: every element counts in the denominator, padding included.
@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mlpf_jax.model import pfnet
 
-# Weight of each output in the total, by its name in the reference.
+# The weight of each output in the total, by its name in the reference.
 COEFFICIENTS: dict[str, float] = {
     "cls": 1.0,
     "charge": 1.0,
@@ -35,7 +35,7 @@ _HUBER_DELTA: dict[str, float] = {
 
 
 class Targets(NamedTuple):
-    """The generator particle of each element; all zero where there is none. Energies in GeV."""
+    """The generator particle of each element; all zero if there is none. Energies in GeV."""
 
     class_id: Int[Array, "*batch elements"]
     charge: Float[Array, "*batch elements"]
@@ -47,7 +47,7 @@ class Targets(NamedTuple):
 
 
 def split_targets(columns: Float[Array, "*batch elements 7"]) -> Targets:
-    """Names the columns of the data set's generator targets."""
+    """Splits the columns of the data set's generator targets."""
     class_id, *regressions = jnp.moveaxis(columns, -1, 0)
     return Targets(class_id.astype(jnp.int32), *regressions)
 
@@ -55,7 +55,7 @@ def split_targets(columns: Float[Array, "*batch elements 7"]) -> Targets:
 def event_losses(
     candidates: pfnet.Candidates, targets: Targets, mask: Bool[Array, "batch elements"]
 ) -> dict[str, Float[Array, " batch"]]:
-    """Returns each output's mean over all places of an event, before its coefficient."""
+    """Returns each output's mean loss over all places of an event, without its coefficient."""
     return {
         name: jnp.mean(values, axis=-1)
         for name, values in _element_losses(candidates, targets, mask)
@@ -69,9 +69,10 @@ def summed_losses(
     weight: Float[Array, "batch elements"],
     num_elements: int,
 ) -> dict[str, Float[Array, ""]]:
-    """Returns what `event_losses` are in sum, from elements of whatever events, each weighted.
+    """Returns the sum of `event_losses`, from weighted elements of any events.
 
-    `num_elements` is what every event has with its padding, whether that is here or not.
+    `num_elements` is the number of elements of an event with full padding, even if the padding is
+    not present here.
     """
     return {
         name: jnp.sum(weight * values) / num_elements
@@ -80,10 +81,10 @@ def summed_losses(
 
 
 def _element_losses(candidates, targets, mask) -> Iterator[tuple[str, Float[Array, "..."]]]:
-    """Yields each output's loss, element by element.
+    """Yields the loss of each output per element.
 
-    The cross entropy is taken from the logits, as keras does inside a tf.function whatever
-    `from_logits` says. The regressions count only where the element is real and has a particle.
+    The cross entropy is computed from the logits, as keras does inside a tf.function for any value
+    of `from_logits`. The regressions count only for real elements with a particle.
     """
     log_probability = jax.nn.log_softmax(candidates.class_logits, axis=-1)
     true_class = targets.class_id[..., None]
@@ -97,7 +98,7 @@ def _element_losses(candidates, targets, mask) -> Iterator[tuple[str, Float[Arra
 
 
 def huber(error: Float[Array, "*shape"], delta: float) -> Float[Array, "*shape"]:
-    """Returns error^2 / 2 up to `delta`, and the tangent line from there on."""
+    """Returns error^2 / 2 up to `delta`, and the tangent line beyond it."""
     size = jnp.abs(error)
     inner = jnp.minimum(size, delta)
     return inner * (size - 0.5 * inner)

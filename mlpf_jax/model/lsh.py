@@ -1,4 +1,4 @@
-"""Locality-sensitive hashing: puts elements that look alike into the same bin.
+"""Locality-sensitive hashing: sorts similar elements into the same bin.
 
 Message passing then costs num_elements * bin_size pairs instead of num_elements squared.
 """
@@ -15,15 +15,15 @@ _LARGEST_KEY = 2**31 - 1
 
 
 class Ragged(NamedTuple):
-    """Which event each row belongs to, where several of different lengths are one long list.
+    """The event of each row, for a list of several events of different lengths.
 
-    An event has whole bins of rows; of those that it would have if padded in full, the ones
-    without an element are not there.
+    An event fills whole bins of rows. Compared with full padding, bins without an element are
+    missing.
     """
 
-    event: Int[Array, "*batch elements"]  # ascending; `num_events` in rows that belong to none
+    event: Int[Array, "*batch elements"]  # ascending; `num_events` in rows without an event
     num_events: int
-    num_bins: int  # of an event padded in full: what its elements are hashed to
+    num_bins: int  # bins of a fully padded event, the range of the hash
 
 
 @Part.BINNING.mark
@@ -35,11 +35,11 @@ def hash_elements(
 ) -> Int[Array, "*batch elements"]:
     """Returns each element's hash: the rotated axis, of either sign, that it points along most.
 
-    Padding is moved behind by `num_bins - 1`, so it shares the last bucket's number at most.
+    `num_bins - 1` is added to the hash of padding, so at most it shares the last bucket's number.
 
     Source: split_indices_to_bins_batch in the reference's tfmodel/model.py.
     """
-    # The hash decides who meets whom: it is never computed in less than the embedding's precision.
+    # The hash decides which elements share a bin, so it uses at least the embedding's precision.
     projection = jnp.matmul(
         embedding, rotations[:, : num_bins // 2], precision=jax.lax.Precision.HIGHEST
     )
@@ -51,13 +51,13 @@ def hash_elements(
 def sort_by_hash(
     hashes: Int[Array, "*batch elements"],
 ) -> tuple[Int[Array, "*batch elements"], Int[Array, "*batch elements"]]:
-    """Returns (order, inverse): the stable ascending sort, and each element's place in it.
+    """Returns (order, inverse): the stable ascending sort, and each element's position in it.
 
-    Bins are equal cuts of this order, so an element near a cut may land in the next bin.
+    Bins are equal parts of this order, so an element near a boundary may be in the next bin.
     """
     num_elements = hashes.shape[-1]
     position = jnp.broadcast_to(jnp.arange(num_elements, dtype=jnp.int32), hashes.shape)
-    # Hash and position in one integer: the keys differ, so sorting them is the stable sort.
+    # Hash and position form one unique integer key, so sorting the keys is a stable sort.
     order = jnp.sort(hashes.astype(jnp.int32) * num_elements + position, axis=-1) % num_elements
     inverse = jnp.argsort(order, axis=-1).astype(jnp.int32)
     return order, inverse
@@ -68,12 +68,12 @@ def sort_in_events(
     hashes: Int[Array, "*batch elements"], ragged: Ragged
 ) -> tuple[Int[Array, "*batch elements"], Int[Array, "*batch elements"]]:
     """Returns (order, inverse) as `sort_by_hash` does, each event sorted within its own rows."""
-    num_hashes = 2 * ragged.num_bins  # of an event: see `hash_elements`
+    num_hashes = 2 * ragged.num_bins  # hashes per event, see `hash_elements`
     by_event = hashes.astype(jnp.int32) + num_hashes * ragged.event
     num_elements = hashes.shape[-1]
     if num_hashes * (ragged.num_events + 1) * num_elements <= _LARGEST_KEY:
         return sort_by_hash(by_event)
-    # Too many for one integer of 32 bits to tell them apart: a sort of two, which is slower.
+    # Too many rows for a 32-bit integer key: sort by two keys, which is slower.
     position = jnp.broadcast_to(jnp.arange(num_elements, dtype=jnp.int32), hashes.shape)
     _, order = jax.lax.sort((by_event, position), num_keys=1, is_stable=True)
     return order, jnp.argsort(order, axis=-1).astype(jnp.int32)

@@ -1,8 +1,8 @@
 """Message passing inside LSH bins, with a gradient written by hand.
 
-Every pair of a bin is a number here, 8 million for an event and layer, so the passes over them
-decide the speed. The derivative of the squared distance is symmetric in its two elements: one
-product brings it back to the embedding, where autodiff would take two.
+There is one value for every pair of a bin, 8 million per event and layer, so the number of passes
+over them determines the speed. The derivative of the squared distance is symmetric in the two
+elements, so its gradient needs one product, where autodiff would use two.
 """
 
 import functools
@@ -16,10 +16,10 @@ from mlpf_jax import config as config_lib
 from mlpf_jax.model import precision as precision_lib
 from mlpf_jax.model.parts import Part
 
-EPSILON = 1e-6  # keeps roots away from zero; the reference's value, part of its numbers
+EPSILON = 1e-6  # keeps square roots away from zero; same value as the reference
 MAX_DEGREE = 1000.0
-# Distances up to here have no slope, for the reference cuts them off: sqrt(EPSILON), with room
-# for its rounding.
+# Distances up to here have zero derivative, because the reference clips them: sqrt(EPSILON), with a
+# margin for rounding.
 _SLOPELESS_DISTANCE = 1.002e-3
 
 
@@ -27,10 +27,11 @@ _SLOPELESS_DISTANCE = 1.002e-3
 def pair_adjacency(
     embedding: Float[Array, "*batch size dim"], scale: float, precision: config_lib.Precision
 ) -> Float[Array, "*batch size size"]:
-    """Returns exp(-scale * distance) for every pair, an element with itself included.
+    """Returns exp(-scale * distance) for every pair, including each element with itself.
 
-    The squared distance is taken as n_i - 2 x_i x_j + n_j, which cancels badly for close pairs;
-    so does the reference. Its clip to [0, 1] is left out: no exp of a negative number needs it.
+    The squared distance is computed as n_i - 2 x_i x_j + n_j, as in the reference, which loses
+    precision for close pairs. The reference's clip to [0, 1] is omitted, because the exponential of
+    a negative number is always in this range.
 
     Source: NodePairGaussianKernel and pairwise_l2_dist in the reference's tfmodel/model.py.
     """
@@ -51,9 +52,9 @@ def pass_messages(
 ) -> Float[Array, "*batch size width"]:
     """Returns norm * A (norm * values), where A is the adjacency of the bin.
 
-    norm is the root of the inverse degree, the sum of A over the real elements, and 0 at padding:
-    so is the result. `embedding` and `values` must be finite at padding; what they are there has
-    no effect.
+    norm is 1 / sqrt(degree), where the degree is the sum of A over the real elements. norm and the
+    result are 0 at padding. `embedding` and `values` must be finite at padding; their values there
+    have no effect.
 
     Source: GHConvDense in the reference's tfmodel/model.py, with normalize_degrees.
     """
@@ -72,9 +73,9 @@ def _forward(embedding, values, mask, scale, precision):
 
 @Part.MESSAGES.mark
 def _backward(scale, precision, kept, cotangent):
-    """With u = norm v, z = A u and y = norm z, the cotangent Y of y makes the adjacency's own
-    Z_i u_j + D_i real_j, where Z = norm Y and D is the degree's. A is symmetric, so what pulls i
-    to j pulls j to i.
+    """With u = norm v, z = A u and y = norm z, the cotangent Y of y gives the adjacency's cotangent
+    Z_i u_j + D_i real_j, where Z = norm Y and D is the cotangent of the degree. A is symmetric, so
+    the contributions of (i, j) and (j, i) are added.
     """
     embedding, values, mask, adjacency, degree, norm, passed = kept
     product = functools.partial(precision_lib.matmul, precision=precision)

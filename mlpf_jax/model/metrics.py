@@ -1,4 +1,4 @@
-"""Accuracy of the particle classes, all of it from counts that add up over events and devices."""
+"""Accuracy of the particle classes, from counts that can be summed over events and devices."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ def count_classes(
     class_id: Int[Array, "batch elements"],
     mask: Bool[Array, "batch elements"],
 ) -> Float[Array, "batch true predicted"]:
-    """Returns how many real elements of each true class were given each class.
+    """Counts the real elements by true and predicted class.
 
     The counts are float32 and exact: up to 2^24 elements per event.
     """
@@ -30,17 +30,17 @@ def count_classes(
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """The reference's metrics of one batch or of many.
+    """The reference's metrics for one or more batches.
 
-    Padding has true class 0 and always gets it. `padded` counts these places as correct answers,
-    as the reference's `cls_acc_unweighted` does, the likeliest source of the published accuracy;
-    `real` does not.
+    Padding has true class 0, and class 0 is always predicted for it. `padded` counts these places
+    as correct, as does the reference's `cls_acc_unweighted`, which is the most likely source of the
+    published accuracy. `real` excludes padding.
     """
 
     padded: float
     real: float
-    weighted: float  # mean recall of the classes present, per batch, as `cls_acc_weighted`
-    recall: tuple[float, ...]  # per class, padding in class 0; 0 for a class that is absent
+    weighted: float  # mean recall of the classes present in a batch, as `cls_acc_weighted`
+    recall: tuple[float, ...]  # per class, with padding in class 0; 0 for an absent class
 
 
 def accuracy(
@@ -50,7 +50,7 @@ def accuracy(
     counts = np.asarray(counts, np.float64).copy()
     num_real = counts.sum()
     right_of_real = counts.trace(axis1=1, axis2=2).sum()
-    counts[:, 0, 0] += num_places - counts.sum(axis=(1, 2))  # padding, always right
+    counts[:, 0, 0] += num_places - counts.sum(axis=(1, 2))  # padding, always correct
     right, present = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2)
     recall_per_batch = np.divide(right, present, out=np.zeros_like(right), where=present > 0)
     all_right, all_present = right.sum(axis=0), present.sum(axis=0)

@@ -1,8 +1,9 @@
-"""Message passing inside bins as fused kernels: the matrix of pairs is never written to memory.
+"""Fused kernels for message passing inside bins. The matrix of pairs is never written to memory.
 
-A program of a kernel has some rows of a bin's matrix and walks over its columns, tile by tile; the
-backward pass computes every tile anew. The same bodies serve Triton (GPU) and Mosaic (TPU), in
-tiles that suit each. **Proved in interpret mode and by compiling; never run on a GPU or a TPU.**
+Each program of a kernel handles some rows of a bin's matrix and loops over its columns, tile by
+tile. The backward pass recomputes every tile. The same kernel bodies are used for Triton (GPU) and
+Mosaic (TPU), with tile sizes for each. **Tested in interpret mode and by compiling; never run on a
+GPU or a TPU.**
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from mlpf_jax.model import precision as precision_lib
 from mlpf_jax.model.parts import Part
 
 _EPSILON, _MAX_DEGREE = message_passing.EPSILON, message_passing.MAX_DEGREE
-_MAX_WIDTH = 256  # features whose sums stay in a program's registers
+_MAX_WIDTH = 256  # features for which the sums fit a program's registers
 
 
 @Part.MESSAGES.mark
@@ -35,18 +36,18 @@ def pass_messages(
 ) -> Float[Array, "*batch size width"]:
     """Returns norm * (A @ (norm * values)), A = exp(-scale * distance) for every pair of a bin.
 
-    `norm` is one over the root of an element's degree, the sum of A over the real elements, and
-    zero at padding. Embedding and values must be zero at padding, where the result is zero. The
-    sizes are padded to what the target's tiles need.
+    `norm` is 1 / sqrt(degree), where the degree is the sum of A over the real elements, and zero at
+    padding. Embedding and values must be zero at padding, and so is the result. Sizes are padded to
+    the tile sizes of the target.
 
     Raises:
-        ValueError: if the arrays, or the precision on a TPU, are not what the kernels take.
+        ValueError: if the kernels do not support the arrays, or the precision on a TPU.
     """
     (size, width), dim = values.shape[-2:], embedding.shape[-1]
     if values.dtype != jnp.float32 or max(width, dim) > _MAX_WIDTH:
         raise ValueError(
-            f"the pair kernel takes float32 and up to {_MAX_WIDTH} features: got {values.dtype}, "
-            f"{width} features and {dim} of the embedding. Set --pair_kernel=xla."
+            f"the pair kernel supports float32 and up to {_MAX_WIDTH} features: got "
+            f"{values.dtype}, {width} features and {dim} of the embedding. Set --pair_kernel=xla."
         )
     if target == "mosaic" and precision == "tf32":
         raise ValueError("--precision=tf32: a TPU has no TF32.")
@@ -67,7 +68,7 @@ def _pad(x, size, dim):
 
 @dataclasses.dataclass(frozen=True)
 class _Spec:
-    """What the kernels are compiled for."""
+    """The parameters that the kernels are compiled for."""
 
     scale: float
     precision: config_lib.Precision
@@ -94,7 +95,8 @@ def _backward(spec, residuals, cotangent):
     x, values, norm, degree, out = residuals
     # norm * A * norm is symmetric: its own transpose, up to rounding.
     d_values = _call(spec, _messages_body, [x, cotangent, norm], out_dim=values.shape[-1])
-    # norm stands to the left and to the right of A; each side's share times norm is in there.
+    # norm multiplies A from the left and from the right; this is the sum of both contributions,
+    # times norm.
     both_sides = jnp.sum(cotangent * out + values * d_values, axis=-1)[:, None, :]
     d_degree = jnp.where(degree < _MAX_DEGREE, -0.5 * norm**2 * both_sides, 0)
     operands = [x, values, cotangent, norm, d_degree]
@@ -105,10 +107,10 @@ _pass_messages.defvjp(_forward, _backward)
 
 
 def _call(spec, body, operands, *, out_dim):
-    """Runs `body` on every bin and tile of rows: each operand as the rows' part and as a whole.
+    """Runs `body` on every bin and tile of rows, with the tile's rows and all rows of each operand.
 
     Operands are [bins, size, dim], or [bins, 1, size] for one value per element, as is the result
-    where `out_dim` is None.
+    if `out_dim` is None.
     """
     tiles = spec.tiles
     num_bins = operands[0].shape[0]
@@ -134,7 +136,7 @@ def _call(spec, body, operands, *, out_dim):
 
 
 def _fold(length, part, add, zero):
-    """Folds `add(slice, sum)` over the parts of an axis, one after another."""
+    """Folds `add(slice, sum)` over the parts of an axis in order."""
     if part == length:
         return add(pl.ds(0, length), zero)
 
@@ -183,12 +185,12 @@ def _embedding_gradient_body(spec, *refs):
                 gradient += _product(spec, left[:, chunk] * norm, other, transpose=True)
             return gradient
 
-        # A real element's norm is never zero, so it tells what counts in a degree.
+        # The norm of a real element is never zero, so it marks the elements that count in a degree.
         gradient = jnp.where(norm_other > 0, d_degree, 0) + jnp.where(norm > 0, d_degree_other, 0)
         gradient = _fold(spec.tiles.width, spec.tiles.chunk, add_products, gradient)
         distance = jnp.sqrt(jnp.maximum(square_distance, _EPSILON))
         slope = jnp.where(square_distance > _EPSILON, -0.5 * spec.scale / distance, 0)
-        # Rounded before both sums: what x_i and x_j have in common then cancels.
+        # Rounded before both sums, so that the common part of x_i and x_j cancels.
         e = pair_tiles.round_operand(gradient * adjacency * slope, spec.precision)
         row_sum, weighted = total
         return row_sum + jnp.sum(e, axis=-1, keepdims=True), weighted + _product(spec, e, x_other)
@@ -209,7 +211,7 @@ def _adjacency(spec, x, x_other):
 
 def _product(spec, left, right, *, transpose=False):
     precision = spec.precision
-    if spec.target == "interpret" and precision == "tf32":  # a CPU has none
+    if spec.target == "interpret" and precision == "tf32":  # not available on a CPU
         left, right = (pair_tiles.round_operand(x, precision) for x in (left, right))
         precision = "float32"
     return pair_tiles.product(left, right, precision, transpose=transpose)

@@ -1,4 +1,4 @@
-"""What the pair kernels are cut into for a GPU or a TPU, and products of such tiles."""
+"""Tile sizes of the pair kernels for a GPU or a TPU, and products of tiles."""
 
 import dataclasses
 from typing import Any
@@ -10,18 +10,18 @@ from jaxtyping import Array, Float
 
 from mlpf_jax import config as config_lib
 
-_SMALLEST = 16  # Triton multiplies no narrower tiles
-_LANES = 128  # of a TPU's vector register
+_SMALLEST = 16  # the narrowest tile that Triton can multiply
+_LANES = 128  # lanes of a TPU's vector register
 
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
-    """Padded sizes of a bin, and the shape of a tile of its matrix."""
+    """The padded sizes of a bin, and the shape of the tiles of its matrix."""
 
     size: int  # elements of a bin
     dim: int  # of the embedding
     width: int  # features of a value
-    rows: int  # of a tile; one program has as many
+    rows: int  # rows columns of a tile, and of a program
     columns: int  # of a tile
     chunk: int  # features multiplied at once in the backward pass
 
@@ -31,9 +31,9 @@ def choose(
 ) -> Tiles:
     """Returns the tiles for bins of `size` elements.
 
-    Triton knows powers of two alone: 640 elements are ten times 64. Its tiles are the largest that
-    XLA's ahead-of-time compiler for an H200 keeps in registers, nearly: without tensor cores, a
-    float32 product takes more of them. A TPU core's memory holds the whole matrix of a bin, and
+    Triton supports only powers of two: 640 elements are ten tiles of 64. Its tiles are the largest
+    that XLA's ahead-of-time compiler for an H200 almost keeps in registers; without tensor cores, a
+    float32 product needs more of them. A TPU core's memory can hold the whole matrix of a bin, and
     its registers are 128 wide.
     """
     if target == "mosaic":
@@ -51,7 +51,7 @@ def _power_of_two(n: int) -> int:
 
 
 def compiler_params(target: config_lib.PairKernel, precision: config_lib.Precision) -> Any:
-    """Returns what the back end is told; none of it has been tuned on a device."""
+    """Returns the compiler parameters of the back end; none were tuned on a device."""
     if target != "triton":
         return None
     return triton.CompilerParams(num_warps=8, num_stages=1 if precision == "float32" else 2)
@@ -64,8 +64,8 @@ def product(
     *,
     transpose: bool = False,
 ) -> Float[Array, "rows columns"]:
-    """Returns left @ right, or left @ right.T, accumulated in float32: `precision.matmul` inside
-    a kernel, whose compilers know neither its gradient nor a batch.
+    """Returns left @ right, or left @ right.T, accumulated in float32: `precision.matmul` for use
+    inside a kernel, where neither its gradient nor batches are supported.
     """
     dimensions = (((1,), (1 if transpose else 0,)), ((), ()))
     if precision == "bf16":
@@ -80,13 +80,13 @@ def product(
 def round_operand(
     x: Float[Array, "rows columns"], precision: config_lib.Precision
 ) -> Float[Array, "rows columns"]:
-    """Rounds to what `product` keeps of an operand: `precision.round_operand` inside a kernel,
-    where Triton knows no reduce_precision.
+    """Rounds to the operand precision of `product`: `precision.round_operand` for use inside a
+    kernel, since Triton has no reduce_precision.
     """
     if precision == "bf16":
         return x.astype(jnp.bfloat16).astype(jnp.float32)
     if precision == "tf32":
-        # Half of the last kept bit, then cut: the 10 of 23 mantissa bits that TF32 keeps.
+        # Adds half of the last kept bit and truncates: TF32 keeps 10 of 23 mantissa bits.
         bits = lax.bitcast_convert_type(x, jnp.int32) + 0x1000
         return lax.bitcast_convert_type(bits & ~0x1FFF, jnp.float32)
     return x

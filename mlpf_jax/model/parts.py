@@ -1,7 +1,7 @@
-"""The parts of a step that a profile tells apart, and how an operation is marked as one's.
+"""The parts of a step in a profile, and the scopes that mark their operations.
 
-The marks are scopes: they stand in the names that XLA keeps with an operation, through autodiff and
-in compiled programs of any platform, and change no program. The innermost mark counts.
+XLA keeps the scope names in the metadata of operations, through autodiff and in compiled programs
+of any platform. Scopes do not change the program. The innermost scope counts.
 """
 
 import enum
@@ -15,7 +15,7 @@ _MARK = "part:"
 
 
 class Part(enum.StrEnum):
-    """A part, by the name that a table shows."""
+    """A part, with its name in tables."""
 
     BINNING = "binning"
     GATHER = "gather and scatter"
@@ -28,18 +28,18 @@ class Part(enum.StrEnum):
     OPTIMISER = "optimiser"
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Returns a scope, for `with`, that marks the operations traced inside it."""
+        """Returns a context manager that marks the operations traced inside it."""
         return jax.named_scope(_MARK + self.name)
 
     def mark(self, function):
-        """Marks the operations of a function; a decorator."""
+        """A decorator that marks the operations of a function."""
         return jax.named_scope(_MARK + self.name)(function)
 
 
 def of(path: str) -> Part | None:
-    """Returns the part that an operation's path of scopes says; None if it says nothing.
+    """Returns the part in an operation's scope path; None if there is none.
 
-    Of an operation merged from several, whose paths are joined by `;`, the first counts.
+    If an operation was merged from several, with paths joined by `;`, the first one counts.
     """
     marks = re.findall(rf"{_MARK}(\w+)", path.partition(";")[0])
     return Part[marks[-1]] if marks else None

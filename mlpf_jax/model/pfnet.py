@@ -19,13 +19,13 @@ NUM_FEATURES = 12  # columns of an element, the type first
 NUM_CLASSES = 6  # none, charged hadron, neutral hadron, photon, electron, muon
 _ETA, _SIN_PHI, _COS_PHI = 2, 3, 4  # columns of an element
 _LAYER_NORM_EPSILON = 1e-3  # keras' default; flax has 1e-6
-_ID_SHARPNESS = 100.0  # turns the class weights of the energy into a nearly hard choice
+_ID_SHARPNESS = 100.0  # makes the class weights of the energy a nearly hard choice
 
 
 class Candidates(NamedTuple):
-    """What the network says of each element; all but the logits is zero at padding, in GeV.
+    """The output of the network for each element, in GeV; all but the logits are zero at padding.
 
-    `class_logits` are zero at padding, too: a uniform choice, whose argmax is class 0 (none).
+    `class_logits` are also zero at padding: a uniform distribution, with argmax 0 (none).
     """
 
     class_logits: Float[Array, "*batch elements classes"]
@@ -37,7 +37,7 @@ class Candidates(NamedTuple):
     energy: Float[Array, "*batch elements"]
 
     def in_events(self, num_events: int) -> "Candidates":
-        """Returns the same, where the elements were one list, with an axis of events."""
+        """Returns the candidates with an event axis, from one list of elements."""
         return jax.tree.map(lambda x: x.reshape(num_events, -1, *x.shape[1:]), self)
 
 
@@ -45,7 +45,7 @@ class Candidates(NamedTuple):
 def real_elements(
     elements: Float[Array, "*batch elements features"],
 ) -> Bool[Array, "*batch elements"]:
-    """Returns True where an element is real, not padding."""
+    """Returns True for real elements, False for padding."""
     return elements[..., 0] != 0
 
 
@@ -53,9 +53,9 @@ def real_elements(
 def encode(
     elements: Float[Array, "*batch elements features"], mask: Bool[Array, "*batch elements"]
 ) -> Float[Array, "*batch elements encoded"]:
-    """Returns the type one-hot, then the other columns as they are: no standardisation, no logs.
+    """Returns the type one-hot, then the other columns unchanged (no standardisation, no logs).
 
-    Whatever stands in a padded row is taken as zero, which encodes as (1, 0, 0, 0 ...).
+    Padded rows are treated as zero, which is encoded as (1, 0, 0, 0 ...).
 
     Source: InputEncoding in the reference's tfmodel/model.py.
     """
@@ -69,9 +69,9 @@ def encode(
 class Encoder(nn.Module):
     """Two independent chains of graph layers: one for identification, one for the energy.
 
-    Chain by chain they are the same program on other weights, which have a leading axis.
-    `stacks_chains` computes both at once: half the operations to launch, each twice as large. That
-    is for accelerators; a CPU is faster with one after the other.
+    The chains are the same program with different weights, which have a leading axis.
+    `stacks_chains` computes both at once: half as many operations, each twice as large. That is
+    faster on accelerators; a CPU is faster with one chain after the other.
     """
 
     config: config_lib.ModelConfig
@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         return chains
 
     def _apply(self, weights, inputs, mask, ragged):
-        """Returns each chain's encoding, and what lies between with the axis of the chains."""
+        """Returns each chain's encoding, and the intermediates with an axis of chains."""
 
         def apply(weights, x):
             return layers.graph_layer(weights, x, mask, self.config, ragged)
@@ -120,10 +120,10 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Six heads that turn the encodings into candidates.
 
-    Their first layers read the same inputs: all six the normalised encoding z, two the logits,
-    two the encodings of the energy and the logits. So these are one product for each kind of
-    input. Where the reference feeds an input twice, it is multiplied once, by the sum of its two
-    blocks of rows.
+    Their first layers share inputs: all six use the normalised encoding z, two use the logits, and
+    two use the encodings of the energy and the logits. There is one product for each kind of input.
+    If the reference feeds an input twice, it is multiplied once, by the sum of the two blocks of
+    rows.
 
     Source: OutputDecoding in the reference's tfmodel/model.py; the doubled inputs, the unused
     gates of eta and phi and the stopped gradients are its own.
@@ -191,14 +191,14 @@ class Decoder(nn.Module):
 
 
 class _Rows(NamedTuple):
-    """A first layer's kernel by what its rows multiply: z, and the head's other input if any."""
+    """A first layer's kernel, split by input: z, and the head's other input if any."""
 
     z: Float[Array, "z_dim outer"]
     other: Float[Array, "_ outer"]
 
     @classmethod
     def of(cls, kernel, z_dim, encoding_dim):
-        """Cuts (z), (z, logits) or (z, logits, each encoding twice, logits again).
+        """Splits (z), (z, logits) or (z, logits, each encoding twice, logits again).
 
         The last is summed to (each encoding, logits).
         """
@@ -235,8 +235,9 @@ def _skip(elements, mask, column):
 class PFNet(nn.Module):
     """Reconstructs particle candidates, at most one per detector element.
 
-    A batch is of events of the same length; with `ragged`, it is one list of all their elements.
-    Inside, the elements of all events are rows of one matrix: all but the bins treats them alike.
+    A batch contains events of equal length; with `ragged`, it is one list of all their elements.
+    Internally, the elements of all events are rows of one matrix. Only binning distinguishes
+    events.
     """
 
     config: config_lib.ModelConfig

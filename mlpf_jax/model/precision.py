@@ -1,8 +1,8 @@
-"""Matrix products in the precision that a run asked for, forward and backward.
+"""Matrix products in the precision of a run, forward and backward.
 
-`float32` means float32 products on every device: no TF32, no bfloat16 passes. XLA's own default
-is TF32 on NVIDIA and bfloat16 on TPU, and its CPU back end accepts the bfloat16 dot algorithm and
-then ignores it; so nothing here relies on a default.
+`float32` means float32 products on every device: no TF32, no bfloat16 passes. XLA's default is TF32
+on NVIDIA and bfloat16 on TPU, and its CPU back end accepts the bfloat16 dot algorithm but ignores
+it. This module therefore never relies on a default.
 """
 
 import jax
@@ -31,9 +31,9 @@ def matmul(
 def row_sums(
     x: Float[Array, "*batch rows dim"], weights: Float[Array, " dim"]
 ) -> Float[Array, "*batch rows 1"]:
-    """Returns the weighted sum of each row, as a product in full precision.
+    """Returns the weighted sum of each row, computed as a product in full precision.
 
-    A CPU takes a product in one pass; for a sum XLA writes the summand down and reads it twice.
+    On a CPU, a product takes one pass; for a sum, XLA stores the summand and reads it twice.
     """
     return jnp.matmul(x, weights[:, None], precision=lax.Precision.HIGHEST)
 
@@ -41,11 +41,11 @@ def row_sums(
 def round_operand(
     x: Float[Array, "*shape"], precision: config_lib.Precision
 ) -> Float[Array, "*shape"]:
-    """Rounds to what a product's operand keeps.
+    """Rounds to the precision of a product's operand.
 
-    A sum of squares taken from the rounded values fits their products exactly: the squared
-    distance n_i - 2 x_i x_j + n_j then stays zero on the diagonal, where otherwise the rounding
-    of the product alone would cost a large part of the adjacency.
+    Sums of squares of the rounded values are consistent with their products: the squared distance
+    n_i - 2 x_i x_j + n_j is then zero on the diagonal. Otherwise the rounding of the product would
+    cause a large error of the adjacency.
     """
     if precision == "float32":
         return x
@@ -63,7 +63,7 @@ def _bf16_forward(x, y):
 
 
 def _bf16_backward(operands, cotangent):
-    # Left to itself, autodiff would multiply in float32 and round the sums to bfloat16.
+    # By default, autodiff would multiply in float32 and round the sums to bfloat16.
     x, y = operands
     cotangent = cotangent.astype(jnp.bfloat16)
     dx = jnp.matmul(cotangent, y.mT, preferred_element_type=jnp.float32)

@@ -1,8 +1,8 @@
 """The network as its authors write it: one event, layer by layer, gradients by autodiff.
 
-`pfnet` computes the same function faster; tests compare both in float64, values and gradients.
-This one keeps all pairs in memory and expects zeros in padded rows. Formulas, masks, and names of
-weights are the original's, quirks included.
+`pfnet` computes the same function faster; tests compare both in float64, values and gradients. This
+one keeps all pairs in memory and expects zeros in padded rows. Formulas, masks and names of weights
+are those of the original, including its quirks.
 
 Source: PFNetDense in the reference's tfmodel/model.py with parameters/delphes-benchmark.yaml.
 Method: J. Pata et al., Eur. Phys. J. C 81 (2021) 381.
@@ -135,8 +135,8 @@ class GraphLayer(nn.Module):
 class Decoder(nn.Module):
     """Turns the encodings into candidates by six feed-forward heads.
 
-    Source: OutputDecoding in the reference's tfmodel/model.py. Its own are the logits that enter
-    the energy twice, the unused outputs of eta and phi, and the stopped gradients.
+    Source: OutputDecoding in the reference's tfmodel/model.py. As in the source, the logits enter
+    the energy twice, outputs of eta and phi are unused, and gradients are stopped.
     """
 
     config: config_lib.ModelConfig
@@ -176,7 +176,7 @@ class Decoder(nn.Module):
 
 
 class ReferenceNet(nn.Module):
-    """Reconstructs the candidates of one event; `jax.vmap` makes it take a batch."""
+    """Reconstructs the candidates of one event; use `jax.vmap` for a batch."""
 
     config: config_lib.ModelConfig
 

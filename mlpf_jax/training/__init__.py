@@ -1,1 +1,1 @@
-"""The optimiser step and how it is spread over devices."""
+"""The optimiser step and its distribution over devices."""

@@ -1,7 +1,6 @@
-"""The weights on disk, by Orbax: written whole or not at all, read only if they are undamaged.
+"""Checkpoints of the weights with Orbax: written atomically, and verified when read.
 
-DIR/weights/         what Orbax writes
-DIR/manifest.json    the SHA-256 of each of its files
+DIR/weights/         files written by Orbax DIR/manifest.json    the SHA-256 of each of its files
 """
 
 import hashlib
@@ -22,7 +21,7 @@ _BYTES_BESIDES = 2**20  # Orbax's own, and the manifest
 
 
 def save(folder: Path, current: state.TrainState) -> None:
-    """Writes the weights, fixed ones included, and the step into a new folder.
+    """Writes all weights, including the fixed ones, and the step into a new folder.
 
     Raises:
         ValueError: if the folder exists: an earlier checkpoint is never overwritten.
@@ -44,10 +43,10 @@ def save(folder: Path, current: state.TrainState) -> None:
 
 
 def load(folder: Path, like: state.TrainState) -> state.TrainState:
-    """Returns `like` with the weights and the step of a checkpoint, as arrays on the host.
+    """Returns `like` with the weights and the step of a checkpoint, as host arrays.
 
     Raises:
-        ValueError: if it is no whole checkpoint, or one of another network.
+        ValueError: if the checkpoint is incomplete, damaged, or for another network.
     """
     weights = (folder / _WEIGHTS).resolve()
     try:
@@ -55,8 +54,10 @@ def load(folder: Path, like: state.TrainState) -> state.TrainState:
     except (OSError, ValueError):
         raise ValueError(f"--checkpoint={folder}: no checkpoint is there.") from None
     if _hashes(weights) != expected:
-        # Orbax would tell as much, in several threads and a hundred lines.
-        raise ValueError(f"--checkpoint={folder}: damaged, its SHA-256 is not the manifest's.")
+        # Orbax would report this too, but from several threads and in a hundred lines.
+        raise ValueError(
+            f"--checkpoint={folder}: damaged, its SHA-256 differs from the manifest's."
+        )
     with ocp.StandardCheckpointer() as checkpointer:
         found = checkpointer.metadata(weights).item_metadata
         _refuse_other_network(folder, found, _weights(like))

@@ -1,4 +1,4 @@
-"""What the graph of one event costs, and its fingerprint, whatever device and batch it runs on."""
+"""FLOPs and fingerprint of the graph of one event, independent of device and batch."""
 
 import dataclasses
 import functools
@@ -15,24 +15,24 @@ from mlpf_jax.training import state, step
 
 @dataclasses.dataclass(frozen=True)
 class GraphCost:
-    """FLOPs per event padded in full, as XLA counts them before it optimises.
+    """FLOPs per fully padded event, as counted by XLA before optimisation.
 
-    Tight padding computes as much less as it has fewer places: all but a few FLOPs go with them.
+    With tight padding, FLOPs are proportional to the number of places, except for a few.
 
-    These are the operations of our algebra (doubled inputs multiplied once), fewer than those of
-    the graph as published: a share of a peak taken from them does not flatter.
+    They count our algebra (doubled inputs multiplied once), which has fewer operations than the
+    published graph, so the share of the peak is not overestimated.
     """
 
     train_flops: float
     infer_flops: float
-    graph_sha256: str  # of the StableHLO of one event's loss and gradient
+    graph_sha256: str  # digest of the StableHLO of one event's loss and gradient
 
 
 def graph_cost(config: config_lib.RunConfig) -> GraphCost:
     """Lowers the graph for one event, without compiling or running it.
 
-    It is lowered for a CPU (TF32 for CUDA) and without the fused kernel, whose operations XLA
-    cannot count, so the fingerprint is the same on every machine with the same version of JAX.
+    It is lowered for a CPU (TF32 for CUDA) and without the fused kernel, because XLA cannot count
+    its operations. The fingerprint is thus the same on every machine with the same version of JAX.
     """
     model = pfnet.PFNet(dataclasses.replace(config.model, pair_kernel="xla"))
     batch = _one_event(config)
@@ -53,7 +53,7 @@ def graph_cost(config: config_lib.RunConfig) -> GraphCost:
 
 
 def _one_event(config):
-    """A batch of one event, with all its places: what of it is empty depends on the events."""
+    """A batch of one event with all its places, because empty places depend on the event."""
     if config.data.padding == "full":
         return batch_lib.abstract_batch(1, num_elements=config.data.num_elements)
     shape = batch_lib.BatchShape(1, 1, config.data.num_elements)

@@ -1,4 +1,4 @@
-"""Spreads a step over the local devices: the state on each, the batch cut along its first axis."""
+"""Runs a step on all local devices: the state is replicated, the batch is split."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from mlpf_jax.training import step as step_lib
 
 
 class Devices:
-    """Some local devices in a row, and how values are put on them."""
+    """Some local devices, and functions that place values on them."""
 
     def __init__(self, devices: Sequence[jax.Device], parallel: config_lib.Parallel):
         self.devices = tuple(devices)
@@ -23,23 +23,23 @@ class Devices:
         self._mesh = Mesh(np.array(self.devices), (step_lib.AXIS,))
 
     def replicate(self, tree: PyTree) -> PyTree:
-        """Puts a copy on every device, from the host: a copy of a device array might share its
+        """Copies a value from the host to every device. A copy of a device array could share its
         memory, and donating one would then delete the other.
         """
         return jax.device_put(jax.tree.map(_to_host, tree), NamedSharding(self._mesh, P()))
 
     def split(self, batch: PyTree) -> PyTree:
-        """Gives each device its entry of the first axis."""
+        """Places each entry of the first axis on its device."""
         return jax.device_put(batch, NamedSharding(self._mesh, P(step_lib.AXIS)))
 
     def spread_train_step(self, function: Callable) -> Any:
-        """Returns function(state, batch, key) over all devices; it consumes the state."""
+        """Returns function(state, batch, key) on all devices; the function donates its state."""
         if self._parallel == "pmap":
             return self._pmap(function, in_axes=(None, 0, None), out_axes=None, donate_argnums=0)
         return self._shard_map(function, in_specs=(P(), P(step_lib.AXIS), P()), donate_argnums=0)
 
     def spread_infer_step(self, function: Callable) -> Any:
-        """Returns function(state, batch) over all devices."""
+        """Returns function(state, batch) on all devices."""
         if self._parallel == "pmap":
             return self._pmap(function, in_axes=(None, 0), out_axes=None)
         return self._shard_map(function, in_specs=(P(), P(step_lib.AXIS)))

@@ -1,4 +1,4 @@
-"""What training changes from step to step, and the optimiser that changes it."""
+"""The training state and the optimiser."""
 
 from typing import NamedTuple
 
@@ -10,17 +10,17 @@ from jaxtyping import Array, Int, Key, PyTree
 from mlpf_jax import config as config_lib
 from mlpf_jax.model import pfnet
 
-NUM_TRAINABLE = 3_285_841  # of the published sizes
+NUM_TRAINABLE = 3_285_841  # for the published sizes
 NUM_FIXED = 38_400
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-7  # keras' defaults
-_INIT, _ROTATIONS = 0, 1  # what a key is folded with, by purpose
+_INIT, _ROTATIONS = 0, 1  # constants to fold into a key, by purpose
 
 
 class TrainState(NamedTuple):
-    """The weights and all that goes with them.
+    """The weights, the optimiser's state, the rotations and the step.
 
-    The rotations never change. They are an argument of the step all the same, not a constant in
-    it: else the compiled program, and its fingerprint, would depend on the seed.
+    The rotations never change. They are nevertheless an argument of the step and not a constant,
+    because otherwise the compiled program and its fingerprint would depend on the seed.
     """
 
     step: Int[Array, ""]
@@ -32,7 +32,7 @@ class TrainState(NamedTuple):
 def create(config: config_lib.RunConfig, key: Key[Array, ""]) -> TrainState:
     """Draws the initial weights and rotations.
 
-    They depend on the sizes of the network alone, not on the number or the length of events.
+    They depend only on the sizes of the network, not on the number or length of events.
     """
     smallest = jax.ShapeDtypeStruct((1, 2 * config.model.bin_size, pfnet.NUM_FEATURES), jnp.float32)
     rngs = {
@@ -51,11 +51,11 @@ def create(config: config_lib.RunConfig, key: Key[Array, ""]) -> TrainState:
             rotations=variables["rotations"],
         )
 
-    return jax.jit(draw)(rngs)  # one program: hundreds of small arrays of zeros take a second
+    return jax.jit(draw)(rngs)  # one program: creating hundreds of small arrays takes a second
 
 
 def optimizer(config: config_lib.TrainConfig) -> optax.GradientTransformation:
-    """Returns Adam as keras computes it, with the learning rate falling in steps."""
+    """Returns Adam as computed by keras, with a stepwise decreasing learning rate."""
     schedule = optax.exponential_decay(
         config.learning_rate, config.decay_steps, config.decay_rate, staircase=True
     )
@@ -63,9 +63,9 @@ def optimizer(config: config_lib.TrainConfig) -> optax.GradientTransformation:
 
 
 def _scale_by_keras_adam() -> optax.GradientTransformation:
-    """Adam whose epsilon is added to sqrt(v) before the bias is corrected.
+    """Adam that adds epsilon to sqrt(v) before the bias correction.
 
-    optax adds it afterwards, which is off by up to 7e-5 of a step of 1e-4 for small gradients.
+    optax adds it afterwards. For small gradients, that differs by up to 7e-5 from a step of 1e-4.
     Source: keras.optimizers.legacy.Adam ("epsilon hat" in Kingma and Ba, arXiv:1412.6980).
     """
 
@@ -98,10 +98,10 @@ def count_parameters(tree: PyTree) -> int:
 
 
 def require_float32(tree: PyTree, what: str) -> None:
-    """Checks that all numbers with a fraction in a tree are float32.
+    """Checks that all floating-point arrays in a tree are float32.
 
     Raises:
-        RuntimeError: if some are not: the score would be of another work than its name says.
+        RuntimeError: if some are not, because the score would then be for different work.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.dtype != jnp.float32:

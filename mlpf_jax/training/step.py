@@ -1,7 +1,7 @@
-"""One optimiser update and one inference pass, as each device runs them.
+"""The training step and the inference step, as run by each device.
 
-Everything is a weighted sum over events until the very end, so that the result does not depend
-on how the events fall on devices, and a short last batch needs no case of its own.
+All results are weighted sums over events until the end, so they do not depend on the distribution
+of events over devices, and a short last batch needs no special case.
 """
 
 from typing import Any, NamedTuple, cast
@@ -16,18 +16,18 @@ from mlpf_jax.model import loss, lsh, metrics, pfnet
 from mlpf_jax.model.parts import Part
 from mlpf_jax.training import state as state_lib
 
-AXIS = "data"  # the name of the axis that the devices form
+AXIS = "data"  # name of the device axis
 
 
 class StepSums(NamedTuple):
-    """What a step says of its batch, summed over the events of weight 1."""
+    """The results of a step, summed over the events of weight 1."""
 
     losses: dict[str, Float[Array, ""]]  # per output, before coefficients
     counts: Float[Array, "true predicted"]  # real elements by true and predicted class
     num_events: Float[Array, ""]
 
     def mean_losses(self) -> dict[str, Any]:
-        """Returns the loss per output and its `total`, on the host if the sums are there."""
+        """Returns the mean loss per output and their `total`, on the host if the sums are there."""
         means = {name: value / self.num_events for name, value in self.losses.items()}
         return means | {"total": loss.total(means)}
 
@@ -36,7 +36,7 @@ class StepSums(NamedTuple):
 def batch_sums(
     model: pfnet.PFNet, params: PyTree, rotations: PyTree, batch: ragged_lib.AnyBatch
 ) -> tuple[Float[Array, ""], StepSums]:
-    """Returns the total loss summed over the events of a device, and the rest of the sums."""
+    """Returns the total loss summed over the events of a device, and all sums."""
     variables = {"params": params, "rotations": rotations}
     if isinstance(batch, ragged_lib.RaggedBatch):
         return _ragged_sums(model, variables, batch)
@@ -53,10 +53,10 @@ def batch_sums(
 
 
 def _ragged_sums(model, variables, batch):
-    """The same sums over the same events, without the bins that hold none of their elements."""
+    """The same sums over the same events, without empty bins."""
     event, num_events = batch.event[None], batch.weight.shape[0]
     num_bins = batch.num_elements // model.config.bin_size
-    elements = batch.elements[None]  # to the network, one long event
+    elements = batch.elements[None]  # one long event for the network
     ragged = lsh.Ragged(event, num_events, num_bins)
     candidates = cast(pfnet.Candidates, model.apply(variables, elements, ragged))
     mask = pfnet.real_elements(elements)
@@ -75,10 +75,10 @@ def train_step(
     batch: ragged_lib.AnyBatch,
     key: Key[Array, ""],
 ) -> tuple[state_lib.TrainState, StepSums]:
-    """Updates the weights by one batch. `batch` is this device's share: no device axis.
+    """Updates the weights with one batch. `batch` is this device's share, without a device axis.
 
-    The graph draws nothing (its dropout is 0), so the key has no effect on the result; it is an
-    argument because a step's randomness, should a layer ever have some, comes from there alone.
+    The key has no effect, because the graph has no randomness (its dropout is 0). It is an argument
+    so that any future randomness of a layer comes from it alone.
     """
     del key
     model = pfnet.PFNet(config.model, config.train.stacks_chains)
@@ -101,7 +101,7 @@ def train_step(
 def infer_step(
     config: config_lib.RunConfig, state: state_lib.TrainState, batch: ragged_lib.AnyBatch
 ) -> StepSums:
-    """Runs the network on one batch, without any update, and compares with the targets."""
+    """Runs the network on one batch without updates, and compares the output with the targets."""
     model = pfnet.PFNet(config.model, config.train.stacks_chains)
 
     def sums_of(part):
@@ -112,7 +112,7 @@ def infer_step(
 
 
 def _sum_over_events(function, batch, events_at_once):
-    """Returns the sum of function(part) over parts of the batch, one after another."""
+    """Returns the sum of function(part) over parts of the batch, computed one after another."""
     num_events = batch.weight.shape[0]
     if events_at_once in (0, num_events):
         return function(batch)

@@ -1,1 +1,1 @@
-"""Golden data of the original graph, and how the network is judged by it."""
+"""Verifies the network against golden data from the original graph."""

@@ -1,4 +1,4 @@
-"""What our network makes of a golden case, under the reference's names."""
+"""The results of our network for a golden case, under the reference's names."""
 
 import dataclasses
 import functools
@@ -19,16 +19,16 @@ _OUTPUTS = ("cls", "charge", "pt", "eta", "sin_phi", "cos_phi", "energy")
 
 @dataclasses.dataclass(frozen=True)
 class Computed:
-    """What our network makes of a golden case, under the reference's names."""
+    """The results of our network for a golden case, under the reference's names."""
 
     outputs: dict[str, np.ndarray]
     logits: np.ndarray
     inner: dict[str, dict[str, np.ndarray]]  # layer -> bins, lsh_bin_idx, dist, enc, dm
     decoder: dict[str, np.ndarray]  # dec_output, dec_output_energy
     losses: list[dict[str, float]]  # before each of the three updates
-    counts: list[np.ndarray]  # [true, predicted] of the real elements, likewise
+    counts: list[np.ndarray]  # [true, predicted] of the real elements, before each update
     gradients: dict[str, np.ndarray]
-    weights: list[dict[str, np.ndarray]]  # before the first update, after it, after the third
+    weights: list[dict[str, np.ndarray]]  # before the first, and after the first and third update
     rotations: dict[str, np.ndarray]  # layer -> [dim, half of the bins used]
 
 
@@ -100,7 +100,7 @@ def _programs(config: config_lib.RunConfig) -> _Programs:
 
 
 def _train(programs, config, params, rotations, batch):
-    """Three updates through the step that the benchmark times, on one device."""
+    """Runs three updates with the step that the benchmark times, on one device."""
     train_state = state.TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -151,7 +151,7 @@ def _named_intermediates(captured, config, mask):
 
 
 def _adjacency(embedding, bins, mask, config):
-    """The adjacency, zero at padding: the layers never write it where one could look."""
+    """The adjacency, zero at padding. It is recomputed, because the layers do not return it."""
     in_bins = np.stack([e[b] for e, b in zip(embedding, bins, strict=True)])
     real = np.stack([m[b] for m, b in zip(mask, bins, strict=True)])
     adjacency = message_passing.pair_adjacency(

@@ -1,8 +1,8 @@
-"""Golden data: what the original TensorFlow graph computes for given weights and inputs.
+"""Golden data: the results of the original TensorFlow graph for given weights and inputs.
 
-A file holds the weights, a batch and its targets, outputs and intermediate values, losses,
-gradients, and three optimiser steps, under the reference's own names (`meta_json` has the sizes).
-This module reads such a file and turns its names into ours; `verify` compares.
+A file contains the weights, a batch and its targets, outputs and intermediate values, losses,
+gradients, and three optimiser steps, under the reference's names (`meta_json` has the sizes). This
+module reads such files and maps their names to ours; `judging` compares.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from mlpf_jax import config as config_lib
 
 SMALL_CASE = Path(__file__).parent / "golden" / "small_A.npz"
 _CHAINS = ("cg_", "cg_energy_")  # the reference's prefixes, in the order of a stacked layer
-_FLAX_NAMES = {"gamma": "scale", "beta": "bias"}  # of a layer norm, by the reference's
+_FLAX_NAMES = {"gamma": "scale", "beta": "bias"}  # names in a layer norm, by the reference's name
 _REQUIRED_META = (
     "bin_size",
     "n_pad",
@@ -38,7 +38,7 @@ _REQUIRED_META = (
 
 @dataclasses.dataclass(frozen=True)
 class GoldenCase:
-    """One file, and its float64 twin where there is one."""
+    """One golden file, and its float64 version if there is one."""
 
     path: Path
     meta: Mapping[str, Any]
@@ -63,24 +63,24 @@ class GoldenCase:
 
     @property
     def learning_rate(self) -> float:
-        """Of the three optimiser steps."""
+        """The learning rate of the three optimiser steps."""
         return float(self.meta.get("lr", 1e-4))
 
     def weights(self) -> dict[str, np.ndarray]:
-        """The weights under the reference's names, the prefix taken off."""
+        """The weights under the reference's names, without the prefix."""
         return group(self.arrays, "weights/")
 
 
 def group(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Returns the entries whose key starts with `prefix`, without it."""
+    """Returns the entries with keys that start with `prefix`, under keys without it."""
     return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
 
 
 def load(path: Path) -> GoldenCase:
-    """Reads a golden file, and `*_f64.npz` beside it if that exists.
+    """Reads a golden file, and `*_f64.npz` in the same folder if it exists.
 
     Raises:
-        ValueError: if it cannot be read, or is no golden file.
+        ValueError: if it cannot be read, or is not a golden file.
     """
     arrays = _read(path)
     try:
@@ -108,7 +108,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 def variables_from_weights(
     weights: Mapping[str, np.ndarray], config: config_lib.ModelConfig
 ) -> tuple[PyTree, PyTree]:
-    """Returns (params, rotations) as the network takes them.
+    """Returns (params, rotations) for the network.
 
     Raises:
         ValueError: if a weight is missing.
@@ -150,7 +150,7 @@ def variables_from_weights(
 
 
 def reference_variables(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Returns the variables of `reference.ReferenceNet`, whose names are the reference's."""
+    """Returns the variables of `reference.ReferenceNet`, which uses the reference's names."""
     variables: dict[str, Any] = {"params": {}, "rotations": {}}
     for name, array in weights.items():
         *modules, last = name.removesuffix("/lsh/codebook").split("/")
@@ -181,7 +181,7 @@ def weights_from_params(params: PyTree, config: config_lib.ModelConfig) -> dict[
 
 
 def unstack(layer: str, values: Any, config: config_lib.ModelConfig) -> dict[str, np.ndarray]:
-    """Splits what a stacked `layer_<i>` holds into the reference's two chains, by their names."""
+    """Splits a stacked `layer_<i>` into the reference's two chains, by name."""
     i = int(layer.removeprefix("layer_"))
     chains = [prefix for prefix, n in zip(_CHAINS, _num_layers(config), strict=True) if i < n]
     return {f"{c}{i}": np.asarray(v) for c, v in zip(chains, values, strict=True)}

@@ -1,4 +1,4 @@
-"""Compares what was computed with a golden file, quantity by quantity."""
+"""Compares computed results with a golden file, quantity by quantity."""
 
 import dataclasses
 import math
@@ -12,8 +12,8 @@ from mlpf_jax.verify import computed as computed_lib
 from mlpf_jax.verify import golden, measures
 from mlpf_jax.verify import tolerances as tolerances_lib
 
-# The last bias of each embedding: distances do not depend on it, so its gradient is analytically
-# zero, in float32 pure rounding noise, which Adam turns into whole steps.
+# The last bias of each embedding. Distances do not depend on it, so its gradient is analytically
+# zero. In float32 it is rounding noise, which Adam turns into full steps.
 _NOISE = "ffn_dist/dense_1/bias"
 
 
@@ -24,7 +24,7 @@ class Check:
     group: str
     key: str
     max_abs: float  # largest absolute difference
-    measure: float  # the difference in the group's own measure
+    measure: float  # the difference in the measure of its group
     tolerance: float
 
     @property
@@ -34,7 +34,7 @@ class Check:
 
 
 class Judge:
-    """Walks over the quantities of a case and compares those that the file has."""
+    """Compares the quantities of a case that the file contains."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Judge:
         self._tolerances = tolerances
         self._mask = case.arrays["X"][..., 0] != 0
         self._learning_rate = case.learning_rate
-        # A full-size file has row sums in place of the tensors between, and no float64 twin.
+        # A full-size file has row sums instead of intermediate tensors, and no float64 version.
         self._is_full = not any(key.endswith("/dist") for key in expected)
 
     def run(self) -> None:
@@ -169,7 +169,8 @@ class Judge:
             if expected is None:
                 continue
             if name == "adj_rowsum" and expected.size == ours.size:
-                # One flipped hash moves thousands of places: compare by element, not by place.
+                # One different hash shifts thousands of places, so compare by element, not by
+                # place.
                 bins = self._expected.get(f"inter/{layer}/bins", values["bins"])
                 ours, expected = (
                     measures.by_element(ours, values["bins"]),
@@ -232,7 +233,7 @@ class Judge:
             for name, value in weights.items():
                 key = f"weights_step{number}/{name}"
                 norm_key = f"weight_delta_norm_step{number}/{name}"
-                if name.endswith(_NOISE):  # a walk of at most one learning rate per step
+                if name.endswith(_NOISE):  # changes by at most one learning rate per step
                     self.handled.add(norm_key)
                     farthest = 2 * number * self._learning_rate
                     self._compare("biases without gradient", key, value, farthest, measures.max_abs)

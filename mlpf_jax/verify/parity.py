@@ -1,4 +1,4 @@
-"""Runs the network on golden data and judges every quantity by its stated tolerance."""
+"""Runs the network on golden data and compares every quantity within its tolerance."""
 
 import dataclasses
 
@@ -15,18 +15,18 @@ class Verdict:
     """The outcome for one golden file."""
 
     checks: list[judging.Check]
-    skipped: list[str]  # what this file does not have
-    unknown: list[str]  # what it has and we cannot compare
+    skipped: list[str]  # quantities that the file does not contain
+    unknown: list[str]  # contents of the file that cannot be compared
 
     @property
     def missing(self) -> list[str]:
-        """Essential groups of which nothing was compared."""
+        """Essential groups without any compared quantity."""
         groups = {check.group for check in self.checks}
         return [group for group in _ESSENTIAL if group not in groups]
 
     @property
     def holds(self) -> bool:
-        """Whether all agreed and nothing essential was left out."""
+        """Whether all quantities agree and no essential group is missing."""
         return not self.missing and all(check.holds for check in self.checks)
 
 
@@ -34,11 +34,12 @@ def verify(case: golden.GoldenCase, *, float64: bool = False) -> Verdict:
     """Computes a case on the default device and compares it with the file.
 
     Raises:
-        ValueError: if float64 is asked for and the case has no float64 twin, or a weight lacks.
+        ValueError: if float64 is requested but the case has no float64 version, or if a weight is
+            missing.
     """
     expected = case.float64_arrays if float64 else case.arrays
     if expected is None:
-        raise ValueError(f"{case.path}: no *_f64.npz stands beside it, which --x64 compares with.")
+        raise ValueError(f"{case.path}: no *_f64.npz in the same folder, which --x64 needs.")
     computed = computed_lib.compute(case, np.dtype(np.float64 if float64 else np.float32))
     judge = judging.Judge(
         expected, computed, case, tolerances.FLOAT64 if float64 else tolerances.FLOAT32

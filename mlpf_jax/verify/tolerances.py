@@ -1,7 +1,7 @@
-"""How far each quantity may be from the golden data, for each working precision.
+"""The tolerance of each quantity relative to the golden data, for each working precision.
 
-The float32 tolerances come from the original's own rounding: its float32 run against its float64
-run on the same weights.
+The float32 tolerances come from the rounding of the original: its float32 run compared with its
+float64 run on the same weights.
 """
 
 import dataclasses
@@ -12,12 +12,12 @@ from mlpf_jax import config as config_lib
 
 @dataclasses.dataclass(frozen=True)
 class Tolerances:
-    """What each measure may reach, for one working precision."""
+    """The largest allowed value of each measure, for one working precision."""
 
     outputs: float
     energies: float  # pt and energy
     inner: float  # embeddings, encodings, decoder inputs
-    adjacency: float  # absolute: close pairs cancel
+    adjacency: float  # absolute, because of cancellation for close pairs
     losses: float
     later_losses: float  # after an update, of events of full size
     recall_weighted: float
@@ -55,7 +55,7 @@ FLOAT64 = Tolerances(
     energies=1e-10,
     inner=1e-10,
     adjacency=1e-10,
-    losses=5e-8,  # keras keeps Huber's delta in float32
+    losses=5e-8,  # keras stores Huber's delta in float32
     later_losses=5e-8,
     recall_weighted=1e-9,
     accuracy=1e-9,

@@ -108,5 +108,5 @@ def test_a_wrong_shape_fails_instead_of_raising(case):
 
 
 def test_float64_needs_the_twin(case):
-    with pytest.raises(ValueError, match=r"no \*_f64.npz stands beside it"):
+    with pytest.raises(ValueError, match=r"no \*_f64.npz in the same folder"):
         parity.verify(dataclasses.replace(case, float64_arrays=None), float64=True)

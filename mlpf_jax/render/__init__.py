@@ -1,1 +1,1 @@
-"""How results are shown as text: tables, and whatever came from a file made harmless."""
+"""Renders results as text: tables, and escaping of text from files."""

@@ -1,4 +1,4 @@
-"""Text from files made harmless for where it is shown. Nothing in a result file is trusted."""
+"""Escapes text from files for display. Result files are treated as untrusted input."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ _ESCAPE_SEQUENCE = re.compile(
     r"|\x1b[ -/]*[0-~]",
     re.DOTALL,
 )
-# Cc: control; Cf: turns the direction of writing, or is not seen; Cs: half a character.
+# Cc: control; Cf: invisible, or changes the writing direction; Cs: surrogate.
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _MARKDOWN = {ord(sign): f"\\{sign}" for sign in "\\`*_{}[]()#|~!$"} | {
     ord("<"): "&lt;",
@@ -21,22 +21,21 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def clean(text: str) -> str:
-    """Returns one line of visible characters: no escape sequence, no control, not endless."""
+    """Returns one line of visible characters of limited length, without escape sequences."""
     signs = _ESCAPE_SEQUENCE.sub("", text[:_LONGEST])
     kept = ((sign, unicodedata.category(sign) in _UNSEEN) for sign in signs)
     return "".join(" " if sign.isspace() else "" if unseen else sign for sign, unseen in kept)
 
 
 def markdown(text: str) -> str:
-    """Returns text that Markdown shows as it is: no markup, no HTML, no link, nobody addressed.
+    """Escapes text for Markdown, so that it has no markup, HTML, links or mentions.
 
-    A space of no width after the sign keeps GitHub from taking `@name` for a person and
-    `https://` for a link.
+    A zero-width space prevents GitHub from treating `@name` as a mention and `https://` as a link.
     """
     return re.sub("(@|://|www(?=[.]))", "\\1\u200b", clean(text).translate(_MARKDOWN))
 
 
 def csv_cell(text: str) -> str:
-    """Returns text that no spreadsheet takes for a formula: an apostrophe goes before it."""
+    """Prefixes text with an apostrophe if a spreadsheet would treat it as a formula."""
     safe = clean(text)
     return f"'{safe}" if safe.lstrip().startswith(_FORMULA) else safe

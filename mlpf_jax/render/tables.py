@@ -1,4 +1,4 @@
-"""Tables for a terminal, Markdown, CSV and JSON, with whatever came from a file made harmless."""
+"""Renders tables for a terminal, Markdown, CSV and JSON, with escaped text."""
 
 import csv
 import dataclasses
@@ -20,24 +20,24 @@ Format = Literal["terminal", "markdown", "csv", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Record = Mapping[str, str | float | bool | None]  # a line of CSV
 _NUMBER = re.compile(r"\d|-?$")
-_WIDE, _SHORT = 110, 24  # in so wide a terminal no cell so short need be folded
+_WIDE, _SHORT = 110, 24  # terminals this wide need not fold cells this short
 _REFERENCE = "dim italic"
 _STYLES = {"faster": "green", "slower": "red"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table of text. Columns in which every cell is a number, or none, end flush right."""
+    """One table of text. Columns with only numbers, or missing ones, are right-aligned."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    is_reference: bool = False  # what stands in it was not measured by this program
+    is_reference: bool = False  # its values were not measured by this program
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class View:
-    """What a program shows: tables and notes to read, records and a document to compute with."""
+    """The output of a program: tables and notes for people, records and a document for programs."""
 
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
@@ -46,7 +46,7 @@ class View:
 
 
 def render(view: View, wanted: Format, *, width: int = 120, colour: bool = False) -> str:
-    """Returns the view as text that ends in a newline. `width` and `colour` are a terminal's."""
+    """Renders the view as text that ends in a newline. `width` and `colour` are for a terminal."""
     if wanted == "terminal":
         return _terminal(view, width, colour)
     if wanted == "markdown":
@@ -55,19 +55,19 @@ def render(view: View, wanted: Format, *, width: int = 120, colour: bool = False
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Returns so many digits of a number, without a power of ten if it is large; `-` for none."""
+    """Formats a number with `digits` digits, large ones without an exponent; `-` for None."""
     if value is None:
         return "-"
     return f"{value:.{digits}g}" if abs(value) < 10**digits - 0.5 else f"{value:.0f}"
 
 
 def count(number: int, word: str, several: str = "") -> str:
-    """Returns the number with the word, in the plural but for 1."""
+    """Returns the number and the word, which is in the plural unless the number is 1."""
     return f"{number} {word if number == 1 else several or word + 's'}"
 
 
 def interval(low: float, high: float, digits: int = 4) -> str:
-    """Returns both ends of an interval of positive numbers, which may be open."""
+    """Formats an interval of positive numbers, which may be unbounded."""
     if not low or math.isinf(high):
         return "unbounded"
     return f"{number(low, digits)} to {number(high, digits)}"
@@ -146,7 +146,7 @@ def _json(document: Mapping[str, Any]) -> str:
 
 
 def finite(value: Any) -> Any:
-    """Returns a document with null in place of what JSON cannot hold: an open end, no number."""
+    """Returns a document with null in place of infinity and NaN, which JSON cannot represent."""
     if isinstance(value, Mapping):
         return {escaping.clean(str(name)): finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

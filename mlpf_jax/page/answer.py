@@ -1,4 +1,4 @@
-"""What the page says first: sentences, and a card for each row."""
+"""The summary at the top of the page: sentences, and a card for each row."""
 
 import dataclasses
 from collections import Counter
@@ -14,31 +14,31 @@ _MOST_SENTENCES = 4
 _COUNTED = (
     ("faster", "faster than"),
     ("slower", "slower than"),
-    ("cannot tell", "not to be told from"),
-    (None, "not to be compared with"),
+    ("cannot tell", "indistinguishable from"),
+    (None, "not comparable with"),
 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Score:
-    """One phase on a card."""
+    """The score of one phase on a card."""
 
     name: str
     value: str  # events/s
     interval: str
-    ratio: str | None  # to the baseline
+    ratio: str | None  # ratio to the baseline
     verdict: str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Card:
-    """One row of the comparison in a few words."""
+    """A summary of one row of the comparison."""
 
     label: str
-    colour: int  # of the palette, from 1
+    colour: int  # index in the palette, from 1
     machine: str
     files: str
-    short_name: str  # machine, or file where machines are the same
+    short_name: str  # machine, or file if all machines are the same
     setting: str
     is_baseline: bool
     scores: tuple[Score, ...]
@@ -47,7 +47,7 @@ class Card:
 
 
 def sentences(found: ratios.Comparison) -> tuple[str, ...]:
-    """Returns the answer: how fast the baseline is, and how the others compare to it."""
+    """Returns sentences: how fast the baseline is, and how the others compare with it."""
     baseline, others = found.rows[0], found.rows[1:]
     first = f"{name(baseline)}: {_speeds(baseline)}."
     if len(others) <= _MOST_SENTENCES:
@@ -67,7 +67,7 @@ def cards(found: ratios.Comparison, num_colours: int) -> tuple[Card, ...]:
 
 
 def name(row: ratios.Row) -> str:
-    """Returns label and machine: a row as it is called in a sentence."""
+    """Returns the name of a row in sentences: label and machine."""
     return f"{row.label} ({row.group.first.machine})"
 
 
@@ -102,7 +102,7 @@ def _against(baseline: str, row: ratios.Row) -> str:
 def _clause(phase: str, ratio: comparison.Ratio, verdict: comparison.Verdict | None) -> str:
     value, ends = tables.number(ratio.value, 3), tables.interval(ratio.low, ratio.high, 3)
     if verdict == "cannot tell":
-        return f"{phase} cannot be told apart (ratio {value}, 95 % interval {ends})"
+        return f"{phase} is indistinguishable (ratio {value}, 95 % interval {ends})"
     return f"{phase} {value} times as fast (95 % interval {ends}), {verdict}"
 
 
@@ -116,7 +116,7 @@ def _has(rows: Sequence[ratios.Row], phase: str) -> bool:
 
 
 def _counted(rows: Sequence[ratios.Row], phase: str) -> str:
-    """Tells of many rows how many are what, and which is the fastest of those that may be held."""
+    """Summarises many rows: the number of each verdict, and the fastest comparable row."""
     columns = [(row, row.phases[phase]) for row in rows[1:] if phase in row.phases]
     counts = Counter(column.verdict for _, column in columns)
     listed = [f"{counts[w]} {words} {rows[0].label}" for w, words in _COUNTED if counts[w]]
@@ -129,7 +129,7 @@ def _counted(rows: Sequence[ratios.Row], phase: str) -> str:
 
 
 def _file(row: ratios.Row) -> str:
-    """Returns the file in few letters: with its folder if many files have the same name."""
+    """Returns a short file name, with its folder if several files have the same name."""
     path = PurePath(row.group.first.source)
     of_folder = path.name == hepscore.FILE_NAME or len(row.group.reports) > 1
     return path.parent.name if of_folder and path.parent.name else path.stem
@@ -155,7 +155,7 @@ def _card(row: ratios.Row, colour: int, short_name: str, *, is_baseline: bool) -
 
 
 def _warnings(row: ratios.Row) -> Iterator[str]:
-    """Yields what must be known of a row; a run's doubts of a phase are one."""
+    """Yields the warnings of a row; the reasons to distrust a phase are joined into one."""
     doubts: dict[str, list[str]] = {}
     for text in dict.fromkeys(finding.text for finding in row.own):
         phase, _, reason = text.removeprefix(comparability.DOUBT).partition(": ")

@@ -1,4 +1,4 @@
-"""Tables of what the numbers were measured under: how sure they are, and what differs."""
+"""Tables of the measurement conditions: uncertainty of the samples and differences of rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ _MACHINE = (
 
 
 def certainty(rows: Sequence[ratios.Row]) -> tables.Table:
-    """Returns what the samples of each row's first run say of themselves."""
+    """Returns a table of the sample statistics of each row's first run."""
     lines = [
         _certainty(row.label, name, phase)
         for row in rows
@@ -45,7 +45,7 @@ def certainty(rows: Sequence[ratios.Row]) -> tables.Table:
 
 
 def differing(rows: Sequence[ratios.Row]) -> tables.Table | None:
-    """Returns the facts that are not the same for all rows; None of one row."""
+    """Returns a table of the facts that differ between rows; None for a single row."""
     if len(rows) < 2:
         return None
     table = everything(rows)
@@ -54,7 +54,7 @@ def differing(rows: Sequence[ratios.Row]) -> tables.Table | None:
 
 
 def everything(rows: Sequence[ratios.Row]) -> tables.Table:
-    """Returns all facts of each row's first run, one a line."""
+    """Returns a table of all facts of each row's first run, one per line."""
     known = [{(f.category, f.name): f.value for f in facts.facts(r.group.first)} for r in rows]
     keys = sorted(
         dict.fromkeys(key for found in known for key in found),
@@ -69,7 +69,7 @@ def everything(rows: Sequence[ratios.Row]) -> tables.Table:
 
 
 def machines(rows: Sequence[ratios.Row]) -> tables.Table | None:
-    """Returns the machines' states before and after measuring; None if no run recorded any."""
+    """Returns a table of the machines' states before and after the measurement, if recorded."""
     states = [_states(row.group.first) for row in rows]
     if not any(states):
         return None
@@ -86,7 +86,7 @@ def machines(rows: Sequence[ratios.Row]) -> tables.Table | None:
 
 
 def short(value: str | None) -> str:
-    """Returns a fact as it is shown: of a digest the first digits, a dash if it is not known."""
+    """Formats a fact: the first digits of a digest, a dash if it is unknown."""
     if value is None:
         return "\u2013"
     is_digest = len(value) in (32, 40, 64) and set(value) <= _DIGITS
@@ -117,7 +117,7 @@ def _states(report: reader.Report) -> tuple[Any, Any] | None:
 
 
 def _change(states: tuple[Any, Any] | None, key: str) -> str:
-    """Returns a value before and after, or once if it stayed."""
+    """Formats a value before and after, or once if it did not change."""
     if states is None:
         return "-"
     texts = [_text(state.get(key)) for state in states]

@@ -1,4 +1,4 @@
-"""What a page is made of: runs in groups, and studies, from files and folders."""
+"""Reads the contents of a page: groups of runs, and studies, from files and folders."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from mlpf_jax.study import documents
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """All that was named, in that order."""
+    """All inputs in the given order."""
 
     groups: tuple[runs.Group, ...]
     studies: tuple[documents.StudyFile, ...]
-    copies_note: str | None = None  # of files that repeat a run, which counts once
+    copies_note: str | None = None  # about files that repeat a run, which counts once
 
 
 def read(paths: Sequence[Path], tell: runs.Tell = lambda line: None) -> Inputs:
-    """Reads results and studies; of a folder, runs that differ in nothing known are one group.
+    """Reads results and studies; runs of a folder without known differences form one group.
 
-    `tell` gets a line for each file of a folder that is neither.
+    `tell` is called with a line for each file of a folder that is neither.
 
     Raises:
-        ValueError: if a named file is neither, or one is damaged; one line that begins with its
+        ValueError: if a given file is neither, or a file is damaged; the message begins with its
             path.
         OSError: if it cannot be read.
     """
@@ -41,5 +41,5 @@ def read(paths: Sequence[Path], tell: runs.Tell = lambda line: None) -> Inputs:
                 reports.append(runs.read(file))
         groups += runs.group(seen.new(reports))
     if not groups and not found:
-        raise ValueError(f"{paths[0]}: no report of a run and no study in this folder.")
+        raise ValueError(f"{paths[0]}: this folder contains no report of a run and no study.")
     return Inputs(groups=tuple(groups), studies=tuple(found), copies_note=seen.note)

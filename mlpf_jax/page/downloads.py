@@ -1,4 +1,4 @@
-"""Result files inside the page, as links that save them: no script, and nothing to escape."""
+"""Embeds result files in the page as download links, without scripts."""
 
 import base64
 import dataclasses
@@ -10,14 +10,14 @@ from typing import Any
 
 from mlpf_jax.render import escaping
 
-_PLAIN_BYTES = 40_000  # larger files are packed
-MOST_BYTES = 1_500_000  # of one link: browsers do not save longer ones
+_PLAIN_BYTES = 40_000  # larger files are compressed
+MOST_BYTES = 1_500_000  # limit for one link: browsers do not save longer ones
 MOST_BYTES_IN_ALL = 3_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Download:
-    """One file; `link` is None if it is too large to stand in a page."""
+    """One file; `link` is None if it is too large for a page."""
 
     label: str
     source: str
@@ -27,7 +27,7 @@ class Download:
 
 
 def downloads(documents: Sequence[tuple[str, str, Mapping[str, Any]]]) -> tuple[Download, ...]:
-    """Returns a link for every label, source and document, until the page would grow too large."""
+    """Returns a link for every label, source and document, up to a limit on the page's size."""
     found, left = [], MOST_BYTES_IN_ALL
     for label, source, document in documents:
         name = escaping.clean(PurePath(source).name) or "result.json"

@@ -1,4 +1,4 @@
-"""Long series made short enough to be drawn, by a rule that hides no extreme."""
+"""Condenses long series for drawing without hiding extremes."""
 
 import dataclasses
 
@@ -10,23 +10,23 @@ MOST_POINTS = 200
 
 @dataclasses.dataclass(frozen=True)
 class Envelope:
-    """Stretches of neighbouring values: where each is, its lowest, middle and highest value."""
+    """Stretches of neighbouring values, with their position, minimum, median and maximum."""
 
-    place: Float[np.ndarray, "points"]  # index, from 0; of a stretch its middle
+    place: Float[np.ndarray, "points"]  # index from 0; the middle of a stretch
     low: Float[np.ndarray, "points"]
     median: Float[np.ndarray, "points"]
     high: Float[np.ndarray, "points"]
 
     @property
     def is_condensed(self) -> bool:
-        """Whether stretches hold more than one value each."""
+        """Whether stretches contain more than one value each."""
         return bool(np.any(self.low != self.high))
 
 
 def envelope(values: Float[np.ndarray, "values"], most: int = MOST_POINTS) -> Envelope:
-    """Returns the values as they are up to twice `most`, else `most` stretches of equal length.
+    """Returns up to 2 * `most` values unchanged, and otherwise `most` stretches of equal length.
 
-    Lengths differ by one where they cannot be equal.
+    Lengths differ by at most one.
     """
     count = values.size if values.size <= 2 * most else most
     stretches = np.array_split(values, count) if values.size else []

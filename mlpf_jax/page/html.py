@@ -1,8 +1,8 @@
-"""The report page: one HTML file that needs nothing else and asks nobody for anything.
+"""The report page: one self-contained HTML file that makes no network requests.
 
-No script: the choice of light or dark is a style sheet's, downloads are data: links, and a
-content security policy forbids whatever else a file could have smuggled in. The same results make
-the same bytes; the page bears no date but those of the runs.
+It has no scripts: the style sheet selects light or dark mode, downloads are data: links, and a
+content security policy blocks anything that a result file could inject. The same results give the
+same bytes; the only dates on the page are those of the runs.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _MOST_OPEN_CARDS = 6
 def page(
     found: contents.Inputs, *, title: str = _TITLE, run_noise: float = ratios.RUN_NOISE
 ) -> str:
-    """Returns the page of some results. The first group is the baseline of all ratios."""
+    """Returns the page for some results. The first group is the baseline of all ratios."""
     comparison = ratios.compare(found.groups, run_noise=run_noise)
     rows = comparison.rows
     reports = [report for row in rows for report in row.group.reports]
@@ -57,7 +57,7 @@ def page(
 
 
 def _clean(value: Any) -> Any:
-    """Of every text that a file or a user gave, only what can be seen goes onto the page."""
+    """Removes invisible characters from all texts that come from files or the user."""
     if isinstance(value, markupsafe.Markup) or not isinstance(value, str):
         return value
     if value.startswith("data:"):

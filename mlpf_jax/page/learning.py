@@ -1,4 +1,4 @@
-"""Figures of loss and accuracy, epoch by epoch."""
+"""Figures of loss and accuracy per epoch."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from mlpf_jax.report import reader
 
 MOST_ROWS = 8
 _HEIGHT = 190.0
-_LABEL_SPACE = 0.075  # of the height of the axes, between two labels
+_LABEL_SPACE = 0.075  # minimum distance of labels, relative to the height of the axes
 _MEASURES = (
     ("loss", "Loss", "loss"),
     ("accuracy", "Accuracy, padding counted", "accuracy"),
@@ -20,14 +20,14 @@ _MEASURES = (
 )
 _NOTES = {
     "loss": "Weighted sum of all outputs\u2019 losses.",
-    "accuracy": "Share of elements given the right class, those of padding included, as published "
-    "in 2022.",
-    "real_accuracy": "As before, padding left out: the number that tells more.",
+    "accuracy": "Share of elements with the correct class, including padding, as published in "
+    "2022.",
+    "real_accuracy": "As before, without padding: the more informative number.",
 }
 
 
 def plots(rows: Sequence[ratios.Row]) -> list[sheet.Plot]:
-    """Returns a figure for each measure that a run has, of the first `MOST_ROWS` rows with it."""
+    """Returns a figure for each available measure, of the first `MOST_ROWS` rows that have it."""
     found = []
     for key, title, unit in _MEASURES:
         there = [
@@ -41,7 +41,7 @@ def plots(rows: Sequence[ratios.Row]) -> list[sheet.Plot]:
 
 
 def curve(report: reader.Report, name: str) -> list[float]:
-    """Returns a value of every epoch; nothing if the run has none, or not all are numbers."""
+    """Returns a value per epoch; empty if the run has none, or not all are numbers."""
     values = report.stats.get(name) or []
     sound = all(isinstance(v, int | float) and math.isfinite(v) for v in values)
     return [float(value) for value in values] if sound else []
@@ -67,7 +67,7 @@ def _curves(
         ax.set_xlabel("epoch")
         ax.set_ylabel(unit + (", logarithmic" if log else ""))
         _add_legend(picture)
-        picture.draw_without_rendering()  # only then are the limits final
+        picture.draw_without_rendering()  # this makes the limits final
         _label_ends(ax, [(n, label, found) for n, label, found, kind in curves if kind == "val"])
 
     more = f" The first {len(there)} of {num_rows} rows." if num_rows > len(there) else ""
@@ -87,7 +87,7 @@ def _curves(
 
 
 def _draw(ax: axes.Axes, number: int, values: Sequence[float], kind: str) -> None:
-    """Draws one curve: validation whole and filled, training dashed and hollow."""
+    """Draws one curve: validation solid with filled markers, training dashed and hollow."""
     is_training = kind == "train"
     ax.plot(
         range(1, len(values) + 1),
@@ -109,7 +109,7 @@ def _add_legend(picture: figure.Figure) -> None:
 
 
 def _label_ends(ax: axes.Axes, ends: Sequence[tuple[int, str, Sequence[float]]]) -> None:
-    """Writes each row's label right of its last value, moved apart where they would overlap."""
+    """Writes each row's label to the right of its last value, without overlaps."""
     to_axes = ax.transData + ax.transAxes.inverted()
     wanted = sorted(
         (float(to_axes.transform((len(found), found[-1]))[1]), number, label)
@@ -130,9 +130,9 @@ def _label_ends(ax: axes.Axes, ends: Sequence[tuple[int, str, Sequence[float]]])
 
 
 def apart(heights: Sequence[float], space: float) -> list[float]:
-    """Returns sorted heights so much apart at least, none above 1 that was not, moved by little.
+    """Returns sorted heights at least `space` apart, with small shifts and none moved above 1.
 
-    Where there is no room for all, the lowest go below 0.
+    If there is not enough room, the lowest are below 0.
     """
     found = list(heights)
     for i in range(1, len(found)):

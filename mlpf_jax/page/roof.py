@@ -1,7 +1,7 @@
-"""The figure of the compute roof: arithmetic rate achieved, against what the devices can do.
+"""The figure of the compute roof: achieved arithmetic rate and peak rate of the devices.
 
-Result files count the operations of a step and not the bytes it moves, so of a roofline there is
-the flat part only.
+Result files contain the operations of a step but not the bytes it moves, so only the flat part of a
+roofline is shown.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _UNITS = ((1e15, "PFLOP/s"), (1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s
 
 
 def plots(rows: Sequence[ratios.Row]) -> list[sheet.Plot]:
-    """Returns a figure for each phase of which at least one row's devices have a known peak."""
+    """Returns a figure for each phase in which some devices have a known peak rate."""
     found = []
     for name in comparability.PHASES:
         columns = [(n, row.label, row.phases.get(name)) for n, row in enumerate(rows)]
@@ -66,7 +66,7 @@ def _roof(name: str, points: Sequence[tuple[int, str, ratios.PhaseColumn]]) -> s
 
 
 def _peak(phase: ratios.PhaseColumn) -> float | None:
-    """Returns the devices' rate that the share is of."""
+    """Returns the peak rate of the devices that the share refers to."""
     return phase.flops_per_s / phase.peak_share if phase.peak_share else None
 
 

@@ -1,4 +1,4 @@
-"""The parts of the page below the cards: figures, tables and notes on one question each."""
+"""The sections of the page below the cards: figures, tables and notes on one topic each."""
 
 import dataclasses
 import re
@@ -20,10 +20,10 @@ from mlpf_jax.page import (
 from mlpf_jax.render import tables as tables_lib
 from mlpf_jax.report import facts
 
-_MOST_OPEN_ROWS = 3  # rows whose single samples are shown at once; the others unfold
+_MOST_OPEN_ROWS = 3  # rows with visible samples; the others are collapsed
 _FOOTNOTE = re.compile(r"\[(\d+)\] (.*)", re.DOTALL)
 _CERTAINTY_NOTES = (
-    "independent: as many uncorrelated samples would say as much. of warm-up: samples before the "
+    "independent: the equivalent number of uncorrelated samples. of warm-up: samples before the "
     "steady state, which begins by a fixed rule. spread: 1.4826 times the median absolute "
     "deviation, a standard deviation if noise is normal. drift: by the test of Mann and Kendall.",
 )
@@ -31,7 +31,7 @@ _CERTAINTY_NOTES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the page; one without content is left out."""
+    """A section of the page; sections without content are omitted."""
 
     name: str  # its anchor
     title: str
@@ -42,16 +42,16 @@ class Section:
     folded_tables: tuple[tables_lib.Table, ...] = ()
     footnotes: tuple[tuple[str, str], ...] = ()  # number and text
     notes: tuple[str, ...] = ()
-    has_legend: bool = True  # the figures name rows by their labels
+    has_legend: bool = True  # the figures refer to rows by their labels
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing but the lead would be shown."""
+        """Whether only the lead would be shown."""
         return not (self.plots or self.tables or self.notes)
 
 
 def sections(comparison: ratios.Comparison, found: contents.Inputs) -> list[Section]:
-    """Returns the parts that have anything to show, in the order of the page."""
+    """Returns the sections with content, in the order of the page."""
     rows = comparison.rows
     every = [
         _throughput(comparison),
@@ -59,13 +59,13 @@ def sections(comparison: ratios.Comparison, found: contents.Inputs) -> list[Sect
         Section(
             name="startup",
             title="Before the steady state",
-            lead="What a run pays once. Medians over the runs of a row.",
+            lead="Costs that occur once per run. Medians over the runs of a row.",
             plots=tuple(startup.plots(rows)),
         ),
         Section(
             name="roof",
             title="Against the compute roof",
-            lead="How much of the arithmetic that the devices could do was done.",
+            lead="The share of the devices' peak arithmetic rate that was used.",
             plots=tuple(roof.plots(rows)),
             notes=_peak_sources(rows),
         ),
@@ -92,7 +92,7 @@ def sections(comparison: ratios.Comparison, found: contents.Inputs) -> list[Sect
 
 
 def _throughput(comparison: ratios.Comparison) -> Section:
-    """The tables are those of tools.compare, their notes in two: numbered ones, and the others."""
+    """The tables of tools.compare, with numbered notes as footnotes."""
     if not comparison.rows:
         return Section(name="throughput", title="Throughput", lead="")
     view = ratio_tables.view(comparison)
@@ -100,8 +100,8 @@ def _throughput(comparison: ratios.Comparison) -> Section:
     return Section(
         name="throughput",
         title="Throughput",
-        lead="Real events per second in the steady state, all devices together; compilation and "
-        "warm-up left out.",
+        lead="Real events per second in the steady state on all devices together, without "
+        "compilation and warm-up.",
         plots=tuple(throughput.plots(comparison.rows)),
         tables=view.tables,
         footnotes=tuple((mark[1], mark[2]) for mark in marked if mark),
@@ -129,9 +129,9 @@ def _telemetry(rows: Sequence[ratios.Row]) -> Section:
     return Section(
         name="telemetry",
         title="The machine meanwhile",
-        lead="What was recorded beside the samples. Cores of others were busy with other "
-        "processes; stolen ones were given by the hypervisor to other machines. What was 0 "
-        "throughout is not drawn.",
+        lead="Values recorded with each sample. Cores of others were busy with other processes; "
+        "stolen cores were given by the hypervisor to other machines. Values that were "
+        "always 0 are not drawn.",
         plots=tuple(found[: 2 * _MOST_OPEN_ROWS]),
         folded_plots=tuple(found[2 * _MOST_OPEN_ROWS :]),
         tables=(machines,) if machines else (),
@@ -144,7 +144,7 @@ def _environment(rows: Sequence[ratios.Row]) -> Section:
     return Section(
         name="environment",
         title="Environment",
-        lead="What differs between the rows, so that a change of the hardware is told from one of "
+        lead="What differs between the rows, to distinguish a change of the hardware from one of "
         "the compiler."
         if differing
         else "What the result was measured with.",
@@ -161,7 +161,7 @@ def _published(rows: Sequence[ratios.Row]) -> Section:
     view = talk.view(trained)
     return Section(
         name="published",
-        title="Beside the figures published in 2022",
+        title="Comparison with the figures published in 2022",
         lead="The tables of the benchmark\u2019s first talk, with the runs of this page. Published "
         "figures are a reference: other events, other software, not measured here.",
         tables=view.tables,
@@ -175,7 +175,7 @@ def _flat(lists: Sequence[Sequence[sheet.Plot]]) -> tuple[sheet.Plot, ...]:
 
 
 def _peak_sources(rows: Sequence[ratios.Row]) -> tuple[str, ...]:
-    """Returns where the peaks are from, as the files say."""
+    """Returns the sources of the peak rates that the files name."""
     labels: dict[str, list[str]] = {}
     for row in rows:
         fields = row.group.first.stats["phases"].values()

@@ -1,8 +1,8 @@
-"""A sheet to draw on with Matplotlib; what comes out fits a page, in light and in dark.
+"""Sheets for Matplotlib drawings that fit the page in light and in dark mode.
 
-Colours are names of the page's palette: painted as colours that nothing else has, they are
-replaced by CSS variables. No text from a file belongs on a sheet: rows are told apart by the
-labels that the comparison gave them, A, B and so on, and the page says what they stand for.
+Colours are names of the page's palette. They are drawn as unique colours, which are then replaced
+by CSS variables. Sheets contain no text from files: rows have the labels of the comparison, A, B
+and so on, which the page explains.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ from matplotlib import axes, axis, figure, ticker
 
 from mlpf_jax.page import svg
 
-WIDTH = 310.0  # points, of every sheet: readable on a phone, two beside each other on a desk
-SMALL = 7.8  # points of text that is beside the point
+WIDTH = 310.0  # points: readable on a phone, and two sheets fit side by side on a desktop
+SMALL = 7.8  # points, for secondary text
 NUM_COLOURS = 7
 _NAMES = ("ink", "muted", "grid", "paper", "shade", "part-1", "part-2", "part-3", "part-4")
 _SERIES = tuple(f"series-{number}" for number in range(1, NUM_COLOURS + 1))
@@ -24,9 +24,9 @@ _COLOURS = {name: f"#5e51{number:02x}" for number, name in enumerate((*_NAMES, *
 INK, MUTED, GRID, PAPER, SHADE = (_COLOURS[name] for name in _NAMES[:5])
 PARTS = tuple(_COLOURS[name] for name in _NAMES[5:])
 _MARKERS = "osD^vPX"
-_LOG_FROM = 30.0  # times as large as the smallest is the largest
+_LOG_FROM = 30.0  # ratio of largest to smallest value from which an axis is logarithmic
 _FEW_DECADES = 3.0
-_NARROW = 4.0  # so little is as good as linear
+_NARROW = 4.0  # below this span, logarithmic is nearly linear
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -60,11 +60,11 @@ _STYLE = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A figure of the page."""
+    """A figure on the page."""
 
     name: str  # its id on the page
     title: str
-    caption: str  # what is to be seen, and how to read it
+    caption: str  # what the figure shows, and how to read it
     svg: str
 
 
@@ -77,10 +77,10 @@ def plot(
     *,
     height: float,
 ) -> Plot:
-    """Returns a figure that `painter` drew on a sheet of `height` points.
+    """Returns a figure drawn by `painter` on a sheet of `height` points.
 
-    `values` tells in words what is drawn, for readers who hear the page. The same drawing makes
-    the same bytes, whatever Matplotlib's settings are.
+    `values` describes the figure in words, for screen readers. The same drawing gives the same
+    bytes, whatever Matplotlib's settings are.
     """
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -98,25 +98,25 @@ def plot(
 
 
 def colour(row: int) -> str:
-    """Returns the colour of a row of the comparison; they repeat."""
+    """Returns the colour of a row of the comparison; colours repeat."""
     return _COLOURS[_SERIES[row % NUM_COLOURS]]
 
 
 def marker(row: int) -> str:
-    """Returns the marker of a row: another one when the colours repeat."""
+    """Returns the marker of a row, which changes when the colours repeat."""
     return _MARKERS[row // NUM_COLOURS % len(_MARKERS)]
 
 
 def is_wide(values: Iterable[float]) -> bool:
-    """Whether positive values differ so much that only a logarithmic axis shows them all."""
+    """Whether positive values differ so much that they need a logarithmic axis."""
     found = [value for value in values if value > 0]
     return bool(found) and max(found) / min(found) > _LOG_FROM
 
 
 def scale(ax: axes.Axes, name: str, *, log: bool, span: float = math.inf) -> None:
-    """Sets an axis, `x` or `y`, to be linear or logarithmic, with plain numbers on it.
+    """Makes an axis, `x` or `y`, linear or logarithmic, with plain numbers as labels.
 
-    `span` is the ratio of its ends: over few decades a logarithmic axis has more ticks.
+    `span` is the ratio of its ends; a logarithmic axis over few decades gets more ticks.
     """
     chosen: axis.Axis = ax.xaxis if name == "x" else ax.yaxis
     if log:
@@ -130,14 +130,14 @@ def scale(ax: axes.Axes, name: str, *, log: bool, span: float = math.inf) -> Non
 
 
 def plain(value: float | int) -> str:
-    """Returns a number without a power of ten, its thousands apart."""
+    """Formats a number without an exponent, with separated thousands."""
     if value and not 1e-4 <= abs(value) < 1e9:
         return f"{value:.3g}"
     return f"{value:,.7g}".replace(",", "\u2009").replace("-", "\u2212")
 
 
 def rows_down(ax: axes.Axes, labels: Sequence[tuple[str, str]]) -> None:
-    """Makes the y axis one of rows, the first on top, each labelled in its colour."""
+    """Makes the y axis an axis of rows, with the first on top and labels in the rows' colours."""
     ax.set_yticks(range(len(labels)), [text for text, _ in labels])
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.spines["left"].set_visible(False)
@@ -148,6 +148,6 @@ def rows_down(ax: axes.Axes, labels: Sequence[tuple[str, str]]) -> None:
 
 
 def beside(ax: axes.Axes, row: int, text: str) -> None:
-    """Writes text at the right of a row."""
+    """Writes text to the right of a row."""
     place = ax.get_yaxis_transform()
     ax.text(1.02, row, text, transform=place, va="center", color=INK)

@@ -1,4 +1,4 @@
-"""Figures of what comes before the steady state: lowering, compiling, the first call."""
+"""Figures of the time before the steady state: lowering, compilation, first call."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _PARTS = ("lowering", "XLA", "first call", "one steady step")
 
 
 def plots(rows: Sequence[ratios.Row]) -> list[sheet.Plot]:
-    """Returns a figure for each phase whose compilation a row has measured."""
+    """Returns a figure for each phase in which a row has a measured compilation."""
     names = [name for name in comparability.PHASES if any(_has(row, name) for row in rows)]
     return [_bars(name, rows) for name in names]
 
@@ -47,8 +47,8 @@ def _bars(name: str, rows: Sequence[ratios.Row]) -> sheet.Plot:
         f"startup-{name}",
         f"Before the steady state of {name}",
         "Lowering: Python builds the program. XLA: it is compiled. First call: the first step of "
-        "all. One steady step is there for scale. At the right, the sum of the first three. No "
-        "compilation is in any throughput on this page.",
+        "all. One steady step is shown for scale. On the right: the sum of the first three. "
+        "Throughputs on this page never include compilation.",
         "; ".join(_told(row.label, times) for (_, row), times in zip(there, seconds, strict=True)),
         paint,
         height=_FRAME + _ROW * max(len(there), 2),

@@ -1,4 +1,4 @@
-"""Figures of single samples: the time of a step as the run went on, and how often each time."""
+"""Figures of single samples: step times in order, and their histogram."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ _HEIGHT = 150.0
 _MOST_RUNS = 4
 _FEWEST_FOR_BINS = 12
 _MOST_BINS = 30
-_FEW = 60  # so few samples are drawn as points
-_FAR = 6.0  # spreads of the steady state; what is farther up would flatten all else
+_FEW = 60  # up to this many samples are drawn as points
+_FAR = 6.0  # in spreads of the steady state; values above would flatten the rest
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\u00b5s"))
 
 
 def plots(rows: Sequence[ratios.Row]) -> list[list[sheet.Plot]]:
-    """Returns the figures of each row: one a phase."""
+    """Returns the figures of each row, one per phase."""
     return [[_trace(number, row, name) for name in row.phases] for number, row in enumerate(rows)]
 
 
@@ -63,12 +63,12 @@ def _trace(number: int, row: ratios.Row, name: str) -> sheet.Plot:
 
 
 def step_s(phase: reader.Phase) -> Float[np.ndarray, "samples"]:
-    """Returns the seconds of a step, for every sample."""
+    """Returns the seconds per step of every sample."""
     return np.array([sample.seconds / sample.num_steps for sample in phase.samples], np.float64)
 
 
 def _top(values: Float[np.ndarray, "samples"], steady: summaries.Summary) -> float:
-    """Returns where the axis ends: above it all, or above most if a few would flatten the rest."""
+    """Returns the end of the axis: above all values, or below outliers that flatten the rest."""
     far = steady.median + max(_FAR * steady.spread, 0.25 * steady.median)
     return min(float(values.max()), far)
 
@@ -90,7 +90,7 @@ def _draw_run(
 
 
 def _draw_bins(ax: axes.Axes, values: Float[np.ndarray, "samples"], paint: str) -> None:
-    """Of few values a histogram would show nothing but its bins: they are drawn one by one."""
+    """Draws a histogram; few values are drawn individually."""
     if values.size < _FEWEST_FOR_BINS or np.ptp(values) == 0:
         ax.plot(np.zeros(values.size), values, "_", color=paint, markersize=14)
         ax.set_xlim(-1, 1)
@@ -108,11 +108,11 @@ def _ends(values: Float[np.ndarray, "samples"]) -> tuple[float, float]:
 
 def _caption(row: ratios.Row, phases: Sequence[reader.Phase], top: float) -> str:
     parts = [
-        "Dashed: the median of the steady state. Right: how often each time was measured. "
-        "The axis need not begin at 0."
+        "Dashed: the median of the steady state. Right: histogram of the times. The axis need "
+        "not begin at 0."
     ]
     if any(phase.num_unsteady for phase in phases):
-        parts.append("Shaded: before the steady state, left out of the score.")
+        parts.append("Shaded: before the steady state, excluded from the score.")
     if max(len(phase.samples) for phase in phases) > 2 * envelope.MOST_POINTS:
         parts.append(
             f"The line is the median, the band all values, of {envelope.MOST_POINTS} stretches."

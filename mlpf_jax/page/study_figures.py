@@ -1,4 +1,4 @@
-"""Figures along an axis: of the results at hand over devices and batches, and of studies."""
+"""Figures along an axis: of the given results over devices and batches, and of studies."""
 
 import dataclasses
 import re
@@ -15,8 +15,8 @@ from mlpf_jax.study import documents, runs
 
 _HEIGHT = 200.0
 _LONGEST = 60  # characters of a title
-_LABEL_OFFSETS = ((9, -9), (-9, 4), (9, 4), (-9, -9))  # points, where points would cover others
-_SHOWN = {  # of a study's rows, by phase
+_LABEL_OFFSETS = ((9, -9), (-9, 4), (9, 4), (-9, -9))  # points, for labels that would overlap
+_SHOWN = {  # columns of a study's rows, by phase
     "rates": "events/s",
     "efficiencies": "efficiency",
     "compile_s": "seconds to lower and compile",
@@ -33,7 +33,7 @@ class Point:
     low: float
     high: float
     is_emulated: bool
-    row: int | None = None  # of the comparison
+    row: int | None = None  # index in the comparison
     label: str = ""
 
 
@@ -46,7 +46,7 @@ class Line:
 
 
 def plots(rows: Sequence[ratios.Row], files: Sequence[documents.StudyFile]) -> list[sheet.Plot]:
-    """Returns figures of rows that differ in devices or batch alone, and of every study."""
+    """Returns figures of rows that differ only in devices or batch, and of every study."""
     found = [*_of_rows(rows)]
     for number, file in enumerate(files, 1):
         for name, study in file.studies.items():
@@ -69,7 +69,7 @@ def _of_rows(rows: Sequence[ratios.Row]) -> Iterator[sheet.Plot]:
 
 
 def _lines(rows: Sequence[ratios.Row], phase: str, axis_name: str) -> list[Line]:
-    """Rows that are alike but for the axis are a line; libraries and the system may differ."""
+    """Groups rows that differ only along the axis (or in libraries and system) into lines."""
     alike: dict[tuple[str, ...], list[Point]] = {}
     for row in rows:
         if phase not in row.phases:
@@ -123,7 +123,7 @@ def _of_study(number: int, name: str, study: Mapping[str, Any]) -> Iterator[shee
 
 
 def _plain(text: str) -> str:
-    """Returns text of a file as a figure can show it: ASCII, and not endless."""
+    """Returns text of a file for a figure: ASCII, and of limited length."""
     return re.sub(r"[^ -~]", "?", escaping.clean(text))[:_LONGEST]
 
 
@@ -136,7 +136,7 @@ def _points(study: Mapping[str, Any], key: str, phase: str) -> tuple[Point, ...]
 
 
 def _point(study: Mapping[str, Any], x: int, estimate: Mapping[str, Any]) -> Point:
-    """An interval without an end is not drawn; one device is none of the emulated ones."""
+    """Unbounded intervals are not drawn, and a single device never counts as emulated."""
     is_one_device = study["axis"] == "num_devices" and x == 1
     is_emulated = bool(study.get("is_emulated")) and not is_one_device
     value = float(estimate["value"])
@@ -186,7 +186,7 @@ def _set_axes(
     ax.set_xticks([], minor=True)
     log = words[1] not in ("accuracy", "efficiency") and min(values) > 0
     sheet.scale(ax, "y", log=log, span=max(values) / min(values) if log else 1.0)
-    if words[1] == "accuracy":  # an interval of an older study may go on where none is
+    if words[1] == "accuracy":  # older studies may have accuracy intervals beyond 0 and 1
         bottom, top = ax.get_ylim()
         ax.set_ylim(max(bottom, -0.02), min(top, 1.02))
     ax.set_xlabel(f"{words[0]}, logarithmic")
@@ -197,14 +197,16 @@ def _notes(found: Sequence[Line], *, shows_ideal: bool) -> str:
     notes = ["Bars: 95 % intervals."]
     emulated = [any(point.is_emulated for point in line.points) for line in found]
     if shows_ideal and not all(emulated):
-        notes.append("Dashed: as many times the first point as there are devices.")
+        notes.append("Dashed: ideal scaling from the first point.")
     if any(emulated):
-        notes.append("Hollow: virtual devices share one CPU; this tells nothing of devices.")
+        notes.append(
+            "Hollow: virtual devices share one CPU; this shows nothing about real devices."
+        )
     return " ".join(notes)
 
 
 def _draw(ax: axes.Axes, line: Line, number: int, *, shows_ideal: bool) -> None:
-    """Points of rows have the colours of the rows, joined in grey; others that of the line."""
+    """Draws lines. Points of rows have their rows' colours and grey lines; others one colour."""
     xs = [point.x for point in line.points]
     values = [point.value for point in line.points]
     of_rows = line.points[0].row is not None

@@ -1,8 +1,8 @@
-"""Matplotlib's SVG made fit for standing inside a page, beside others of its kind.
+"""Adapts Matplotlib's SVG for inlining in a page with other figures.
 
-A page has one name space for the ids of all its figures, and its own fonts and colours. So ids get
-the figure's name in front (those that nothing refers to go), text takes the page's font, and
-colours that stand for a name of the page's palette become that variable.
+A page has one name space for the ids of all its figures, and its own fonts and colours. Ids are
+therefore prefixed with the figure's name (unreferenced ids are removed), text uses the page's font,
+and colours of the page's palette become CSS variables.
 """
 
 import re
@@ -15,13 +15,13 @@ _SPACES = re.compile(r" *([A-Za-z]) *| {2,}")
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _DROPPED = {"metadata", "style"}
 _ROUNDED = ("d", "x", "y", "transform")
-_DIGITS, _DIGITS_OF_LONG, _LONG = 2, 1, 1000  # a unit is a point; long are series of values
+_DIGITS, _DIGITS_OF_LONG, _LONG = 2, 1, 1000  # decimals of points; long series have fewer
 
 
 def inline(
     text: str, *, name: str, title: str, description: str, variables: Mapping[str, str]
 ) -> str:
-    """Returns the `svg` element for a page, with title and description for who cannot see it.
+    """Returns the `svg` element for a page, with title and description for screen readers.
 
     `text` is what Matplotlib wrote; `variables` maps colours (`#rrggbb`) to CSS variables.
     """
@@ -48,7 +48,7 @@ def inline(
 
 
 def _simplify(parent: ElementTree.Element, used: set[str]) -> None:
-    """Drops metadata and style sheets, and groups that group nothing that is seen."""
+    """Drops metadata, style sheets and groups without visible content."""
     kept = []
     for child in parent:
         tag = child.tag.rpartition("}")[2]
@@ -92,7 +92,7 @@ def _rewrite(
 
 
 def _short(key: str, value: str) -> str:
-    """Rounds coordinates; in a path an L after an L goes without saying."""
+    """Rounds coordinates and drops repeated L commands in paths."""
     if key not in _ROUNDED:
         return value
     digits = _DIGITS_OF_LONG if len(value) > _LONG else _DIGITS
@@ -108,7 +108,7 @@ def _short(key: str, value: str) -> str:
 
 
 def _style(style: str, variables: Mapping[str, str]) -> str:
-    """Leaves the typeface to the page, the size and the weight as they are."""
+    """Removes the typeface, which the page sets, and keeps size and weight."""
     parts = [part for part in style.split("; ") if not part.startswith("font-family:")]
     style = "; ".join(parts)
     for colour, variable in variables.items():

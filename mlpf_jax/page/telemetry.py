@@ -1,4 +1,4 @@
-"""Figures of what else was recorded sample by sample: the load by others, and what may come."""
+"""Figures of other values recorded per sample, such as load by other processes."""
 
 import math
 import re
@@ -24,7 +24,7 @@ _WORDS = {
 
 
 def plots(rows: Sequence[ratios.Row]) -> list[sheet.Plot]:
-    """Returns a figure for each row and phase of which anything was recorded."""
+    """Returns a figure for each row and phase with recorded values."""
     return [
         _panels(number, row, name, found)
         for number, row in enumerate(rows)
@@ -34,9 +34,9 @@ def plots(rows: Sequence[ratios.Row]) -> list[sheet.Plot]:
 
 
 def series(report: reader.Report, phase: str) -> dict[str, Float[np.ndarray, "samples"]]:
-    """Returns what a phase recorded of every sample besides its times.
+    """Returns the values recorded for every sample of a phase, besides its times.
 
-    Unknown values are NaN; what is 0 throughout is left out.
+    Unknown values are NaN; series that are always 0 are excluded.
     """
     fields: Mapping[str, Any] = report.stats["phases"][phase]
     count = len(report.phases[phase].samples)

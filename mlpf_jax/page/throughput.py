@@ -1,4 +1,4 @@
-"""Figures of throughput: every row with its interval, and its ratio to the baseline."""
+"""Figures of throughput: every row with its interval and its ratio to the baseline."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from mlpf_jax.page import sheet
 from mlpf_jax.render import tables
 from mlpf_jax.stats import comparison
 
-_ROW, _FRAME = 21.0, 44.0  # points of height: of a row, of the axis below
+_ROW, _FRAME = 21.0, 44.0  # heights of a row and of the axis below, in points
 _MOST_TICKS = 60
-_FARTHEST_RATIO = 4.0  # beyond the outermost ratio; an interval that is open ends there
+_FARTHEST_RATIO = 4.0  # beyond the outermost ratio, where unbounded intervals end
 
 
 def plots(rows: Sequence[compare.Row]) -> list[sheet.Plot]:
@@ -51,9 +51,9 @@ def _rates(name: str, rows: Sequence[compare.Row], there: Sequence[compare.Row])
     return sheet.plot(
         f"throughput-{name}",
         f"Throughput of {name}",
-        "Point: the median over the steady state, written at the right. Bar: its 95 % interval. "
-        f"Ticks: single samples, {_MOST_TICKS} at most. Hollow points are of emulated devices. "
-        "Further right is faster; the axis need not begin at 0.",
+        "Point: the median over the steady state, with its value on the right. Bar: its 95 % "
+        f"interval. Ticks: single samples, {_MOST_TICKS} at most. Hollow points are for emulated "
+        "devices. Further right is faster; the axis need not begin at 0.",
         _told(
             [
                 f"{row.label} {tables.number(score.median)} events/s, 95 % interval "
@@ -89,8 +89,8 @@ def _ratios(name: str, rows: Sequence[compare.Row], there: Sequence[compare.Row]
         f"ratio-{name}",
         f"Ratio to {rows[0].label} in {name}",
         f"Right of the line at 1 is faster than {rows[0].label}. Bar: 95 % interval; it is cut at "
-        "the edge. If it touches the line, the verdict is \u201ccannot tell\u201d. Rows that were "
-        "refused a ratio are not here.",
+        "the edge. If it touches the line, the verdict is \u201ccannot tell\u201d. Rows without "
+        "a ratio are not shown.",
         _told(
             [
                 f"{row.label} {tables.number(ratio.value)}, 95 % interval "
@@ -105,7 +105,7 @@ def _ratios(name: str, rows: Sequence[compare.Row], there: Sequence[compare.Row]
 
 
 def _ratio_limits(ratios: Sequence[comparison.Ratio]) -> tuple[float, float]:
-    """Returns the ends of an axis that has all ratios, 1, and their intervals if not too far."""
+    """Returns the limits of an axis with 1, all ratios, and their intervals if not too far away."""
     middles = [ratio.value for ratio in ratios]
     ends = [end for r in ratios for end in (r.low, r.high) if 0 < end < math.inf]
     least = max(min([*middles, *ends, 0.95]), min(middles) / _FARTHEST_RATIO)
@@ -122,7 +122,7 @@ def _interval(ax: axes.Axes, place: int, low: float, high: float, paint: str) ->
 
 
 def _ticks(ax: axes.Axes, place: int, values: Sequence[float], paint: str) -> None:
-    """One line with gaps: as many markers would make the page large."""
+    """Draws ticks as one line with gaps, because markers would make the page large."""
     xs = np.repeat(np.asarray(values, np.float64), 3)
     ys = np.tile([place - 0.2, place + 0.2, math.nan], len(values))
     ax.plot(xs, ys, color=paint, alpha=0.35, linewidth=0.9)
@@ -135,7 +135,7 @@ def _point(ax: axes.Axes, place: int, value: float, number: int, *, is_hollow: b
 
 
 def _thinned(values: Sequence[float]) -> list[float]:
-    """Returns as many of the sorted values as can be told apart, the ends among them."""
+    """Returns as many sorted values as can be distinguished, including the first and last."""
     ordered = np.sort(np.asarray(values, np.float64))
     places = np.linspace(0, ordered.size - 1, min(ordered.size, _MOST_TICKS))
     return ordered[np.round(places).astype(np.int64)].tolist()

@@ -261,7 +261,7 @@ def test_the_answer_says_who_is_faster_and_who_cannot_be_told_apart():
 
     assert second.startswith("B (CPU, 1 core) against A: training 1.5 times as fast (95 % interval")
     assert second.endswith("), faster.")
-    assert "training cannot be told apart (ratio 1, 95 % interval" in third
+    assert "training is indistinguishable (ratio 1, 95 % interval" in third
 
 
 def test_the_answer_gives_the_reason_where_no_ratio_may_be_taken():
@@ -278,7 +278,7 @@ def test_many_rows_are_counted():
     _, counted = answer.sentences(found)
 
     assert counted.startswith(
-        "Training, 6 other rows: 3 faster than A, 3 not to be told from A. The fastest is B"
+        "Training, 6 other rows: 3 faster than A, 3 indistinguishable from A. The fastest is B"
     )
 
 

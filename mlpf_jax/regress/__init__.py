@@ -1,1 +1,1 @@
-"""The regression gate: runs two sides in turns, each run a process, and judges what they cost."""
+"""The regression gate: runs two sides alternately, each run in a process, and compares costs."""

@@ -1,7 +1,7 @@
-"""Baselines: runs of one commit on one class of machine, kept to hold later runs against.
+"""Baselines: stored runs of one commit on one class of machine, to compare later runs with.
 
-A folder has a subfolder per class of machine, with a file per name. Nothing is overwritten unless
-that is asked for.
+A folder has a subfolder per class of machine, with a file per name. Files are overwritten only on
+request.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from mlpf_jax.report import facts, hepscore, reader
 from mlpf_jax.stats import sequential
 
 DEFAULT_FOLDER = Path("benchmarks") / "baselines"
-SAME_PROGRAMS = "compile, same programs"  # the noise of `compile` where only lowering can differ
+SAME_PROGRAMS = "compile, same programs"  # the noise of `compile` if only lowering can differ
 _FORMAT = "mlpf_jax baseline 1"
 _SCHEMA = Path(__file__).with_name("schema.json")
 _MOST_BYTES = 64 * 2**20
@@ -30,17 +30,17 @@ _FEWEST_RUNS_OF_NOISE = 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """Runs in order of time, at least one, with all that tells where they come from."""
+    """At least one run, in order of time, with their provenance."""
 
     name: str
     created_at: str  # ISO 8601, UTC
-    preset: tuple[str, ...]  # the settings that were run
+    preset: tuple[str, ...]  # the settings of the runs
     report: Mapping[str, Any]  # the first run's whole report: versions, commit, machine, events
     runs: tuple[measures.RunMeasures, ...]
 
     @property
     def machine_class(self) -> str:
-        """That all its runs share."""
+        """The class of machine of all runs."""
         return self.runs[0].machine_class
 
     @property
@@ -50,9 +50,9 @@ class Baseline:
 
     @property
     def noises(self) -> dict[str, float]:
-        """The standard deviation of the slowdown of two runs that differ in nothing, by cost.
+        """The standard deviation of the slowdown between two equal runs, by cost.
 
-        Empty if there are not four runs to tell by.
+        Empty with fewer than four runs.
         """
         if len(self.runs) < _FEWEST_RUNS_OF_NOISE:
             return {}
@@ -70,7 +70,7 @@ class Baseline:
         return {name: sequential.spread(found) for name, found in slowdowns.items() if found}
 
     def _slowdowns(self, costs: Sequence[float | None]) -> list[float]:
-        """Of neighbouring runs, both compiling or both not; those without the cost are left out."""
+        """Slowdowns of neighbouring runs with the cost, both with or both without compilation."""
         neighbours = [
             (a, b)
             for (run, a), (other, b) in itertools.pairwise(zip(self.runs, costs, strict=True))
@@ -80,7 +80,7 @@ class Baseline:
 
 
 def by_yardstick(name: str) -> str:
-    """Returns what the noise of a cost is called where the yardstick has been taken out of it."""
+    """Returns the name of a cost's noise after correction by the yardstick."""
     return f"{name}, by the yardstick"
 
 
@@ -90,15 +90,19 @@ def make(
     first: reader.Report,
     runs: Sequence[measures.RunMeasures],
 ) -> Baseline:
-    """Returns the baseline of runs of the same, at least one, in order of time.
+    """Returns a baseline from at least one run of the same program, in order of time.
 
     Raises:
-        ValueError: for a name that is none for a file, no run, or several classes of machine.
+        ValueError: if the name is not a file name, there is no run, or there are several classes of
+            machine.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
-        raise ValueError(f"{name!r} is no name of a baseline: small letters, digits, . _ - only.")
+        raise ValueError(
+            f"{name!r} is not a valid name of a baseline: use only lower-case letters, digits, . "
+            "_ and -."
+        )
     if len({run.machine_class for run in runs}) != 1:
-        raise ValueError("a baseline is made of runs on one class of machine, at least one.")
+        raise ValueError("a baseline needs at least one run, all on one class of machine.")
     return Baseline(
         name=name,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -109,25 +113,25 @@ def make(
 
 
 def path_of(folder: Path, machine_class: str, name: str) -> Path:
-    """Returns where the baseline of that name is, or would be."""
+    """Returns the path of the baseline of this name, whether it exists or not."""
     return folder / machine_class / f"{name}.json"
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Refuses a place that is taken.
+    """Refuses an existing path.
 
     Raises:
-        ValueError: if there is a baseline already and `force` does not say to replace it.
+        ValueError: if the baseline exists and `force` is not set.
     """
     if path.exists() and not force:
         raise ValueError(f"{path}: exists already. Take another name, or --force to replace it.")
 
 
 def write(baseline: Baseline, folder: Path, *, force: bool = False) -> Path:
-    """Writes the baseline into its class's folder and returns its path.
+    """Writes the baseline into the folder of its class and returns its path.
 
     Raises:
-        ValueError: if there is one of that name and `force` does not say to replace it.
+        ValueError: if one of this name exists and `force` is not set.
         OSError: if it cannot be written.
     """
     path = path_of(folder, baseline.machine_class, baseline.name)
@@ -145,11 +149,11 @@ def read(path: Path) -> Baseline:
     """Reads a baseline.
 
     Raises:
-        ValueError: if it is none; one line that begins with the path.
+        ValueError: if it is not a baseline; the message is one line that begins with the path.
         OSError: if it cannot be read.
     """
     if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"{path}: larger than {_MOST_BYTES} bytes, so no baseline.")
+        raise ValueError(f"{path}: larger than {_MOST_BYTES} bytes, so it is not a baseline.")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         validate(document, "baseline")
@@ -166,13 +170,13 @@ def read(path: Path) -> Baseline:
 
 
 def newest(folder: Path, report: reader.Report, preset: Sequence[str]) -> Baseline | None:
-    """Returns the newest baseline of a run's machine and of those settings, None if there is none.
+    """Returns the newest baseline for a run's machine and settings; None if there is none.
 
-    A machine is the same if nothing of its hardware differs, and nothing is unknown on one side
-    alone: an older baseline may be of another CPU of that name.
+    A machine is the same if no hardware fact differs or is unknown on one side only: an older
+    baseline may come from another CPU of the same name.
 
     Raises:
-        ValueError: if a file of that class is no baseline.
+        ValueError: if a file of this class is not a baseline.
     """
     alike = [
         baseline
@@ -186,7 +190,7 @@ def of_its_name(folder: Path, report: reader.Report, preset: Sequence[str]) -> B
     """Returns a baseline of a machine with the same name, known by that alone, if there is one.
 
     Raises:
-        ValueError: if a file of that class is no baseline.
+        ValueError: if a file of this class is not a baseline.
     """
     return next(iter(_of_class(folder, report.unidentified_class, preset)), None)
 
@@ -197,10 +201,10 @@ def _of_class(folder: Path, machine_class: str, preset: Sequence[str]) -> list[B
 
 
 def validate(document: Any, kind: Literal["baseline", "decision"]) -> None:
-    """Checks a document of the gate against the schema in the package.
+    """Validates a document of the gate against the schema in the package.
 
     Raises:
-        ValueError: if it does not fit; one line that names the place.
+        ValueError: if it is invalid; the message is one line that names the place.
     """
     schema = json.loads(_SCHEMA.read_text())
     wanted = {"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]}
@@ -209,11 +213,11 @@ def validate(document: Any, kind: Literal["baseline", "decision"]) -> None:
     )
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or f"the {kind}"
-        raise ValueError(f"no {kind} of the regression gate: {place}: {error.message[:200]}")
+        raise ValueError(f"not a {kind} of the regression gate: {place}: {error.message[:200]}")
 
 
 def _text(document: Mapping[str, Any]) -> str:
-    """One run a line: a baseline is read by programs and compared by eye."""
+    """Writes one run per line, so that programs and people can read and compare baselines."""
     head = {name: value for name, value in document.items() if name != "runs"}
     runs = ",\n    ".join(json.dumps(run) for run in document["runs"])
     return json.dumps(head, indent=2)[:-2] + f',\n  "runs": [\n    {runs}\n  ]\n}}\n'

@@ -1,4 +1,4 @@
-"""Commits laid out in folders of their own, by git worktree."""
+"""Checks out commits into separate folders with git worktree."""
 
 import contextlib
 import dataclasses
@@ -16,14 +16,14 @@ _SHALLOW = (
 
 @dataclasses.dataclass(frozen=True)
 class Checkout:
-    """A folder with the files of a commit, or with those that are being worked on."""
+    """A folder with the files of a commit, or the working tree."""
 
     folder: Path
     label: str
-    commit: str  # that it is, or that it was changed from
+    commit: str  # the commit, or the one that the working tree is based on
 
     def digest(self, names: Sequence[str]) -> str:
-        """Returns a digest of the files and folders of these names, as they stand."""
+        """Returns a digest of the current contents of the given files and folders."""
         found = hashlib.sha256()
         for path in sorted(path for name in names for path in self._files(name)):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -31,7 +31,7 @@ class Checkout:
         return found.hexdigest()
 
     def _files(self, name: str) -> Iterator[Path]:
-        """Yields the files of a folder but what Python compiled of them, or the file itself."""
+        """Yields the files of a folder without Python's compiled files, or the file itself."""
         path = self.folder / name
         if path.is_file():
             yield path
@@ -41,32 +41,32 @@ class Checkout:
 
 
 def top_folder(folder: Path) -> Path:
-    """Returns the top of the checkout that `folder` lies in.
+    """Returns the top folder of the checkout that contains `folder`.
 
     Raises:
-        ValueError: if it lies in none.
+        ValueError: if there is none.
     """
     return Path(_git(folder, "rev-parse", "--show-toplevel"))
 
 
 def default_base(top: Path) -> str:
-    """Returns the commit that a change is held against if none is named.
+    """Returns the default commit to compare a change with.
 
-    It is the merge base with origin/main; without that, the one with the parent of main.
+    It is the merge base with origin/main or, if that does not exist, with the parent of main.
 
     Raises:
-        ValueError: if there is neither, or the clone is too shallow to tell.
+        ValueError: if there is neither, or the clone is too shallow.
     """
     for other in ("origin/main", "main~1"):
         with contextlib.suppress(ValueError):
             return _git(top, "merge-base", "HEAD", other)
         if _is_shallow(top):
-            raise ValueError(f"where the branch began is not here, for {_SHALLOW}.")
+            raise ValueError(f"the start of the branch is not available: {_SHALLOW}.")
     raise ValueError("no origin/main and no parent of main to compare with: name one by --base=.")
 
 
 def working_tree(top: Path) -> Checkout:
-    """Returns the files as they stand, with changes that are not committed."""
+    """Returns the working tree, with uncommitted changes."""
     commit = _git(top, "rev-parse", "HEAD")
     is_dirty = _git(top, "status", "--porcelain", "--untracked-files=no")
     return Checkout(top, f"{commit[:12]} with changes" if is_dirty else commit[:12], commit)
@@ -74,22 +74,22 @@ def working_tree(top: Path) -> Checkout:
 
 @contextlib.contextmanager
 def worktree(top: Path, revision: str, folder: Path) -> Iterator[Checkout]:
-    """Yields the commit's files in the new folder `folder`, which is removed afterwards.
+    """Checks out a commit into the new folder `folder`, which is removed afterwards.
 
     Raises:
-        ValueError: if there is no such commit, or it cannot be laid out.
+        ValueError: if there is no such commit, or it cannot be checked out.
     """
     try:
         commit = _git(top, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     except ValueError as error:
         if _is_shallow(top):
-            raise ValueError(f"{revision} is not here, for {_SHALLOW}.") from None
+            raise ValueError(f"{revision} is not available: {_SHALLOW}.") from None
         raise ValueError(f"{revision}: {error}") from None
     try:
         _git(top, "worktree", "add", "--quiet", "--detach", str(folder), commit)
         yield Checkout(folder, commit[:12], commit)
     finally:
-        with contextlib.suppress(ValueError):  # not there: it could not be laid out
+        with contextlib.suppress(ValueError):  # it does not exist if the checkout failed
             _git(top, "worktree", "remove", "--force", str(folder))
 
 
@@ -98,7 +98,7 @@ def _is_shallow(top: Path) -> bool:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Asks git, without hooks and whatever repository the environment names, in English."""
+    """Runs git in English, without hooks and without repositories from environment variables."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environ["LC_ALL"] = "C"
     command = ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *arguments]
@@ -114,7 +114,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def _reason(told: str) -> str:
-    """Returns git's reason, the first line but for warnings, and the command that it advises."""
+    """Returns git's error: the first line except for warnings, and the suggested command."""
     lines = [line.strip() for line in told.splitlines() if line.strip()] or ["failed"]
     reason = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0])
     advice = [line for line in lines if line.startswith("git config ")]

@@ -1,4 +1,4 @@
-"""What one run says to the regression gate: its costs, its results, and what machine it ran on."""
+"""The values of one run for the regression gate: costs, results and machine."""
 
 import dataclasses
 import statistics
@@ -13,30 +13,30 @@ _PROGRAM = "program."
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunMeasures:
-    """One run, that is one process. Less is better of every cost."""
+    """One run, which is one process. Lower is better for every cost."""
 
-    # `training` and `inference`: of one event; `compile`: of both, unless they came from a cache
+    # `training` and `inference`: per event; `compile`: both steps, unless loaded from a cache
     seconds: Mapping[str, float]
-    lower_s: float  # the part of `compile` that is Python's, of both; always measured
-    memory_bytes: Mapping[str, int]  # of one device, as the compiler planned, by phase
+    lower_s: float  # the Python part of `compile`, for both steps; always measured
+    memory_bytes: Mapping[str, int]  # per device as planned by the compiler, by phase
     peak_process_bytes: int | None
-    accuracy: float | None  # the last validation accuracy, else that of inference
+    accuracy: float | None  # the last validation accuracy, or else the accuracy of inference
     loss: float | None  # likewise
-    digests: Mapping[str, str]  # of all losses, of the weights, of the programs
+    digests: Mapping[str, str]  # digests of all losses, of the weights and of the programs
     machine_class: str
     started_at: str  # ISO 8601, UTC
     finished_at: str
-    yardstick_s: float | None = None  # a fixed work beside the samples; None: it was not done
-    doubts: tuple[str, ...]  # why the run itself says that it should not be trusted
+    yardstick_s: float | None = None  # a fixed amount of work between samples; None: not done
+    doubts: tuple[str, ...]  # the run's own reasons to distrust it
 
     @property
     def programs(self) -> dict[str, str]:
-        """The digest of every program, by phase: of what the compiler was given."""
+        """The digest of every program given to the compiler, by phase."""
         return {name: value for name, value in self.digests.items() if name.startswith(_PROGRAM)}
 
     @property
     def measures_compile(self) -> bool:
-        """Whether the steps were compiled in the run, and not taken from a cache."""
+        """Whether the run compiled the steps, and did not load them from a cache."""
         return "compile" in self.seconds
 
     @property
@@ -47,7 +47,7 @@ class RunMeasures:
 
 
 def from_report(report: reader.Report) -> RunMeasures:
-    """Returns what the gate needs of a report."""
+    """Returns the values of a report that the gate needs."""
     phases, found = report.phases, report.stats
     seconds = {name: 1 / phase.score.median for name, phase in phases.items()}
     if report.compile_s is not None:
@@ -70,7 +70,7 @@ def from_report(report: reader.Report) -> RunMeasures:
 
 
 def from_document(fields: Mapping[str, Any]) -> RunMeasures:
-    """Returns the run that `dataclasses.asdict` made `fields` of; keys of others are passed over.
+    """Returns the run from the output `fields` of `dataclasses.asdict`; ignores unknown keys.
 
     Raises:
         KeyError: if one is missing.
@@ -81,10 +81,10 @@ def from_document(fields: Mapping[str, Any]) -> RunMeasures:
 
 
 def compile_of_same_programs(runs: Sequence[RunMeasures]) -> list[float]:
-    """Returns what compiling took in each of runs that gave the same compiler the same programs.
+    """Returns the compilation times of runs that gave the same programs to the same compiler.
 
-    The compiler's own part is then one number, whichever run it is measured in: the median of all
-    stands for it, and what differs from run to run is the lowering. At least one has measured it.
+    The compiler's own time is then the same for all runs, so the median over all runs is used for
+    each. Only the lowering time differs between runs. At least one run must have measured it.
     """
     xla_s = statistics.median(run.xla_s for run in runs if run.xla_s is not None)
     return [run.lower_s + xla_s for run in runs]

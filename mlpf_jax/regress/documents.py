@@ -1,4 +1,4 @@
-"""The decision as a document to keep, and as a table to read."""
+"""The decision of the gate as a JSON document and as a table."""
 
 import dataclasses
 import datetime
@@ -15,18 +15,19 @@ from mlpf_jax.stats import summaries
 FORMAT = "mlpf_jax decision 1"
 EXIT_STATUS: dict[judging.Whole, int] = {"no regression": 0, "regression": 1, "cannot decide": 3}
 _WORDS = {"regression": "slower", "no regression": "no regression", "undecided": "cannot decide"}
-_OTHER_WORDS = {"exact": "more memory", "quality": "worse"}  # of a regression that is not of time
-_BYTES_OF_DECISION = 2**18  # with its exports, of the most pairs
+_OTHER_WORDS = {"exact": "more memory", "quality": "worse"}  # words for other regressions
+_BYTES_OF_DECISION = 2**18  # with its exports, for the maximum number of pairs
 _STOPPED = {
     "decided": "",
-    "out of time": "The time was up before all was decided: more --budget_s, or a quieter machine.",
-    "out of pairs": "There were no more pairs before all was decided: more --max_pairs.",
+    "out of time": "The time was over before a decision: increase --budget_s, or use a quieter "
+    "machine.",
+    "out of pairs": "The pairs were used up before a decision: increase --max_pairs.",
 }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """All that a comparison found."""
+    """All results of a comparison."""
 
     a: sources.Source
     b: sources.Source
@@ -39,15 +40,15 @@ class Outcome:
 
     @property
     def verdict(self) -> judging.Whole:
-        """Of all measures together."""
+        """The verdict on all measures together."""
         return judging.whole(self.judgements)
 
 
 def document(outcome: Outcome) -> dict[str, Any]:
-    """Returns the decision with every run it rests on, ready for JSON.
+    """Returns the decision with all runs that it is based on, ready for JSON.
 
     Raises:
-        ValueError: if it does not fit the schema; that is a bug.
+        ValueError: if it does not match the schema, which is a bug.
     """
     limits = outcome.rules.limits
     found = {
@@ -89,8 +90,8 @@ def view(found: Mapping[str, Any]) -> tables.View:
     )
     notes = [
         f"A: {sides['A']['label']}. B: {sides['B']['label']}. Machine: {found['machine']}.",
-        f"Regression: a cost of B that is higher, is not shown to be less than "
-        f"{100 * limits['threshold']:g} % higher, and was confirmed by fresh pairs of runs.",
+        f"Regression: B's cost is higher, not shown to be less than {100 * limits['threshold']:g} "
+        "% higher, and confirmed by fresh pairs of runs.",
         *([f"B was slowed on purpose by {100 * found['inject']:g} %."] if found["inject"] else []),
         *filter(None, [_STOPPED[found["stopped"]]]),
         *found["notes"],
@@ -106,7 +107,7 @@ def text(found: Mapping[str, Any], *, width: int = 120, colour: bool = False) ->
 
 
 def check_writable(folder: Path) -> None:
-    """Makes the folder and writes and removes as much as a decision may take.
+    """Makes the folder, and writes and removes as many bytes as a decision may need.
 
     Raises:
         OSError: if that cannot be done.
@@ -129,7 +130,7 @@ def write(found: Mapping[str, Any], folder: Path) -> Path:
 
 
 def now() -> str:
-    """Returns the time as reports write it."""
+    """Returns the current time in the format of reports."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 

@@ -1,7 +1,8 @@
-"""A decision of the regression gate in the formats of services that plot benchmarks over time.
+"""Exports decisions of the gate to the formats of services that plot benchmark histories.
 
-github-action-benchmark takes a list of values of which more is better (`customBiggerIsBetter`) or
-less is (`customSmallerIsBetter`); Bencher takes its Bencher Metric Format. All tell side B.
+github-action-benchmark reads a list of values for which higher (`customBiggerIsBetter`) or lower
+(`customSmallerIsBetter`) is better; Bencher reads its Bencher Metric Format. All contain the values
+of side B.
 """
 
 import json
@@ -71,7 +72,7 @@ def bencher(decision: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rate(cost: Mapping[str, float]) -> dict[str, float]:
-    """Events per second of seconds per event: the ends change places."""
+    """Converts seconds per event to events per second, which swaps the ends of the interval."""
     return {"value": 1 / cost["value"], "low": 1 / cost["high"], "high": 1 / cost["low"]}
 
 

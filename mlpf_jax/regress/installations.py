@@ -1,6 +1,6 @@
-"""Virtual environments for checkouts, each made from the checkout's own lock, by its own script.
+"""Virtual environments for checkouts, made from the checkout's own lock by its own script.
 
-They are kept by what they are made of, so equal locks share one and nothing is installed twice.
+They are cached by the digest of their inputs, so equal locks share one environment.
 """
 
 import dataclasses
@@ -21,13 +21,13 @@ class Current:
     """The environment that this process runs in."""
 
     python: Path
-    base_python: Path  # that it was made with
+    base_python: Path  # the interpreter that it was made with
     version: str
-    made_from: Path  # the folder in which tools/venv.sh keeps what an environment is made of
+    made_from: Path  # the folder in which tools/venv.sh records the inputs of an environment
 
     @property
     def backend(self) -> str:
-        """The name of the lock it is made from; `cpu` if tools/venv.sh did not make it."""
+        """The name of its lock; `cpu` if it was not made by tools/venv.sh."""
         try:
             return (self.made_from / "backend").read_text().strip()
         except OSError:
@@ -44,19 +44,19 @@ def current() -> Current:
 
 
 def lock_of(environment: Current) -> str:
-    """Returns the place in a checkout of the lock for the environment's back end."""
+    """Returns the path in a checkout of the lock for the environment's back end."""
     return f"locks/{environment.backend}.txt"
 
 
 def python_of(
     checkout: checkouts.Checkout, log: Path, mine: Current, folder: Path | None = None
 ) -> Path:
-    """Returns a Python with what the checkout's lock says, making it in `folder` if need be.
+    """Returns a Python with the packages of the checkout's lock, installed in `folder` if needed.
 
-    Without `folder` it is the default one.
+    `folder` defaults to the user's cache.
 
-    This process's own environment serves if it was made from the same lock. What is imported of
-    the project itself is never an environment's matter: runs are told the checkout's folder.
+    The environment of this process is used if it was made from the same lock. The project itself is
+    never imported from an environment: runs import it from the checkout's folder.
 
     Raises:
         ValueError: if the checkout has no such lock or no script that makes environments.

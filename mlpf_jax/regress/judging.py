@@ -1,4 +1,4 @@
-"""From pairs of runs to a judgement on every measure, and one on the whole."""
+"""Judges every measure of the pairs of runs, and all measures together."""
 
 import dataclasses
 import statistics
@@ -14,28 +14,28 @@ from mlpf_jax.stats import comparison, sequential
 
 Kind = Literal["timed", "exact", "quality"]
 Whole = Literal["regression", "no regression", "cannot decide"]
-_FEWEST_PAIRS_OF_EXACT = 2  # a second run of each side confirms what has no noise
-_YARDSTICK_LEVEL = 0.02  # of the test that B does not slow the yardstick down
+_FEWEST_PAIRS_OF_EXACT = 2  # measures without noise are confirmed by a second run of each side
+_YARDSTICK_LEVEL = 0.02  # level of the test that B does not slow down the yardstick
 _UNITS = {"training": "s/event", "inference": "s/event", "compile": "s"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What to judge by."""
+    """The limits and conditions of a judgement."""
 
     limits: sequential.Limits
     accuracy_loss: float = 0.005  # absolute, of the validation accuracy
     recorded_noise: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    same_compiler: bool = False  # both sides have it, with the same settings
+    same_compiler: bool = False  # both sides use the same compiler with the same settings
 
     def limits_of(self, name: str) -> sequential.Limits:
-        """Returns the limits of a timed measure, with this machine's noise of it."""
+        """Returns the limits of a timed measure, with its noise on this machine."""
         return dataclasses.replace(self.limits, noise=self.recorded_noise.get(name, 0.0))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """One measure of both sides, and what it says."""
+    """One measure of both sides, and its judgement."""
 
     name: str
     kind: Kind
@@ -45,8 +45,8 @@ class Judgement:
     decision: sequential.Decision
     ratio: comparison.Ratio | None  # B's cost over A's
     reason: str
-    slowdowns: tuple[float, ...] = ()  # of the pairs, as judged; none if nothing was timed
-    recorded_noise: float = 0.0  # of A against A, that they had to stand out of
+    slowdowns: tuple[float, ...] = ()  # of the pairs, as judged; empty if untimed
+    recorded_noise: float = 0.0  # noise of A against A that they had to exceed
 
     @property
     def noise(self) -> float | None:
@@ -57,7 +57,7 @@ class Judgement:
 def judge(
     pairs: Sequence[pairing.Pair], rules: Rules, blocked: Mapping[str, str]
 ) -> tuple[Judgement, ...]:
-    """Judges every measure that both sides have; `blocked` ones, with the reason, stay open."""
+    """Judges every measure that both sides have; `blocked` ones stay undecided, with the reason."""
     first = pairs[0]
     same_programs = rules.same_compiler and have_same_programs(pairs, rules.limits)
     told = {name: _telling(name, pairs, same_programs=same_programs) for name in _UNITS}
@@ -74,7 +74,7 @@ def judge(
 
 
 def is_enough(judgements: Sequence[Judgement]) -> bool:
-    """Whether more pairs are of no use: a cost of time has regressed, or all is decided."""
+    """Whether more pairs are useless: a time has regressed, or everything is decided."""
     regressed = any(j.kind == "timed" and j.decision.verdict == "regression" for j in judgements)
     return regressed or all(j.decision.is_final for j in judgements)
 
@@ -90,7 +90,7 @@ def whole(judgements: Sequence[Judgement]) -> Whole:
 def blocked_measures(
     a: reader.Report, b: reader.Report, *, in_one_session: bool
 ) -> tuple[dict[str, str], list[str]]:
-    """Returns which measures of two reports must not be compared and why, and what else to know.
+    """Returns the measures of two reports that are not comparable, with reasons, and notes.
 
     Runs of one session are of one machine, whatever an older version tells of it.
     """
@@ -111,7 +111,7 @@ def blocked_measures(
 
 
 def block_times(reason: str) -> dict[str, str]:
-    """Returns the costs of time as blocked, each with the reason."""
+    """Returns all times as blocked, each with the reason."""
     return dict.fromkeys(_UNITS, reason)
 
 
@@ -131,15 +131,15 @@ def _measures_of(scope: comparability.Scope) -> tuple[str, ...]:
 
 
 def have_same_compiler(a: reader.Report, b: reader.Report) -> bool:
-    """Whether the compilers of two reports are the same, and so are their surroundings."""
+    """Whether the compilers of two reports and their surroundings are the same."""
     changed = {difference.category for difference in facts.differences(a, b)}
     return not changed & {"hardware", "compiler", "system"}
 
 
 def have_same_programs(pairs: Sequence[pairing.Pair], limits: sequential.Limits) -> bool:
-    """Whether both sides give the compiler the same programs, and it treats them alike.
+    """Whether both sides give the compiler the same programs, and it treats them the same way.
 
-    What the code asks of the compiler besides is in no report. So it is not believed where every
+    Reports do not contain compiler options that the code sets. The answer is therefore no if every
     run of B compiled longer than every run of A, by the threshold and by more than runs differ.
     """
     if any(run.programs != pairs[0].a.programs for pair in pairs for run in (pair.a, pair.b)):
@@ -153,10 +153,10 @@ def have_same_programs(pairs: Sequence[pairing.Pair], limits: sequential.Limits)
 
 
 def machine_slowdowns(pairs: Sequence[pairing.Pair]) -> list[float] | None:
-    """Returns how much slower the machine itself was in the run of B, for every pair.
+    """Returns the slowdown of the machine itself in the run of B, for every pair.
 
-    None if a run has no yardstick, or if it took longer beside B by more than chance: then B slows
-    down whatever runs in its process, and that must not be divided out.
+    None if a run has no yardstick, or if the yardstick was significantly slower with B: B then
+    slows down everything in its process, and that must not be divided out.
     """
     found = [(pair.a.yardstick_s, pair.b.yardstick_s) for pair in pairs]
     known = [(a, b) for a, b in found if a is not None and b is not None]
@@ -170,7 +170,7 @@ def machine_slowdowns(pairs: Sequence[pairing.Pair]) -> list[float] | None:
 def _telling(
     name: str, pairs: Sequence[pairing.Pair], *, same_programs: bool
 ) -> Sequence[pairing.Pair]:
-    """Returns the pairs that tell a cost. One compilation of the same programs tells all."""
+    """Returns the pairs with a measured cost. For equal programs, one compilation is enough."""
     if name == "compile" and same_programs:
         return pairs
     return [pair for pair in pairs if name in pair.a.seconds and name in pair.b.seconds]
@@ -179,7 +179,7 @@ def _telling(
 def _timed(
     name: str, pairs: Sequence[pairing.Pair], rules: Rules, *, same_programs: bool
 ) -> Judgement:
-    """Judges a cost of time: with the same compiler, less what is not the sides' own noise."""
+    """Judges a time, corrected for the machine's speed if both sides have the same compiler."""
     noise_of, note = name, ""
     if name == "compile" and same_programs:
         values = costs.compile_of_same_programs([run for p in pairs for run in (p.a, p.b)])
@@ -217,7 +217,7 @@ def _reason(decision: sequential.Decision, slowdowns: Sequence[float]) -> str:
     if decision.verdict == "no regression":
         return "slower at first, not confirmed" if decision.num_confirming else ""
     if decision.num_confirming and not sequential.is_noisy(slowdowns):
-        return "slower, but without any noise, as no separate runs are"
+        return "slower, but without any noise, which is impossible for separate runs"
     return "slower, not yet confirmed" if decision.num_confirming else "not enough pairs"
 
 
@@ -244,7 +244,7 @@ def _lacks_quality(pair: pairing.Pair) -> bool:
 
 
 def _accuracy(pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
-    """Same bits are the same; else the accuracy may fall, or the loss rise, by so much."""
+    """Judges the accuracy: equal bits pass; otherwise a limit applies to it, or to the loss."""
     runs_a, runs_b = [pair.a for pair in pairs], [pair.b for pair in pairs]
     accuracy_a, accuracy_b = _accuracies(runs_a), _accuracies(runs_b)
     fall = statistics.median(accuracy_a) - statistics.median(accuracy_b)
@@ -280,7 +280,7 @@ def _results(runs: Sequence[costs.RunMeasures]) -> set[tuple[str, ...]]:
 
 
 def _once_confirmed(decision: sequential.Decision, num_pairs: int) -> sequential.Decision:
-    """Leaves it open until there is a second pair."""
+    """Leaves the judgement open until there is a second pair."""
     if num_pairs >= _FEWEST_PAIRS_OF_EXACT:
         return dataclasses.replace(decision, num_first=1, num_confirming=num_pairs - 1)
     return sequential.Decision("undecided", False, num_pairs, 0)

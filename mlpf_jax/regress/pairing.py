@@ -1,7 +1,7 @@
-"""Takes runs of two sides in turns, A B B A or B A A B, until enough is known.
+"""Runs two sides alternately, A B B A or B A A B, until a decision is possible.
 
-A slow change of the machine cancels within four runs. Which of the two orders they have is drawn
-by a coin, so that no rhythm of the machine can favour one side.
+A slow change of the machine cancels within four runs. The order of each four is random, so that no
+periodic change of the machine can favour one side.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ Stopped = Literal["decided", "out of time", "out of pairs"]
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One run of each side, taken one right after the other."""
+    """One run of each side, one right after the other."""
 
     a: measures.RunMeasures
     b: measures.RunMeasures
@@ -27,7 +27,7 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Gathered:
-    """The pairs in order of time, and why there are no more."""
+    """The pairs in order of time, and the reason why there are no more."""
 
     pairs: tuple[Pair, ...]
     stopped: Stopped
@@ -35,9 +35,9 @@ class Gathered:
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """When to give up."""
+    """The limits of a comparison."""
 
-    end_s: float  # by the clock
+    end_s: float  # clock time of the end
     most_pairs: int
 
 
@@ -51,10 +51,10 @@ def gather(
     coins: random.Random,
     tell: Callable[[str], None],
 ) -> Gathered:
-    """Returns pairs of runs: as many as are enough, as there are, or as there is time for.
+    """Returns pairs of runs until they are enough, or the runs or the time are used up.
 
-    No block of four runs but the first is begun that would not end in time, were it as long as the
-    last one: the first ones are longer, for they make events and compile.
+    A block of four runs, except the first, is started only if it would end in time when as long as
+    the last one. The first ones are longer, because they make events and compile.
 
     Raises:
         RunFailedError: if a run fails.
@@ -75,7 +75,7 @@ def gather(
 
 
 def costs(run: measures.RunMeasures) -> str:
-    """Returns what a run cost, in a line."""
+    """Returns the costs of a run in one line."""
     return ", ".join(f"{name} {value:.4g} s" for name, value in run.seconds.items())
 
 

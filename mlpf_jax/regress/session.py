@@ -1,4 +1,4 @@
-"""One comparison from a request to an outcome, top to bottom; and the recording of a baseline."""
+"""A comparison from the request to the outcome, and the recording of a baseline."""
 
 import contextlib
 import dataclasses
@@ -22,50 +22,50 @@ from mlpf_jax.report import copies, facts, reader
 from mlpf_jax.stats import comparison, sequential, turns
 
 Tell = Callable[[str], None]
-# Between days a machine changes by more than between runs, and no run of today can show by how
-# much: what is held against a baseline must differ by more than that.
+# A machine changes more between days than between runs, and today's runs cannot show by how much. A
+# difference from a baseline must exceed this allowance.
 BASELINE_ALLOWANCE = 0.02
 _PAIRS_OF_NOTE = 10
 _ONE_DEVICE = "--num_devices=1"  # unless the preset says otherwise: by itself a run takes all
 
 
 class NothingToCompareError(Exception):
-    """Both sides are the same, and nobody asked to hold one against itself."""
+    """Both sides are the same, and a comparison of a side with itself was not requested."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to compare and how. Of A at most one of `base`, `baseline_name` and `files` is given."""
+    """What to compare, and how. At most one of `base`, `baseline_name` and `files` is given."""
 
-    base: str | None = None  # commit; None: where the branch began
-    head: str | None = None  # commit; None: the files as they stand
+    base: str | None = None  # commit; None: the start of the branch
+    head: str | None = None  # commit; None: the working tree
     base_python: Path | None = None  # None: one with the commit's own lock
     head_python: Path | None = None
-    baseline_name: str | None = None  # of runs that were kept, or their file
-    files: tuple[Path, Path] | None = None  # result files of A and of B, or folders of them
+    baseline_name: str | None = None  # name of a baseline, or its file
+    files: tuple[Path, Path] | None = None  # result files of A and B, or folders with them
     preset: Path
     baseline_folder: Path = baseline.DEFAULT_FOLDER
     threshold: float = 0.05
-    allowance: float | None = None  # None: none, but for baselines
+    allowance: float | None = None  # None: 0, except for baselines
     accuracy_loss: float = 0.005
-    inject: float | None = None  # None: both sides run as they are
+    inject: float | None = None  # None: no work is injected
     budget_s: float = 585.0
     max_pairs: int = 20
     run_timeout_s: float = 300.0
 
     def __post_init__(self):
         if sum(way is not None for way in (self.base, self.baseline_name, self.files)) > 1:
-            raise ValueError("name A once: by --base, by --baseline, or by files.")
+            raise ValueError("give A only once: with --base, --baseline or files.")
         if self.files is not None and (self.head is not None or self.inject is not None):
-            raise ValueError("files are read: no --head and no --inject goes with them.")
+            raise ValueError("with files, --head and --inject cannot be used.")
         if self.max_pairs < 1 or self.budget_s <= 0 or self.run_timeout_s <= 0:
             raise ValueError("--max_pairs, --budget_s and --run_timeout_s must be positive.")
         if self.inject is not None and not 0 <= self.inject <= 10:
-            raise ValueError(f"--inject={self.inject}: a share of extra work from 0 to 10.")
+            raise ValueError(f"--inject={self.inject}: must be a share of extra work from 0 to 10.")
 
     @property
     def limits(self) -> sequential.Limits:
-        """What counts as a regression.
+        """The definition of a regression.
 
         Raises:
             ValueError: if the threshold is not above the allowance.
@@ -76,7 +76,7 @@ class Request:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The preset's flags: given one by one, for the base may not have the file."""
+        """The preset's flags, given individually because the base may not have the file."""
         try:
             lines = self.preset.read_text().splitlines()
         except OSError as error:
@@ -85,7 +85,7 @@ class Request:
 
 
 class _Judge:
-    """Judges the pairs so far; what depends on the machine is known after the first of them."""
+    """Judges the pairs so far; facts about the machine are known after the first pair."""
 
     def __init__(self, request: Request, a: sources.Source, b: sources.Source):
         self.rules = judging.Rules(limits=request.limits, accuracy_loss=request.accuracy_loss)
@@ -142,7 +142,9 @@ class _Judge:
         return turns.why_no_pairs(a.spans, b.spans)
 
     def _spare_compiling(self, num_pairs: int) -> None:
-        """Both sides or neither: a step from a cache does not run as one that was just compiled."""
+        """Stops compiling on both sides or neither: cached steps run differently from compiled
+        ones.
+        """
         live = [side for side in self._sides if isinstance(side, sources.Processes)]
         if len(live) < len(self._sides) or not all(side.can_reuse_steps for side in live):
             return
@@ -155,16 +157,16 @@ class _Judge:
 
 
 def compare(request: Request, tell: Tell) -> documents.Outcome:
-    """Takes runs of both sides in turns until all is decided, or the budget is spent.
+    """Runs both sides alternately until everything is decided or the budget is used up.
 
     Raises:
         NothingToCompareError: if both sides are the same.
-        ValueError: if what was asked for is not there.
+        ValueError: if something requested does not exist.
         RunFailedError: if a run fails.
     """
     end_s = time.monotonic() + request.budget_s
     started_at = documents.now()
-    _ = request.limits  # impossible ones are refused before any work
+    _ = request.limits  # raises for impossible limits before any work
     with _sides(request, tell) as (a, b):
         judge = _Judge(request, a, b)
         gathered = pairing.gather(
@@ -189,7 +191,7 @@ def compare(request: Request, tell: Tell) -> documents.Outcome:
 
 
 def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
-    """Runs B again and again, keeps that as a baseline, and returns the file.
+    """Runs B repeatedly, stores the runs as a baseline, and returns the file.
 
     Raises:
         ValueError: if there is one of that name and `force` does not say to replace it.
@@ -215,9 +217,9 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
 
 
 def _compiles(num_runs: int) -> bool:
-    """Whether the next run of a baseline compiles, after so many: every other block of runs does.
+    """Whether the next run of a baseline compiles: every other block of runs does.
 
-    So it tells both noises that a comparison can meet, and still holds times of compiling.
+    The baseline thus records the noise with and without compilation, and compilation times.
     """
     return num_runs // pairing.RUNS_PER_BLOCK % 2 == 0
 
@@ -247,7 +249,7 @@ def _sides(request: Request, tell: Tell) -> Iterator[tuple[sources.Source, sourc
 def _live(
     request: Request, sides: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
 ) -> list[sources.Processes]:
-    """Lays out the sides. Each uses what caches all of them have: alike."""
+    """Prepares the sides. All use the same caches: those that every side supports."""
     checkouts_of = {side: _checkout(request, side, folder, stack, tell) for side in sides}
     if len(checkouts_of) > 1:
         _check_differ(request, checkouts_of["A"], checkouts_of["B"])
@@ -272,7 +274,7 @@ def _live(
 def _checkout(
     request: Request, side: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
 ) -> checkouts.Checkout:
-    """Lays out the side's commit."""
+    """Checks out the side's commit."""
     top = checkouts.top_folder(Path.cwd())
     is_base = side == "A"
     revision = (request.base or checkouts.default_base(top)) if is_base else request.head
@@ -288,9 +290,10 @@ def _checkout(
 
 
 def _check_differ(request: Request, a: checkouts.Checkout, b: checkouts.Checkout) -> None:
-    """Refuses two sides that are the same in all that is measured.
+    """Refuses two sides without a difference in anything measured.
 
-    A commit that was named and is that of both sides, or an injected slowdown, is a gate tried out.
+    Naming the same commit for both sides, or injecting a slowdown, is allowed as a test of the
+    gate.
     """
     is_tried_out = request.inject is not None or (request.base and a.commit == b.commit)
     if is_tried_out or request.base_python != request.head_python:
@@ -307,7 +310,7 @@ def _check_differ(request: Request, a: checkouts.Checkout, b: checkouts.Checkout
 def _program(
     request: Request, side: str, checkout: checkouts.Checkout, folder: Path
 ) -> sources.Program:
-    """Finds or makes the side's environment."""
+    """Finds or creates the side's environment."""
     is_base = side == "A"
     python = (request.base_python if is_base else request.head_python) or installations.python_of(
         checkout, folder / f"environment-{side}.txt", installations.current()
@@ -318,7 +321,7 @@ def _program(
 
 
 def _stored(request: Request) -> sources.Stored:
-    """Finds the baseline of this machine: its class is known only from a report of it."""
+    """Finds the baseline of this machine, for which a report of the machine is needed."""
     name = str(request.baseline_name)
     given = Path(name)
     files = [given] if given.is_file() else list(request.baseline_folder.glob(f"*/{name}.json"))
@@ -326,8 +329,8 @@ def _stored(request: Request) -> sources.Stored:
     alike = [one for one in found if one.preset == request.settings]
     if len(alike) != 1:
         raise ValueError(
-            f"--baseline={name}: {len(alike)} of that name and with the settings of "
-            f"{request.preset} in {request.baseline_folder}; name one file, or record one by "
+            f"--baseline={name}: {len(alike)} of this name and with the settings of "
+            f"{request.preset} in {request.baseline_folder}; name one file, or record one with "
             "--save_baseline=."
         )
     return sources.of_baseline(alike[0])
@@ -340,6 +343,6 @@ def _noise_note(name: str, noise: dict[str, float]) -> str:
 
     listed = ", ".join(f"{key} {told(sigma)}" for key, sigma in noise.items())
     return (
-        f"Noise of A against A on this machine (baseline {name}), and in brackets the slowdown "
-        f"that {_PAIRS_OF_NOTE} pairs show: {listed}."
+        f"Noise of A against A on this machine (baseline {name}), and in parentheses the slowdown "
+        f"that {_PAIRS_OF_NOTE} pairs detect: {listed}."
     )

@@ -1,4 +1,4 @@
-"""Where a side's runs come from: fresh processes, a baseline, or files of earlier runs."""
+"""Sources of a side's runs: new processes, a baseline, or files of earlier runs."""
 
 import contextlib
 import dataclasses
@@ -15,30 +15,30 @@ from mlpf_jax.regress import yardstick as driver
 from mlpf_jax.report import copies, hepscore, reader
 from mlpf_jax.stats import turns
 
-PACKAGE = "mlpf_jax"  # the folder of a checkout that its runs import
+PACKAGE = "mlpf_jax"  # the folder of a checkout that the runs import
 _DRIVER = Path(driver.__file__)
 _CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """How a side is run."""
+    """The command and environment of a side's runs."""
 
     label: str
-    folder: Path  # whose package is imported
+    folder: Path  # folder of the package to import
     python: Path
     arguments: tuple[str, ...]
-    share: float = 0.0  # of extra work
+    share: float = 0.0  # share of extra work
 
     @property
     def can_be_driven(self) -> bool:
-        """Whether the benchmark has what the driver patches: an older one may not."""
+        """Whether the benchmark has the hook that the driver needs; older ones do not."""
         return driver.missing(self.folder / PACKAGE) is None
 
     def command(self, yardstick: Path | None) -> list[str]:
-        """Returns the command without the folders of a run. -P: no module is found by luck.
+        """Returns the command without the folders of a run. -P prevents accidental imports.
 
-        The driver writes `yardstick`; without, the benchmark is run as it is.
+        The driver writes `yardstick`. Without `yardstick`, the benchmark runs without the driver.
         """
         start = [str(self.python), "-P"]
         if yardstick is None:
@@ -46,17 +46,17 @@ class Program:
         return [*start, str(_DRIVER), str(self.share), str(yardstick), *self.arguments]
 
     def environ(self, given: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """Returns the variables it runs with: its own folder before an installed package.
+        """Returns its environment variables: its own folder has priority over an installed package.
 
-        JAX is told of no cache: an older benchmark would measure how fast it is read.
+        JAX's own cache variable is removed, because an older benchmark would measure cache reads.
         """
         kept = {name: value for name, value in given.items() if name != _CACHE_VARIABLE}
         return kept | {"PYTHONPATH": str(self.folder)}
 
     def known_flags(self, log: Path, timeout_s: float) -> frozenset[str]:
-        """Returns the flags that its help tells of: an older one has fewer."""
+        """Returns the flags in its help text; older versions have fewer."""
         command = [str(self.python), "-P", "-m", "mlpf_jax.main", "--help"]
-        with contextlib.suppress(processes.RunFailedError):  # help ends with status 1
+        with contextlib.suppress(processes.RunFailedError):  # --help exits with status 1
             processes.run(
                 command, folder=self.folder, environ=self.environ(), log=log, timeout_s=timeout_s
             )
@@ -65,25 +65,24 @@ class Program:
 
 
 def check_can_be_slowed(checkout: checkouts.Checkout, flag: str) -> None:
-    """Refuses a commit, named by `flag`, into whose benchmark no work can be injected.
+    """Refuses a commit, named by `flag`, if its benchmark cannot be slowed down.
 
     Raises:
-        ValueError: one line that says what it lacks, and the way out.
+        ValueError: one line with the missing module and the way out.
     """
     if lacking := driver.missing(checkout.folder / PACKAGE):
         raise ValueError(
-            f"{checkout.label} has no mlpf_jax.{lacking}, which --inject slows down: leave "
-            f"--inject out, or name a commit that has it, {flag}=."
+            f"{checkout.label} has no mlpf_jax.{lacking}, which --inject needs: omit --inject, or "
+            f"name a commit that has it, {flag}=."
         )
 
 
 class Processes:
-    """Every run is a fresh process. Its files lie in a folder that the caller removes.
+    """Runs as new processes, with files in a folder that the caller removes.
 
-    Of the caches it uses those whose flags are in `known`: the runs after the first take from there
-    what they compile without measuring it, and while `measures_compile` is false the steps as well,
-    if they can.
-    It `drives` the benchmark, if both sides can be: with a yardstick.
+    Uses the caches with flags in `known`: runs after the first load programs from there that are
+    not measured, and also the steps while `measures_compile` is false. If both sides support it,
+    `drives` runs the benchmark with a yardstick.
     """
 
     most_runs: int | None = None  # no limit
@@ -109,20 +108,20 @@ class Processes:
 
     @property
     def label(self) -> str:
-        """What the program's label says."""
+        """The program's label."""
         return self._program.label
 
     @property
     def first(self) -> reader.Report:
-        """The report of the first run, once there is one."""
+        """The report of the first run, if there is one."""
         return self.reports[0]
 
     def take(self) -> costs.RunMeasures:
         """Runs the program once.
 
         Raises:
-            RunFailedError: if it fails, leaves no report that fits the schema, or ran on other
-                files than the first.
+            RunFailedError: if it fails, writes no valid report, or ran on different files than the
+                first run.
         """
         results = self._folder / f"run-{len(self.reports)}"
         results.mkdir(parents=True)
@@ -156,17 +155,17 @@ class Processes:
         return run
 
     def _named(self, path: Path) -> str:
-        """Names a file from where the run is: its report, which may be kept, holds its flags."""
+        """Returns a relative path, because the report contains the flags and may be published."""
         return os.path.relpath(path.resolve(), self._program.folder.resolve())
 
 
 def _checksum(report: reader.Report) -> str:
-    """Of the measured code, as the run found it."""
+    """The checksum of the measured code during the run."""
     return report.bmk_checksum
 
 
 class Stored:
-    """Runs that were made earlier, in their order."""
+    """Earlier runs, in order."""
 
     def __init__(self, label: str, first: reader.Report, runs: Sequence[costs.RunMeasures]):
         self.label = label
@@ -177,16 +176,16 @@ class Stored:
 
     @property
     def spans(self) -> list[turns.Span]:
-        """When every run was taken."""
+        """The time span of every run."""
         return [turns.Span(run.started_at, run.finished_at) for run in self._runs]
 
     @property
     def next_measures_compile(self) -> bool:
-        """Whether the run that comes next compiled its steps, and did not find them in a cache."""
+        """Whether the next run compiled its steps, and did not load them from a cache."""
         return self._runs[self._num_taken].measures_compile
 
     def take(self) -> costs.RunMeasures:
-        """Returns the next run; the caller knows how many there are."""
+        """Returns the next run; the caller must know how many there are."""
         self._num_taken += 1
         return self._runs[self._num_taken - 1]
 
@@ -195,9 +194,9 @@ Source = Processes | Stored
 
 
 def make_alike(a: Source, b: Source) -> None:
-    """Lets fresh runs of B compile if and only if the stored run of A did that they are held to.
+    """Makes new runs of B compile if and only if the stored run of A in the same pair did.
 
-    A step from a cache does not run as one that was just compiled.
+    A step from a cache runs differently from one that was just compiled.
     """
     if isinstance(a, Stored) and isinstance(b, Processes):
         b.measures_compile = a.next_measures_compile
@@ -212,12 +211,12 @@ def of_files(path: Path, seen: copies.Seen) -> Stored:
     """Returns the reports of a folder, or of one file, as a side, in order of time.
 
     Raises:
-        ValueError: if a file is no report, or there is none that was not seen before.
+        ValueError: if a file is not a report, or all runs were seen before.
         OSError: if one cannot be read.
     """
     reports = seen.new([reader.read(file) for file in reader.find([path])])
     if not reports:
-        raise ValueError(f"{path}: nothing but the runs of the other side.")
+        raise ValueError(f"{path}: only the runs of the other side.")
     reports.sort(key=lambda report: report.stats["started_at"])
     runs = [costs.from_report(report) for report in reports]
     return Stored(str(path), reports[0], runs)

@@ -1,14 +1,14 @@
-"""Runs the benchmark as the gate does: with a yardstick after every timed window.
+"""Runs the benchmark for the gate, with a yardstick after every timed window.
 
     python -P yardstick.py 0.15 yardstick.json --flagfile=flags/regression.cfg
 
-It is run by its path, for the benchmark that it drives may be an older one. The yardstick is a
-product of matrices on the first device: how long one takes, as soon as the clock of a window has
-stopped, tells how fast the machine was just then. It goes into a file of its own; nothing that the
-benchmark measured is changed.
+It is run by its path, because the benchmark that it drives may be an older one. The yardstick is a
+matrix product on the first device. Its duration, right after the end of a window, shows how fast
+the machine was at that time. It is written to a separate file; the measurements of the benchmark do
+not change.
 
-To try the gate out, a share of extra work is done inside every window: the same products, as often
-as takes that share of the time that the window's own steps took. 0 is a share like any other.
+To test the gate, a share of extra work can be injected into every window: the same products, for
+this share of the time of the window's own steps. A share of 0 is valid.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-_HOOK = "measure.window"  # a benchmark that has no such module is older than the hook
+_HOOK = "measure.window"  # benchmarks without this module are older than the hook
 _SIZE = 640
 _CALIBRATION_S = 0.2
 _YARDSTICK_S, _YARDSTICKS = 0.06, 3
 
 
 class Work:
-    """Products of matrices that take about a given time: their rate is measured once."""
+    """Matrix products for about a given time; their rate is measured once."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         self._clock = clock
@@ -36,16 +36,16 @@ class Work:
         self._multiply: Callable[[int], Any] | None = None
 
     def do(self, seconds: float) -> None:
-        """Works for about `seconds`; the number of products is fixed before they begin."""
+        """Works for about `seconds`, with a number of products that is fixed in advance."""
         self._work(self._number(seconds))
 
     def seconds_per_product(self) -> float:
-        """Works for some moments and returns how long a product took in the least disturbed one."""
+        """Works several times and returns the time per product of the fastest one."""
         number = max(self._number(_YARDSTICK_S), 1)
         return min(self._timed(number) for _ in range(_YARDSTICKS)) / number
 
     def calibrate(self) -> None:
-        """Compiles the work and measures how fast it goes."""
+        """Compiles the work and measures its rate."""
         self._multiply = _compile_products()
         self._work(1)
         number, seconds = 1, 0.0
@@ -83,7 +83,7 @@ class Driver:
         self._work.do(0.0)
 
     def before_end(self, seconds: float) -> None:
-        """Works for the share of what the window's own steps took."""
+        """Works for the share of the time of the window's own steps."""
         if self._share:
             self._work.do(self._share * seconds)
 
@@ -93,7 +93,7 @@ class Driver:
 
 
 def missing(package: Path) -> str | None:
-    """Returns the module that the package in that folder lacks to be driven; None if it has all."""
+    """Returns the module that the driver needs and the package lacks; None if it has all."""
     path = package.joinpath(*_HOOK.split(".")).with_suffix(".py")
     return None if path.is_file() else _HOOK
 
@@ -112,7 +112,7 @@ def _compile_products() -> Callable[[int], Any]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the benchmark with the arguments after the first two, and says how fast it was."""
+    """Runs the benchmark with the arguments after the first two, and writes the yardstick."""
     share, told_in = float(arguments[0]), Path(arguments[1])
     spec = importlib.util.find_spec("mlpf_jax")
     folders = spec.submodule_search_locations if spec else None

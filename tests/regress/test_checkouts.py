@@ -33,7 +33,7 @@ def test_a_commit_that_a_shallow_clone_lacks_is_named_as_that(shallow, repositor
     first = git(repository, "rev-parse", "HEAD~1")
 
     with (
-        pytest.raises(ValueError, match=rf"{first}.* is not here, for this clone is shallow"),
+        pytest.raises(ValueError, match=rf"{first}.* is not available: this clone is shallow"),
         checkouts.worktree(shallow, first, tmp_path / "files"),
     ):
         pass

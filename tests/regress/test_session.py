@@ -286,7 +286,7 @@ def test_runs_of_another_preset_are_no_baseline(repository, tmp_path):
     session.record(request(baseline_folder=store, max_pairs=1), "x", lambda _: None, force=False)
     (folder / "preset.cfg").write_text("--seed=2\n")
 
-    with pytest.raises(ValueError, match="--baseline=x: 0 of that name and with the settings"):
+    with pytest.raises(ValueError, match="--baseline=x: 0 of this name and with the settings"):
         compare(baseline_name="x", baseline_folder=store)
 
 
@@ -326,8 +326,8 @@ def test_a_hanging_run_is_killed_and_nothing_is_left_behind(repository, tmp_path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"base": "HEAD", "baseline_name": "x"}, "name A once"),
-        ({"files": (Path("a"), Path("b")), "inject": 0.1}, "no --head and no --inject"),
+        ({"base": "HEAD", "baseline_name": "x"}, "give A only once"),
+        ({"files": (Path("a"), Path("b")), "inject": 0.1}, "--head and --inject cannot be used"),
         ({"inject": -1.0}, "--inject=-1.0"),
         ({"base": "nowhere"}, "git rev-parse"),
         ({"base": "HEAD", "preset": Path("missing.cfg")}, "--preset=missing.cfg"),
@@ -390,5 +390,5 @@ def test_copies_of_a_file_are_one_run(repository, tmp_path):
     assert outcome.verdict == "cannot decide"
     assert "is the same run as" in told[0]
     assert "copies left out: 18" in told[0]
-    with pytest.raises(ValueError, match="nothing but the runs of the other side"):
+    with pytest.raises(ValueError, match="only the runs of the other side"):
         compare(files=(folders[0], folders[0]), base_python=None, head_python=None)

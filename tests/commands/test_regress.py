@@ -93,8 +93,8 @@ def test_a_base_that_cannot_be_slowed_is_one_line_that_names_it_and_the_way_out(
     assert (status, stdout) == (2, "")
     commit = fake_benchmark.git(slower, "rev-parse", "HEAD")[:12]
     assert stderr == (
-        f"error: {commit} has no mlpf_jax.measure.window, which --inject slows down: leave "
-        "--inject out, or name a commit that has it, --base=.\n"
+        f"error: {commit} has no mlpf_jax.measure.window, which --inject needs: omit --inject, or "
+        "name a commit that has it, --base=.\n"
     )
 
 

@@ -11,8 +11,8 @@ def write_trace(folder: Path, actions: Mapping[str, Callable[[], Any]]) -> Path:
     """Runs each action once, in order and to completion, and writes a trace into `folder`.
 
     The trace contains each action under its name. Python function calls are not traced, because
-    that takes more time than the calls themselves. Returns the newest `*.xplane.pb`, which XProf
-    opens; Perfetto opens the `*.trace.json.gz` next to it.
+    that takes more time than the calls themselves. Returns the newest `*.trace.json.gz`, which
+    Perfetto opens; XProf opens the `*.xplane.pb` next to it.
 
     Raises:
         RuntimeError: if the profiler wrote nothing.
@@ -23,7 +23,7 @@ def write_trace(folder: Path, actions: Mapping[str, Callable[[], Any]]) -> Path:
         for name, action in actions.items():
             with jax.profiler.TraceAnnotation(name):
                 jax.block_until_ready(action())
-    written = sorted(folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime_ns)
+    written = sorted(folder.rglob("*.trace.json.gz"), key=lambda path: path.stat().st_mtime_ns)
     if not written:
         raise RuntimeError(f"the profiler wrote no trace into {folder}.")
     return written[-1]

@@ -1,7 +1,9 @@
 """The story of a run, on tiny events, in this process."""
 
 import dataclasses
+import gzip
 import io
+import json
 
 import jax
 import pytest
@@ -159,11 +161,10 @@ def test_a_profile_is_written_after_all_and_changes_no_bit(tmp_path, finished):
         finished.params_sha256,
     )
     assert profiled.training.program_sha256 == finished.training.program_sha256
-    assert len(list(folder.rglob("*.trace.json.gz"))) == 1
-    (trace,) = folder.rglob("*.xplane.pb")
-    planes = jax.profiler.ProfileData.from_file(str(trace)).planes
-    names = {event.name for plane in planes for line in plane.lines for event in line.events}
-    assert {"inference step", "training step"} <= names
+    assert len(list(folder.rglob("*.xplane.pb"))) == 1
+    (trace,) = folder.rglob("*.trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    assert {"inference step", "training step"} <= {event.get("name") for event in events}
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
         settings = runtime.prepare(request.num_virtual_devices)
         found = _start_jax(request)
         config = request.run_config(found.platform, len(found.devices))
+        config, replacement = found.with_parallel(config)
         devices = found.pick(config)
     except ValueError as error:
         return cli.complain(error, cli.USAGE)
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     if settings.pinned_variables:
         names = ", ".join(settings.pinned_variables)
         progress.say(f"{names}: without effect, for the measured work would be another")
-    for said in filter(None, (found.fallback, start["departure"], *found.warnings)):
+    for said in filter(None, (found.fallback, start["departure"], *found.warnings, replacement)):
         progress.say(said)
     if found.platform == "cpu" and len(devices) > 1:
         progress.say(_emulated(len(devices), settings.num_cores, start))

@@ -12,6 +12,7 @@ import jax
 from mlpf_jax import config as config_lib
 from mlpf_jax import runtime
 from mlpf_jax.measure import accelerators
+from mlpf_jax.training import parallel
 
 _VARIABLE = "JAX_PLATFORMS"
 _HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
@@ -50,6 +51,15 @@ class Found:
                 "compute capability 8.0 or later. Choose float32 or bf16."
             )
         return self.devices[: config.num_devices]
+
+    @staticmethod
+    def with_parallel(config: config_lib.RunConfig) -> tuple[config_lib.RunConfig, str | None]:
+        """Returns the config, with shard_map where JAX has no pmap, and a line that says so."""
+        chosen = parallel.available(config.parallel)
+        if chosen == config.parallel:
+            return config, None
+        line = f"JAX {jax.__version__} has no {config.parallel}: {chosen} takes its place"
+        return dataclasses.replace(config, parallel=chosen), line
 
 
 def find(demanded: config_lib.Platform) -> Found:

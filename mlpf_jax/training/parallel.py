@@ -14,12 +14,20 @@ from mlpf_jax import config as config_lib
 from mlpf_jax.training import step as step_lib
 
 
+def available(parallel: config_lib.Parallel) -> config_lib.Parallel:
+    """Returns how this JAX can program the devices: one without pmap does it by shard_map.
+
+    Both give the same bits.
+    """
+    return parallel if hasattr(jax, "pmap") else "shard_map"
+
+
 class Devices:
     """Some local devices, and functions that place values on them."""
 
     def __init__(self, devices: Sequence[jax.Device], parallel: config_lib.Parallel):
         self.devices = tuple(devices)
-        self._parallel = parallel
+        self._parallel = available(parallel)
         self._mesh = Mesh(np.array(self.devices), (step_lib.AXIS,))
 
     def replicate(self, tree: PyTree) -> PyTree:

@@ -25,6 +25,18 @@ def test_too_few_devices_are_refused_with_the_ways_out():
         assert way_out in str(refusal.value)
 
 
+def test_where_jax_has_no_pmap_a_line_says_what_takes_its_place(monkeypatch):
+    run, found = tiny.run_config(), devices.Found((FakeDevice("gpu"),))
+    assert found.with_parallel(run) == (run, None)
+
+    monkeypatch.delattr(jax, "pmap")
+    monkeypatch.setattr(jax, "__version__", "0.99.0")
+    changed, line = found.with_parallel(run)
+
+    assert changed == dataclasses.replace(run, parallel="shard_map")
+    assert line == "JAX 0.99.0 has no pmap: shard_map takes its place"
+
+
 @pytest.mark.parametrize(
     ("platform", "capability", "expected"),
     [("gpu", "8.0", True), ("gpu", "7.5", False), ("gpu", "gfx942", False), ("cpu", "", False)],

@@ -65,6 +65,25 @@ def test_shard_map_is_bit_identical_to_pmap():
     jax.tree.map(np.testing.assert_array_equal, pmap[1], shard_map[1])
 
 
+def test_shard_map_takes_over_where_jax_has_no_pmap(monkeypatch):
+    run = tiny.run_config(batch_size=1)
+    state_and_batch = tiny.random_state(run), tiny.make_batch(8, 1)
+
+    def lowered(parallel_kind):
+        spread = parallel.Devices(jax.local_devices(), parallel_kind)
+        train_step = spread.spread_train_step(functools.partial(step.train_step, run))
+        infer_step = spread.spread_infer_step(functools.partial(step.infer_step, run))
+        return [
+            train_step.lower(*state_and_batch, jax.random.key(0)).as_text(),
+            infer_step.lower(*state_and_batch).as_text(),
+        ]
+
+    expected = lowered("shard_map")
+    monkeypatch.delattr(jax, "pmap")
+
+    assert lowered("pmap") == expected
+
+
 def test_events_of_weight_zero_count_for_nothing():
     """Five events on eight devices are the five events on one: losses are means over events."""
     assert_same_training(train(8, 1, num_real=5), train(1, 5), rtol=2e-5)

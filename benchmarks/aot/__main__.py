@@ -103,10 +103,14 @@ def _describe_program(config, phase, target) -> dict[str, Any]:
 def _lower(config, phase, device):
     import jax
 
+    from benchmarks.aot import targets
     from mlpf_jax.events import batch as batch_lib
     from mlpf_jax.training import parallel, state, step
 
-    spread = parallel.Devices([device or jax.devices("cpu")[0]], config.parallel)
+    if device is None:
+        spread = parallel.Devices.described(targets.ABSENT[_PLATFORM.value])
+    else:
+        spread = parallel.Devices([device], config.parallel)
     batch = batch_lib.abstract_batch(
         1, config.train.batch_size, num_elements=config.data.num_elements
     )

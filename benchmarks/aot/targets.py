@@ -8,6 +8,7 @@ from typing import Literal
 
 import jax
 from jax.experimental import topologies
+from jax.sharding import AbstractDevice
 
 from mlpf_jax import errors
 
@@ -15,6 +16,11 @@ Platform = Literal["cuda", "tpu"]
 
 _H200 = Path(__file__).parent / "h200.txtpb"
 _TPU_TOPOLOGY = "v5p:2x2x1"
+# What to lower for where there is no compiler.
+ABSENT: dict[Platform, AbstractDevice] = {
+    "cuda": AbstractDevice("NVIDIA H200", None, "cuda"),
+    "tpu": AbstractDevice("TPU v5", 1, "tpu"),
+}
 # CUDA's plugin and libtpu look for their devices, and refuse to load without, unless they are told.
 _SETTINGS = {
     "JAX_PLATFORMS": "cpu",

@@ -30,6 +30,15 @@ class Devices:
         self._parallel = available(parallel)
         self._mesh = Mesh(np.array(self.devices), (step_lib.AXIS,))
 
+    @classmethod
+    def described(cls, device: jax.sharding.AbstractDevice) -> "Devices":
+        """Returns one device that is not there: a step can be lowered for it, not compiled."""
+        found = cls((), "shard_map")
+        found._mesh = jax.sharding.AbstractMesh(
+            (1,), (step_lib.AXIS,), (jax.sharding.AxisType.Auto,), abstract_device=device
+        )
+        return found
+
     def replicate(self, tree: PyTree) -> PyTree:
         """Copies a value from the host to every device. A copy of a device array could share its
         memory, and donating one would then delete the other.

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.aot import targets
 from mlpf_jax.model import pair_kernel
 from mlpf_jax.verify import golden, parity
 
@@ -186,6 +187,8 @@ def test_what_the_kernel_cannot_take_is_refused(shape, dtype, message):
         jax.eval_shape(run, x, x, real)
 
 
+# Since JAX 0.11; the kernels for GPUs stand on it until a device shows which back end replaces it.
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(
     ("platform", "target", "precisions", "call"),
     [
@@ -198,6 +201,7 @@ def test_it_lowers_without_a_matrix_of_pairs(platform, target, precisions, call)
     bins, batch = (2, 10), (2, 2, 10)
     arrays = [jax.ShapeDtypeStruct((*batch, 640, n), jnp.float32) for n in (128, 256, 256)]
     real = jax.ShapeDtypeStruct((*bins, 640), bool)
+    mesh = jax.sharding.AbstractMesh((), (), abstract_device=targets.ABSENT[platform])
 
     for precision in precisions:
 
@@ -208,7 +212,8 @@ def test_it_lowers_without_a_matrix_of_pairs(platform, target, precisions, call)
             return jax.vjp(lambda *a: run(*a, real), embedding, values)[1](cotangent)
 
         mapped = jax.jit(jax.vmap(gradient, in_axes=(0, 0, 0, None)))
-        text = mapped.trace(*arrays, real).lower(lowering_platforms=(platform,)).as_text()
+        with jax.sharding.use_abstract_mesh(mesh):
+            text = mapped.trace(*arrays, real).lower(lowering_platforms=(platform,)).as_text()
 
         assert text.count(f"custom_call @{call}") == 4  # degree, messages there and back, gradient
         assert "640x640" not in text

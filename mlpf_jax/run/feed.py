@@ -1,4 +1,4 @@
-"""Brings batches to the devices while they compute: a thread loads ahead and transfers ahead."""
+"""Feeds batches to the devices during computation: a thread loads and transfers ahead."""
 
 import dataclasses
 import itertools
@@ -19,16 +19,16 @@ from mlpf_jax.measure import records
 
 @dataclasses.dataclass(frozen=True)
 class FedBatch:
-    """A batch on the devices, and what of it is real."""
+    """A batch on the devices, with its number of real events and elements."""
 
     on_device: Any
     num_events: int
     num_elements: int
-    num_rows: int  # of each device, padding included
+    num_rows: int  # rows per device, including padding
 
 
 class Feed:
-    """Iterates over batches on the devices, at most `depth` ahead. Use it as a context."""
+    """Iterates over batches on the devices, at most `depth` ahead. Use it as a context manager."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Feed:
         traceback: TracebackType | None,
     ) -> None:
         self._stop.set()
-        while self._thread.is_alive():  # it may wait for a place in the queue
+        while self._thread.is_alive():  # it may be waiting for space in the queue
             try:
                 self._ready.get(timeout=0.1)
             except queue.Empty:
@@ -66,7 +66,7 @@ class Feed:
             yield batch
 
     def take(self, number: int) -> list[FedBatch]:
-        """Returns the next batches, fewer at the end."""
+        """Returns the next `count` batches, or fewer at the end."""
         return list(itertools.islice(self, number))
 
     def _next(self) -> FedBatch | None:

@@ -1,4 +1,4 @@
-"""Looks at the files and folders of a run before it starts: hours later it would be too late."""
+"""Checks the files and folders of a run before it starts, so that it does not fail hours later."""
 
 import os
 from pathlib import Path
@@ -7,18 +7,18 @@ from mlpf_jax import atomic
 from mlpf_jax import config as config_lib
 from mlpf_jax.events import source
 
-# What a long run writes at most, roughly: its report, the weights as they are packed, a trace.
+# Rough upper limits of what a long run writes: its report, the compressed weights, a trace.
 _BYTES = {
     "results_dir": 4 * 2**20,
     "compilation_cache": 2**20,
     "checkpoint": 16 * 2**20,
     "profile": 4 * 2**20,
 }
-CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"  # JAX's own way to name a compilation cache
+CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"  # JAX's own variable for a compilation cache
 
 
 def has_cache(files: config_lib.FilesConfig) -> bool:
-    """Returns whether JAX keeps what it compiles, by our flag or by its own variable."""
+    """Returns whether JAX has a compilation cache, by our flag or by its own variable."""
     return bool(files.compilation_cache or os.environ.get(CACHE_VARIABLE))
 
 
@@ -26,13 +26,13 @@ def data_dir(files: config_lib.FilesConfig) -> Path:
     """Returns the folder of the events.
 
     Raises:
-        ValueError: if none is named, and there is no home folder to keep them in.
+        ValueError: if none is given, and there is no home folder.
     """
     return files.data_dir or source.default_data_dir()
 
 
 def prepare(files: config_lib.FilesConfig, *, infers_only: bool) -> None:
-    """Makes the folders to write to, and looks for what is to be read.
+    """Creates the output folders, and checks that input files exist.
 
     Raises:
         ValueError: if a file or folder cannot be used; it names the flag.
@@ -46,7 +46,7 @@ def prepare(files: config_lib.FilesConfig, *, infers_only: bool) -> None:
             _try_writing(f"--{flag}={path}", path, num_bytes)
         elif os.path.exists(path) != infers_only:
             raise ValueError(
-                f"--checkpoint={path}: there is none to infer with."
+                f"--checkpoint={path}: does not exist, but inference needs its weights."
                 if infers_only
                 else f"--checkpoint={path}: exists already and is not overwritten."
             )

@@ -1,4 +1,4 @@
-"""Answers "does it fit?": compiles the training step for growing batches, and trains nothing."""
+"""Finds the largest batch that fits, by compiling the training step for growing batches."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ _GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """One batch size and what its training step needs; None if it could not even be compiled."""
+    """One batch size and the memory of its training step; None if it could not be compiled."""
 
     batch_size: int
     needed: records.StepMemory | None
@@ -33,9 +33,10 @@ def largest_batch(
     limit_bytes: int,
     on_attempt: Callable[[Attempt], None],
 ) -> int:
-    """Returns the most events per device that fit `limit_bytes`, 0 if not even one does.
+    """Returns the largest number of events per device that fit `limit_bytes`, which may be 0.
 
-    It doubles until something does not fit, then halves the gap. Every attempt is passed on.
+    It doubles the batch until it does not fit, and then bisects. `on_attempt` is called for every
+    attempt.
     """
 
     def fits(batch_size: int) -> bool:
@@ -82,14 +83,14 @@ def print_table(
     devices: tuple[jax.Device, ...],
     progress: progress_lib.Progress,
 ) -> bool:
-    """Prints every attempt and the largest batch that fits; returns whether one event does.
+    """Prints every attempt and the largest batch that fits; returns whether one event fits.
 
     Raises:
-        RuntimeError: if the device does not tell how much memory it has.
+        RuntimeError: if the device does not report its memory.
     """
     limit = memory.limit_bytes(devices[0], len(devices))
     if limit is None:
-        raise RuntimeError("--fit: this device does not tell how much memory it has.")
+        raise RuntimeError("--fit: this device does not report its memory.")
     print(f"{len(devices)} x {devices[0].device_kind}, {limit / _GIB:.2f} GiB for each")
     print("events per device   needs GiB   of it temporary   compile s   fits")
     progress.say("compiling the training step for growing batches; nothing is trained")

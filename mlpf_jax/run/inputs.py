@@ -1,4 +1,4 @@
-"""Opens a run's events, simulating what is missing, and checks what is about to be fed."""
+"""Opens the events of a run, simulates missing ones, and checks them."""
 
 import dataclasses
 
@@ -11,8 +11,8 @@ from mlpf_jax.report import result
 from mlpf_jax.run import files as files_lib
 from mlpf_jax.simulation import bank as bank_lib
 
-# Content of the first events that the presets ask for, simulated with seed 1 from the bank in the
-# package: the same bytes on every machine, or something is wrong with that machine.
+# Digests of the first events of the presets, simulated with seed 1 from the bank in the package.
+# They have the same bytes on every machine, unless something is wrong with the machine.
 _STANDARD_SEED = 1
 STANDARD_SHA256: dict[tuple[str, int], str] = {
     ("ttbar", 80): "8f1e6558d4764f74d9435e395c8c2cd13afc95bd61e76a6977b05f12bfbff620",
@@ -26,7 +26,7 @@ STANDARD_SHA256: dict[tuple[str, int], str] = {
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Events on disk, and what the result says of those that are fed."""
+    """Events on disk, and the description of the used ones for the result."""
 
     events: ragged.SizedEvents
     description: result.DatasetResult
@@ -36,7 +36,7 @@ class Dataset:
 class Inputs:
     """The events of a run: ttbar to train on, QCD to validate and infer on, as in the reference.
 
-    `train` is None where nothing is trained.
+    `train` is None without training.
     """
 
     train: Dataset | None
@@ -48,10 +48,10 @@ def open_inputs(
     files: config_lib.FilesConfig,
     progress: progress_lib.Progress,
 ) -> Inputs:
-    """Opens both sets of events, simulating what is missing.
+    """Opens both sets of events, simulating missing events.
 
     Raises:
-        ValueError: if events are missing, damaged, or not those that they should be.
+        ValueError: if events are missing, damaged, or not the expected ones.
         OSError: if they cannot be read or written.
     """
 
@@ -83,7 +83,7 @@ def open_inputs(
 
 
 def describe(events: store.EventStore, num_events: int, padded: int) -> result.DatasetResult:
-    """Returns counts and content digest of the first events, and how many are cut to `padded`."""
+    """Returns counts and digest of the first events, and how many are truncated to `padded`."""
     lengths = np.asarray(events.event_lengths[:num_events])
     return result.DatasetResult(
         provenance=dict(events.provenance),

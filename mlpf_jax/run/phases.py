@@ -20,10 +20,10 @@ from mlpf_jax.report import result
 from mlpf_jax.run import feed
 from mlpf_jax.training import state, step
 
-# The shortest sample: long against the latency of a dispatch and the noise of the machine.
+# The shortest sample: long compared with dispatch latency and noise of the machine.
 _SHORTEST_SAMPLE_S = {"cpu": 1.0}
 _SHORTEST_SAMPLE_ON_ACCELERATOR_S = 0.2
-_BYTES_AHEAD = 512 * 2**20  # of batches waiting on the devices
+_BYTES_AHEAD = 512 * 2**20  # limit for batches waiting on the devices
 
 TrainStep = Callable[[state.TrainState, Any], tuple[state.TrainState, step.StepSums]]
 Order = Callable[[int], Int[np.ndarray, " events"]]  # pass over the data -> events in order
@@ -31,7 +31,7 @@ Order = Callable[[int], Int[np.ndarray, " events"]]  # pass over the data -> eve
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What both phases share."""
+    """The setup that both phases share."""
 
     config: config_lib.RunConfig
     platform: str
@@ -40,7 +40,7 @@ class Setup:
 
     @property
     def shape(self) -> batch_lib.BatchShape:
-        """Of every batch."""
+        """The shape of every batch."""
         config = self.config
         return batch_lib.BatchShape(
             config.num_devices, config.train.batch_size, config.data.num_elements
@@ -48,46 +48,46 @@ class Setup:
 
     @property
     def packing(self) -> ragged.Packing:
-        """Of every batch, where padding is tight."""
+        """The packing of every batch, for tight padding."""
         return ragged.Packing(self.shape, self.config.model.bin_size)
 
     def make_batch(
         self, events: batch_lib.Events, indices: Int[np.ndarray, " taken"]
     ) -> ragged.AnyBatch:
-        """Lays the named events out over the devices, padded as the run has it."""
+        """Builds a batch of the given events for all devices, with the padding of the run."""
         if self.config.data.padding == "tight":
             return self.packing.make_batch(events, indices)
         return batch_lib.make_batch(events, indices, self.shape)
 
     @property
     def batches_ahead(self) -> int:
-        """How many batches may wait on the devices; also the most that one sample takes."""
+        """Maximum number of batches waiting on the devices, and of batches in one sample."""
         rows = self.shape.num_events * self.shape.num_elements
         batch_bytes = 4 * rows * (batch_lib.NUM_FEATURES + batch_lib.NUM_TARGETS)
         return min(max(2, _BYTES_AHEAD // batch_bytes), 1024)
 
     @property
     def waits_each(self) -> bool:
-        """Whether every step is waited for. Virtual devices share the threads of one CPU: with
-        many steps under way their all-reduces wait for each other for ever.
+        """Whether to wait for every step. Virtual devices share the threads of one CPU, so with
+        many steps in flight their all-reduces would deadlock.
         """
         return self.platform == "cpu" and self.config.num_devices > 1
 
     def steps_per_sample(self, step_s: float) -> int:
-        """Returns how many steps a sample has, for steps of that length."""
+        """Returns the number of steps of a sample, for steps of `step_s` seconds."""
         shortest = _SHORTEST_SAMPLE_S.get(self.platform, _SHORTEST_SAMPLE_ON_ACCELERATOR_S)
         return min(timing.steps_per_sample(step_s, shortest), self.batches_ahead)
 
 
 class LossLog:
-    """Every step's losses, in order, and their digest."""
+    """The losses of all steps, in order, and their digest."""
 
     def __init__(self):
         self._sha256 = hashlib.sha256()
         self._num_steps = 0
 
     def append(self, losses: dict[str, float]) -> None:
-        """Adds one step.
+        """Adds the losses of one step.
 
         Raises:
             RuntimeError: if a loss is not finite.
@@ -96,8 +96,8 @@ class LossLog:
         wrong = [name for name, value in losses.items() if not np.isfinite(value)]
         if wrong:
             raise RuntimeError(
-                f"the loss of step {self._num_steps} is not finite ({', '.join(wrong)}): "
-                "the run is of no use. Try a smaller --learning_rate."
+                f"the loss of step {self._num_steps} is not finite ({', '.join(wrong)}): the run "
+                "is useless. Try a smaller --learning_rate."
             )
         for name in sorted(losses):
             self._sha256.update(np.float32(losses[name]).tobytes())
@@ -109,7 +109,7 @@ class LossLog:
 
 @dataclasses.dataclass(frozen=True)
 class TrainOutcome:
-    """What the training phase leaves behind."""
+    """The results of the training phase."""
 
     state: state.TrainState
     first_call_s: float
@@ -120,7 +120,7 @@ class TrainOutcome:
 
 
 def load_all(setup: Setup, events: batch_lib.Events, num_events: int) -> tuple[feed.FedBatch, ...]:
-    """Puts the first events on the devices, in order, to stay there."""
+    """Places the first events permanently on the devices, in order."""
     indices = batch_lib.batch_indices(np.arange(num_events), setup.shape.num_events)
     batches = (setup.make_batch(events, taken) for taken in indices)
     with feed.Feed(batches, setup.put, depth=2) as source:
@@ -128,16 +128,16 @@ def load_all(setup: Setup, events: batch_lib.Events, num_events: int) -> tuple[f
 
 
 def one_of_each_length(batches: Sequence[feed.FedBatch]) -> tuple[feed.FedBatch, ...]:
-    """Returns the first of the batches of every length: one where padding is full."""
+    """Returns the first batch of every length; with full padding there is one."""
     return tuple({batch.num_rows: batch for batch in reversed(batches)}.values())
 
 
 def empty_training_batches(
     setup: Setup, events: ragged.SizedEvents, order: Order
 ) -> tuple[ragged.AnyBatch, ...]:
-    """Returns, where padding is tight, a batch on the devices of every length that training needs.
+    """Returns a batch on the devices for every length in training, with tight padding.
 
-    The lengths of the events decide it; none is read.
+    The lengths of the events are known without reading them.
     """
     lengths = np.asarray(events.event_lengths)
     number = sum(setup.config.steps_by_epoch)
@@ -149,10 +149,10 @@ def empty_training_batches(
 def call_each(
     train_step: TrainStep, given_up: state.TrainState, batches: Sequence[ragged.AnyBatch]
 ) -> float:
-    """Calls the step once with each batch, on a state that is of no use after; returns seconds.
+    """Calls the step once with each batch and a state that is then discarded; returns seconds.
 
-    A program's first call is never a sample. With one program, the first step of the training is
-    that call; with several, later steps would be first calls, too.
+    The first call of a program is never a sample. With one program, the first step of training is
+    this call. With several, later steps would be first calls too.
     """
     seconds = 0.0
     for batch in batches:
@@ -219,7 +219,7 @@ def train(
 
 
 class _Trainer:
-    """Advances the state sample by sample, and keeps what the steps say until the epoch ends."""
+    """Advances the state sample by sample, and collects the results of the steps of an epoch."""
 
     def __init__(self, setup: Setup, initial: state.TrainState, train_step, log: LossLog):
         self.state = initial
@@ -234,11 +234,11 @@ class _Trainer:
 
     @property
     def steps_in_epoch(self) -> int:
-        """Steps since the epoch began."""
+        """Number of steps since the start of the epoch."""
         return len(self._sums)
 
     def advance(self, source: feed.Feed, num_steps_left: int) -> records.Sample | None:
-        """Takes as many steps as a sample has. The very first call makes no sample."""
+        """Runs the steps of one sample. The first call of all is not a sample."""
         fed = source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
         watch = load.Watch()
@@ -260,7 +260,7 @@ class _Trainer:
         return _sample(seconds, fed, meanwhile)
 
     def finish_epoch(self) -> tuple[int, result.Quality]:
-        """Returns the events and the quality of the steps since the last call."""
+        """Returns the number of events and the quality of the steps since the last call."""
         num_events = sum(batch.num_events for batch in self._fed)
         quality = _quality(self._sums, self._setup.config.data.num_elements)
         self._fed, self._sums = [], []
@@ -277,7 +277,7 @@ def _training_batches(
 def _training_indices(
     setup: Setup, order: Order, num_batches: int
 ) -> Iterator[Int[np.ndarray, " taken"]]:
-    """Yields batches pass after pass over the data; an epoch is just a number of them."""
+    """Yields batches, pass after pass over the data; an epoch is a number of batches."""
     passes = (
         batch_lib.batch_indices(order(number), setup.shape.num_events)
         for number in itertools.count()
@@ -291,7 +291,7 @@ def evaluate(
     infer_step: Callable[[state.TrainState, Any], step.StepSums],
     batches: Sequence[feed.FedBatch],
 ) -> result.Quality:
-    """Runs the network over all batches, untimed."""
+    """Runs the network on all batches, untimed."""
     sums, _ = time_inference(setup, trained, infer_step, batches)
     return _quality(jax.device_get(sums), setup.config.data.num_elements)
 
@@ -302,7 +302,7 @@ def time_inference(
     infer_step: Callable[[state.TrainState, Any], step.StepSums],
     batches: Sequence[feed.FedBatch],
 ) -> tuple[list[step.StepSums], float]:
-    """Runs the network once over the batches; returns their sums, on the devices, and seconds."""
+    """Runs the network once on each batch; returns the sums, on the devices, and the seconds."""
 
     def advance(current, on_device):
         return current, infer_step(current, on_device)
@@ -318,12 +318,12 @@ def infer(
     infer_step: Callable[[state.TrainState, Any], step.StepSums],
     batches: Sequence[feed.FedBatch],
 ) -> tuple[records.Sample, ...]:
-    """Times inference over the batches, again and again, without any update.
+    """Times inference repeatedly on the batches, without updates.
 
-    The step must have been called before: a first call is no sample.
+    The step must have been called before, because a first call is not a sample.
     """
     endless = itertools.cycle(batches)
-    # A step to learn its length, as in training; it is a sample like any other.
+    # One step to measure its duration, as in training; it counts as a sample.
     num_steps = 1
     samples = []
     number = setup.config.num_infer_samples

@@ -1,4 +1,4 @@
-"""A step compiled ahead of time: once, or once for every length that the batches of a run have."""
+"""Compiles a step ahead of time: once, or once for every length of the batches."""
 
 import collections
 import dataclasses
@@ -17,15 +17,15 @@ from mlpf_jax.report import result
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-    """The programs of one step, by the rows of a device, and what compiling them told."""
+    """The programs of one step, by rows per device, and the results of their compilation."""
 
     by_rows: Mapping[int, jax.stages.Compiled]
-    times: records.CompileTimes  # of all together
-    memory: records.StepMemory  # of the one that needs most
-    sha256: str  # of the StableHLO of all
+    times: records.CompileTimes  # total of all programs
+    memory: records.StepMemory  # of the largest program
+    sha256: str  # digest of the StableHLO of all programs
 
     def __call__(self, state: Any, batch: Any, *rest: Any) -> Any:
-        """Runs the program for the length of the batch."""
+        """Runs the program for the batch's length."""
         return self.by_rows[batch_lib.rows_per_device(batch)](state, batch, *rest)
 
     def phase(
@@ -35,7 +35,7 @@ class Programs:
         samples: tuple[records.Sample, ...],
         flops_of_full_event: float,
     ) -> result.PhaseResult:
-        """Returns the phase that the samples are of."""
+        """Returns the result of the phase with the given samples."""
         phase = result.PhaseResult(
             compile_times=self.times,
             first_call_s=first_call_s,
@@ -70,9 +70,9 @@ def compile_step(
     *,
     from_cache: bool = False,
 ) -> Programs:
-    """Compiles function(state, batch, *rest) for each of the batches; they differ in length.
+    """Compiles function(state, batch, *rest) for each of the batches, which differ in length.
 
-    `arguments` are the state and the rest. `from_cache` loads what a cache of JAX has.
+    `arguments` are the state and the rest. `from_cache` allows loading from JAX's cache.
     """
     state, rest = arguments
     compiled, times, memories, digest = {}, [], [], hashlib.sha256()

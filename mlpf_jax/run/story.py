@@ -1,4 +1,4 @@
-"""The story of one run, from events to a result, top to bottom."""
+"""One run, from events to a result, in order."""
 
 import dataclasses
 import datetime
@@ -22,12 +22,12 @@ from mlpf_jax.run import feed, phases, programs
 from mlpf_jax.run import inputs as inputs_lib
 from mlpf_jax.training import cost, parallel, state, step
 
-# What the run's one key is folded with, by purpose.
+# Constants to fold into the run's key, by purpose.
 _INIT, _ORDER, _STEP = 0, 1, 2
 
 
 class Finished(NamedTuple):
-    """All that was measured, and what may be done now: by the flag that asked for it, in order."""
+    """The result, and the remaining optional work, in order, by the flag that requested it."""
 
     result: result.RunResult
     extras: Mapping[str, Callable[[], None]]
@@ -42,11 +42,11 @@ def run(
     checkpoint: Path | None = None,
     profile: Path | None = None,
 ) -> Finished:
-    """Trains, validates after every epoch, infers, and returns all that was measured.
+    """Trains, validates after every epoch, infers, and returns the result.
 
-    What is still to be done: writing the last weights to `checkpoint`, if there was training;
-    inference alone takes its weights from there. And tracing one more step of each kind into the
-    folder `profile`.
+    The remaining work is to write the final weights to `checkpoint` after training, and to trace
+    one more step of each kind into the folder `profile`. Inference without training reads its
+    weights from `checkpoint`.
 
     Raises:
         RuntimeError: if a loss is not finite.
@@ -110,7 +110,7 @@ def run(
         extras["checkpoint"] = lambda: _checkpoints().save(checkpoint, current)
     if profile is not None:
         steps = {"inference step": lambda: test.step(current, test.examples[0].on_device)}
-        if trained is not None:  # last, for it consumes the state
+        if trained is not None:  # last, because it donates the state
             again, batch = trained.step, trained.batch
             steps["training step"] = lambda: again(current, batch)
         extras["profile"] = lambda: progress.say(
@@ -122,7 +122,7 @@ def run(
 def _first_state(
     setup: phases.Setup, spread: parallel.Devices, key: jax.Array, checkpoint: Path | None
 ) -> tuple[state.TrainState, float]:
-    """Returns the state on all devices, drawn or from the checkpoint, and the seconds it took."""
+    """Returns the initial state on all devices, drawn or from a checkpoint, and the seconds."""
     setup.progress.say("drawing the weights")
     start = timing.clock_ns()
     created = state.create(setup.config, jax.random.fold_in(key, _INIT))
@@ -135,7 +135,7 @@ def _first_state(
 
 @dataclasses.dataclass(frozen=True)
 class _Test:
-    """The test events on the devices, and the step that infers on them, called once."""
+    """The test events on the devices, and the inference step, which was called once."""
 
     batches: Sequence[feed.FedBatch]
     examples: Sequence[feed.FedBatch]  # one batch of each length
@@ -143,7 +143,7 @@ class _Test:
     first_call_s: float
 
     def quality(self, setup: phases.Setup, current: state.TrainState) -> result.Quality:
-        """Of these weights on all of the events."""
+        """The quality of these weights on all test events."""
         return phases.evaluate(setup, current, self.step, self.batches)
 
 
@@ -173,7 +173,7 @@ def _prepare_test(
 
 @dataclasses.dataclass(frozen=True)
 class _Trained:
-    """What training told, and its step, to be called again."""
+    """The results of training, and its step for further calls."""
 
     outcome: phases.TrainOutcome
     programs: programs.Programs
@@ -191,12 +191,12 @@ def _train(
     key: jax.Array,
     log: phases.LossLog,
 ) -> _Trained:
-    """Compiles the step and trains, in the order that the key gives; `current` is consumed."""
+    """Compiles the step and trains, in the order given by the key; donates `current`."""
     config = setup.config
     order = functools.partial(_order, config, jax.random.fold_in(key, _ORDER))
     step_key = spread.replicate(jax.random.fold_in(key, _STEP))
     empty: Sequence[Any] = ()
-    if config.data.padding == "tight":  # else all batches are as long as the test's
+    if config.data.padding == "tight":  # otherwise all batches have the length of the test batches
         empty = phases.empty_training_batches(setup, events, order)
     batches = empty or [example.on_device for example in test.examples]
     compiled = programs.compile_step(
@@ -228,14 +228,14 @@ def _describe(device: jax.Device) -> result.Device:
 
 
 def _checkpoints() -> types.ModuleType:
-    """Imports Orbax only where it is used: it takes a second."""
+    """Imports Orbax only when needed, because it takes a second."""
     from mlpf_jax.training import checkpoint
 
     return checkpoint
 
 
 def _order(config: config_lib.RunConfig, key: jax.Array, number: int) -> np.ndarray:
-    """Returns the events of one pass over the data: as they are stored, or shuffled."""
+    """Returns the order of events in one pass over the data: as stored, or shuffled."""
     num_events = config.data.num_train_events
     if not config.data.shuffle:
         return np.arange(num_events)
@@ -243,7 +243,7 @@ def _order(config: config_lib.RunConfig, key: jax.Array, number: int) -> np.ndar
 
 
 def params_sha256(current: state.TrainState) -> str:
-    """Returns the SHA-256 of all weights, fixed ones included, with their names."""
+    """Returns the SHA-256 of all weights with their names, including the fixed ones."""
     digest = hashlib.sha256()
     weights = (current.params, current.rotations)
     for path, leaf in jax.tree_util.tree_leaves_with_path(weights):

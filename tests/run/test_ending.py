@@ -42,7 +42,7 @@ def test_the_report_that_was_there_before_is_named(deliver, tmp_path, capsys):
     deliver(DOCUMENT, tmp_path / "results")
 
     (kept,) = (tmp_path / "results").glob("*Z.json")
-    assert capsys.readouterr().out.splitlines()[-1] == f"the report that was there before: {kept}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"the previous report: {kept}"
 
 
 def test_a_full_disk_costs_no_report(deliver, full_disk, capsys):
@@ -103,6 +103,6 @@ def test_what_cannot_be_written_besides_costs_nothing_but_itself():
 
     assert done == [True]
     assert problems == [
-        "--checkpoint: could not be written; the report is whole. "
-        "(weights: No space left on device.)"
+        "--checkpoint: could not be written; the report is complete. (weights: No space left on "
+        "device.)"
     ]

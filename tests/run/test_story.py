@@ -112,11 +112,15 @@ def test_doubts_are_one_line_of_the_summary_and_none_without_any(finished, monke
         monkeypatch.setattr(result.RunResult, "doubts", doubts)
         stream = io.StringIO()
         summary.show(finished, "x.json", stream)
-        return [line for line in stream.getvalue().splitlines() if "not to be trusted" in line]
+        return [
+            line
+            for line in stream.getvalue().splitlines()
+            if "warning: unreliable measurement" in line
+        ]
 
     assert lines(()) == []
     assert lines(("training: a drift of -9 %", "3000 pages swapped")) == [
-        "not to be trusted: training: a drift of -9 %; 3000 pages swapped"
+        "warning: unreliable measurement: training: a drift of -9 %; 3000 pages swapped"
     ]
 
 
@@ -135,7 +139,7 @@ def test_the_summary_fits_on_one_screen(finished):
     lines = stream.getvalue().splitlines()
 
     assert len(lines) <= 30
-    assert max(len(line) for line in lines if "not to be trusted" not in line) <= 92
+    assert max(len(line) for line in lines if "warning: unreliable measurement" not in line) <= 92
     assert f"{finished.training.score.median:.4g} events/s" in stream.getvalue()
     assert "emulated" in stream.getvalue()
 

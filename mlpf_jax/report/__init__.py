@@ -1,1 +1,1 @@
-"""What comes out of a run: its result, and its HEPscore report, written and read back."""
+"""The result of a run, and its HEPscore report: writing and reading."""

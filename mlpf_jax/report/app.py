@@ -1,4 +1,4 @@
-"""What a report says of the program, the machine and their surroundings: the part `app`."""
+"""Program, machine and surroundings of a run: the part `app` of a report."""
 
 import importlib.util
 import os
@@ -35,7 +35,7 @@ from mlpf_jax.report.fields import (
     shaped,
 )
 
-WORKLOAD_VERSION = 1  # raised when the measured work changes: results are then not comparable
+WORKLOAD_VERSION = 1  # increase when the measured work changes: results are then not comparable
 _APP = "app/"
 _ENVIRONMENT = "app/environment/"
 _RUNTIME = "app/environment/runtime/"
@@ -75,7 +75,7 @@ def _assignments(variables: Mapping[str, str]) -> str:
 
 
 def _slot(slot: Mapping[str, Any]) -> Iterator[Told]:
-    """A quota that is not there is none; of older reports nothing is known."""
+    """Yields facts of the slot. No quota is a known fact; older reports have unknown values."""
     quota, memory = slot["cpu_quota"], slot["memory_bytes"]
     yield "hardware", "CPU quota", "none" if quota is None else quota, ()
     yield "hardware", "memory to use", memory and f"{memory / 2**30:.0f} GiB", ()
@@ -101,7 +101,7 @@ def _containment() -> str:
 
 
 class App(Record):
-    """The part `app`. Written of a `RunResult`."""
+    """The part `app`, written from a `RunResult`."""
 
     version = Field(
         _APP,
@@ -129,11 +129,11 @@ class App(Record):
     bmk_checksum = Field(_APP, MD5, lambda run: checksums.code_md5())
     bmk_checksum_kind = Field(
         _APP,
-        one_of("package", checksums.KIND),  # the whole package: of before there were kinds
+        one_of("package", checksums.KIND),  # the whole package, in reports before kinds existed
         lambda run: checksums.KIND,
         absent="package",
     )
-    # Under the name of its kind, so that two kinds are unknown to each other and not different.
+    # Named after its kind, so that checksums of two kinds are not compared.
     code = Derived[tuple[str, str]](
         lambda report: (report.bmk_checksum_kind, report.bmk_checksum),
         facts_of(lambda code: [("code", f"{code[0]} checksum", code[1], ())]),
@@ -163,7 +163,7 @@ class App(Record):
     git_is_dirty = optional(_ENVIRONMENT, maybe(BOOLEAN))
     commit = Derived[str | None](_commit, fact("code", "commit"))
     cpu = optional(_ENVIRONMENT, maybe(TEXT), compared=fact("hardware", "CPU"))
-    # Files of before have none: their machines are not known, and so not the same.
+    # Older files have none: their machines are unknown, and so never the same.
     identity = optional(
         f"{_ENVIRONMENT}surroundings/identity", _IDENTITY, compared=facts_of(_identity)
     )
@@ -171,7 +171,7 @@ class App(Record):
     memory_bytes = optional(
         _ENVIRONMENT,
         maybe(SIZE),
-        # A new kernel takes a few pages more or less.
+        # The memory varies by a few pages between kernels.
         compared=fact("hardware", "memory", show=lambda size: f"{size / 2**30:.0f} GiB"),
     )
     architecture = optional(

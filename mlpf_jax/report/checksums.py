@@ -1,4 +1,4 @@
-"""HEPscore's checksums of a workload: of its code and of its data."""
+"""HEPscore's checksums of the code and the data of a workload."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from mlpf_jax.measure import environment
 
-# The code that the measured work and its timing are made of. What reads and shows results, guards
-# them or proves the network right may change without making another program of it.
+# The code of the measured work and its timing. Code that reads, shows or compares results, or
+# verifies the network, may change without making it a different program.
 MEASURED = (
     "config.py",
     "events",
-    "measure/jax_options.py",  # what is pinned
+    "measure/jax_options.py",  # the pinned options
     "measure/timing.py",
     "measure/variables.py",  # likewise
     "measure/window.py",
@@ -22,7 +22,7 @@ MEASURED = (
     "simulation",
     "training",
 )
-KIND = "measured code"  # what `code_md5` is of; reports of before say nothing: "package"
+KIND = "measured code"  # what `code_md5` covers; older reports have no kind: "package"
 _SUFFIXES = (".py", ".json", ".npz")
 
 

@@ -1,4 +1,4 @@
-"""One run in several files is one run: copies, reformatted or not, are no repetitions."""
+"""Detects copies of a run: copies, reformatted or not, do not count as repetitions."""
 
 from collections.abc import Hashable, Iterable
 
@@ -6,14 +6,14 @@ from mlpf_jax.report import reader
 
 
 class Seen:
-    """The runs that were read so far, and which files repeated one of them."""
+    """The runs that were read so far, and the files that are copies of one of them."""
 
     def __init__(self):
         self._sources: dict[Hashable, str] = {}
         self._copies: list[tuple[str, str]] = []
 
     def new(self, reports: Iterable[reader.Report]) -> list[reader.Report]:
-        """Returns the runs that were not seen before, in order."""
+        """Returns the runs that were not read before, in order."""
         found = []
         for report in reports:
             run = _measured(report)
@@ -26,16 +26,16 @@ class Seen:
 
     @property
     def note(self) -> str | None:
-        """Says in one line what was left out; None if nothing was."""
+        """Returns a one-line note about skipped copies; None if there were none."""
         if not self._copies:
             return None
         (copy, first), more = self._copies[0], len(self._copies) - 1
-        others = f"; copies left out: {1 + more}" if more else ""
+        others = f"; copies skipped: {1 + more}" if more else ""
         return f"{copy} is the same run as {first}, and counts once{others}."
 
 
 def _measured(report: reader.Report) -> Hashable:
-    """All times of a run: no second run takes the same nanoseconds, however a file is written."""
+    """All times of a run, which identify it: no two runs take the same nanoseconds."""
     return (
         report.stats["started_at"],
         *(

@@ -1,7 +1,7 @@
-"""What a report says of its run besides the times: machine, compiler, code, settings, events.
+"""Facts about a run besides its times: machine, compiler, code, settings, events.
 
-Runs with the same facts are repetitions of one another. Where two runs differ, their facts tell a
-change of the hardware from one of the compiler. `report.model` declares which fields are facts.
+Runs with the same facts are repetitions. If two runs differ, their facts distinguish a change of
+the hardware from one of the compiler. `report.model` declares which fields are facts.
 """
 
 import dataclasses
@@ -12,9 +12,9 @@ from mlpf_jax.report.fields import CATEGORIES, Category, Effect, Fact
 from mlpf_jax.report.model import Report
 
 State = Literal["changed", "not known", "same"]
-_CONCLUSIONS: dict[tuple[State, State], str] = {  # by the states of hardware and compiler
+_CONCLUSIONS: dict[tuple[State, State], str] = {  # by states of hardware and compiler
     ("changed", "changed"): (
-        "hardware and compiler both changed: a ratio is due to one, the other or both"
+        "hardware and compiler both changed: a ratio may be due to either or both"
     ),
     ("changed", "same"): "the hardware changed, the compiler did not",
     ("same", "changed"): "the compiler changed, the hardware did not",
@@ -29,7 +29,7 @@ _CONCLUSIONS: dict[tuple[State, State], str] = {  # by the states of hardware an
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One thing that two runs do not share. None: not known of that run."""
+    """One fact that differs between two runs. None: unknown for that run."""
 
     category: Category
     name: str
@@ -42,17 +42,17 @@ class Difference:
 
 
 def facts(report: Report) -> tuple[Fact, ...]:
-    """Returns all that is known of a run and could change its result, by category."""
+    """Returns all known facts of a run that could change its result, by category."""
     return tuple(sorted(report.facts(), key=lambda fact: CATEGORIES.index(fact.category)))
 
 
 def identity(report: Report) -> tuple[Fact, ...]:
-    """Returns the facts that repetitions share. A commit that left the package alone is none."""
+    """Returns the facts that repetitions share; a commit that leaves the package alone is none."""
     return tuple(fact for fact in facts(report) if fact.name != "commit")
 
 
 def differences(a: Report, b: Report) -> tuple[Difference, ...]:
-    """Returns what differs from `a` to `b`, by category."""
+    """Returns the differences between `a` and `b`, by category."""
     before, after = ({(f.category, f.name): f for f in facts(report)} for report in (a, b))
     keys = sorted(before | after, key=lambda key: CATEGORIES.index(key[0]))
     found = []
@@ -66,7 +66,7 @@ def differences(a: Report, b: Report) -> tuple[Difference, ...]:
 
 
 def explain(a: Report, b: Report) -> str:
-    """Says in words what changed from `a` to `b`, what did not, and what is not known."""
+    """Describes what changed from `a` to `b`, what did not, and what is unknown."""
     found = differences(a, b)
     if a.identity_key is None and b.identity_key is None:
         found = (Difference("hardware", "CPU identity", None, None), *found)
@@ -74,7 +74,7 @@ def explain(a: Report, b: Report) -> str:
 
 
 def explanation(found: Sequence[Difference]) -> str:
-    """Says in words what differences mean: what changed, what did not, to whom a ratio is due."""
+    """Describes differences: what changed, what did not, and what a ratio may be due to."""
     if not found:
         return "nothing that is recorded differs"
     state = {category: _state(found, category) for category in CATEGORIES}
@@ -89,7 +89,7 @@ def explanation(found: Sequence[Difference]) -> str:
 
 
 def at(place: Any, *path: str) -> Any:
-    """Returns what stands at a path of keys; None if anything on the way is missing."""
+    """Returns the value at a path of keys; None if a key is missing."""
     for name in path:
         place = place.get(name) if isinstance(place, Mapping) else None
     return place
@@ -108,7 +108,7 @@ def _state(found: Sequence[Difference], category: Category) -> State:
 
 
 def _short(value: str | None) -> str:
-    """Digests by their first digits, as the summary of a run shows them."""
+    """Shortens digests to their first digits, as in the summary of a run."""
     if value is None:
         return "unknown"
     is_digest = len(value) in (32, 40, 64) and set(value) <= set("0123456789abcdef")

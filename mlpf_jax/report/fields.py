@@ -1,8 +1,8 @@
-"""The parts that `report.model` is made of: fields of a JSON document, each declared once.
+"""Building blocks of `report.model`: fields of a JSON document, each declared once.
 
-A `Field` says where a value stands, which values are allowed, how a run's result gives it, what it
-is where an older file lacks it, and what a difference of it means when two runs are compared. A
-class of fields, a `Record`, gives the JSON (`written`), its schema (`schema_of`), typed access
+A `Field` declares the place of a value, the allowed values, how to get it from a run's result, its
+value in older files that lack it, and the meaning of a difference between two runs. A class of
+fields, a `Record`, gives the JSON (`written`), its schema (`schema_of`), typed access
 (`report.init_s`) and the facts for comparisons (`report.facts`).
 """
 
@@ -18,16 +18,16 @@ Category = Literal[
     "hardware", "compiler", "libraries", "code", "system", "settings", "events", "program"
 ]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
-Scope = Literal["training", "inference", "epochs"]  # epochs: their time and the accuracy
+Scope = Literal["training", "inference", "epochs"]  # epochs: epoch time and accuracy
 PHASES: tuple[Scope, ...] = ("training", "inference")
 ALL: tuple[Scope, ...] = (*PHASES, "epochs")
-LEFT_OUT: Any = object()  # the value of a field that this run does not have
+LEFT_OUT: Any = object()  # returned for a field that a run does not have
 _REQUIRED: Any = object()
 
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """What a difference does to a ratio: refuses it, or marks it with a footnote."""
+    """The effect of a difference on a ratio: refuses it, or marks it with a footnote."""
 
     severity: Literal["refused", "marked"]
     scopes: tuple[Scope, ...]
@@ -35,7 +35,7 @@ class Effect:
 
 
 def refuses(scopes: tuple[Scope, ...], reason: str) -> Effect:
-    """Returns the effect that no ratio of these scopes is given."""
+    """Returns the effect that ratios of these scopes are refused."""
     return Effect("refused", scopes, reason)
 
 
@@ -46,7 +46,7 @@ def marks(scopes: tuple[Scope, ...], reason: str) -> Effect:
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-    """One thing known of a run; a fact that is not known is not there."""
+    """One known fact about a run; unknown facts are absent."""
 
     category: Category
     name: str
@@ -54,12 +54,12 @@ class Fact:
     effects: tuple[Effect, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
 
-Told = tuple[Category, str, Any, tuple[Effect, ...]]  # a fact before its value is made text
+Told = tuple[Category, str, Any, tuple[Effect, ...]]  # a fact before its value is formatted
 
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """That a value, or every part of it, is a fact. `effects` are all that a difference can do."""
+    """Declares that a value, or every part of it, is a fact. `effects` are all possible effects."""
 
     tell: Callable[[Any], Iterable[Told]]
     effects: tuple[Effect, ...] = ()
@@ -71,7 +71,7 @@ def fact(
     *effects: Effect,
     show: Callable[[Any], Any] = lambda value: value,
 ) -> Compared:
-    """Declares that the field is one fact; `show` gives what is compared and shown of the value."""
+    """Declares that the field is one fact; `show` converts the value for comparison and display."""
     return Compared(lambda value: [(category, name, show(value), effects)], effects)
 
 
@@ -82,12 +82,12 @@ def facts_of(tell: Callable[[Any], Iterable[Told]], *effects: Effect) -> Compare
 
 @dataclasses.dataclass(frozen=True)
 class Kind(Generic[T]):
-    """Which values a field may have, as a fragment of JSON schema; they are read as `T`."""
+    """The allowed values of a field, as a fragment of JSON schema. They are read as type `T`."""
 
     schema: Mapping[str, Any]
 
 
-# JSON has numbers like 1e999. Within these limits everything can be computed with.
+# JSON allows numbers like 1e999. Numbers within these limits are safe for all computations.
 _MOST = 1e30
 _MOST_BYTES = 1e18
 _MOST_COUNTED = 1e15
@@ -97,7 +97,7 @@ BOOLEAN = Kind[bool]({"type": "boolean"})
 NUMBER = Kind[float]({"type": "number"})
 NONNEGATIVE = Kind[float]({"type": "number", "minimum": 0, "maximum": _MOST})
 POSITIVE = Kind[float]({"type": "number", "exclusiveMinimum": 0, "maximum": _MOST})
-SECONDS = Kind[float]({"type": "number", "minimum": 1e-12, "maximum": _MOST})  # a time to divide by
+SECONDS = Kind[float]({"type": "number", "minimum": 1e-12, "maximum": _MOST})  # a divisor
 FRACTION = Kind[float]({"type": "number", "minimum": 0, "maximum": 1})
 COUNT = Kind[int]({"type": "integer", "minimum": 1, "maximum": _MOST_COUNTED})
 SIZE = Kind[int]({"type": "integer", "minimum": 0, "maximum": _MOST_BYTES})
@@ -106,7 +106,7 @@ MD5 = Kind[str]({"type": "string", "pattern": "^[0-9a-f]{32}$"})
 
 
 def maybe(kind: Kind[T]) -> Kind[T | None]:
-    """Returns the kind of values that may be null: not known."""
+    """Returns the kind of values that may be null (unknown)."""
     return Kind({"anyOf": [{"type": "null"}, kind.schema]})
 
 
@@ -121,7 +121,7 @@ def listed(kind: Kind[T], at_least: int = 0) -> Kind[list[T]]:
 
 
 def keyed(kind: Kind[T], *required: str) -> Kind[Mapping[str, T]]:
-    """Returns the kind of objects whose values are all of one kind; some keys must be there."""
+    """Returns the kind of objects with values of one kind and some required keys."""
     return Kind({"type": "object", "required": list(required), "additionalProperties": kind.schema})
 
 
@@ -132,7 +132,7 @@ def shaped(**kinds: Kind[Any]) -> Kind[Mapping[str, Any]]:
 
 
 class Field(Generic[T]):
-    """One value of a document. Declared in a `Record`, it is read there as an attribute."""
+    """One value of a document. Declared in a `Record`, it is an attribute of the record."""
 
     def __init__(
         self,
@@ -195,14 +195,14 @@ def optional(
     *,
     compared: Compared | None = None,
 ) -> Field[T | None]:
-    """Declares a field that some documents lack: it is None there."""
+    """Declares a field that is None in documents without it."""
     return Field(place, Kind[T | None](kind.schema), of, absent=None, compared=compared)
 
 
 class Family(Field[Mapping[str, Any]]):
     """Values of one kind, of all keys in the object at `place` that match a regular expression.
 
-    Read, it is the whole object.
+    Reading returns the whole object.
     """
 
     def __init__(self, place: str, pattern: str, kind: Kind[Any], of: Callable[..., Any]):
@@ -211,7 +211,7 @@ class Family(Field[Mapping[str, Any]]):
 
 
 class Derived(Generic[T]):
-    """What follows from other fields, and is a fact when runs are compared."""
+    """A value derived from other fields, which is a fact in comparisons."""
 
     def __init__(self, of: Callable[[Any], T], compared: Compared):
         self.of, self.compared = of, compared
@@ -221,30 +221,30 @@ class Derived(Generic[T]):
 
 
 class Record:
-    """A part of a document as its fields tell it; `document` is the part itself."""
+    """A part of a document with access through its fields; `document` is the part itself."""
 
     def __init__(self, document: Mapping[str, Any]):
         self.document = document
 
     @classmethod
     def declared(cls) -> dict[str, "Field[Any] | Derived[Any]"]:
-        """Returns what is declared, by name, in the order of declaration and of the bases."""
+        """Returns the declarations by name, in order of declaration, with base classes first."""
         attributes = [item for base in cls.__mro__ for item in vars(base).items()]
         return {name: value for name, value in attributes if isinstance(value, Field | Derived)}
 
     @classmethod
     def fields(cls) -> list[Field[Any]]:
-        """Returns the fields, in the order that the JSON has."""
+        """Returns the fields in the order of the JSON."""
         return [value for value in cls.declared().values() if isinstance(value, Field)]
 
     @classmethod
     def effects(cls) -> tuple[Effect, ...]:
-        """Returns all that differences of two such records can do, in the order of the fields."""
+        """Returns all possible effects of differences of two records, in order of the fields."""
         compared = [part.compared for part in cls.declared().values() if part.compared]
         return tuple(dict.fromkeys(effect for one in compared for effect in one.effects))
 
     def facts(self) -> Iterator[Fact]:
-        """Yields what is known of this record and matters when it is compared."""
+        """Yields the known facts of this record for comparisons."""
         for name, declared in self.declared().items():
             value = getattr(self, name)
             if declared.compared is None or value is None:
@@ -256,7 +256,7 @@ class Record:
 
 
 def written(record: type[Record], *subject: Any) -> dict[str, Any]:
-    """Returns the record as JSON of what its fields are taken from."""
+    """Returns the record as JSON, from the object that its fields are taken from."""
     document: dict[str, Any] = {}
     for field in record.fields():
         value = LEFT_OUT if field.of is None else field.of(*subject)
@@ -273,7 +273,7 @@ def written(record: type[Record], *subject: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: dataclasses are objects, tuples are lists."""
+    """Converts to JSON types: dataclasses to objects, tuples to lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""A run's result as HEPscore's workload report, written as `report.model` declares it."""
+"""Writes a run's result as HEPscore's workload report, as declared by `report.model`."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ def report(result: result_lib.RunResult, extra_arguments: str) -> dict[str, Any]
 
 
 class Written(NamedTuple):
-    """Where a report is, and where the one that was there before, if there was."""
+    """The path of a report, and the new path of the previous report, if there was one."""
 
     path: Path
     kept: Path | None
@@ -33,7 +33,7 @@ def write(document: dict[str, Any], folder: Path) -> Written:
     It is validated first, unless it says itself that there is no validator.
 
     Raises:
-        ValueError: if it is not as its schema says.
+        ValueError: if it does not match its schema.
         OSError: if it cannot be written.
     """
     if document.get("app", {}).get("is_validated", True):

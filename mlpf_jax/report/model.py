@@ -1,19 +1,19 @@
-"""What a report says, declared once: HEPscore's workload report with the fields of this project.
+"""The fields of a report, declared once: HEPscore's workload report with this project's fields.
 
-To add a field, add one declaration here, in `app` or in `phase`: where it stands in the JSON, which
-values it may have, and which attribute of the result it is (or a function of the result):
+To add a field, add one declaration here, in `app` or in `phase`, with its place in the JSON, the
+allowed values, and the attribute of the result (or a function of the result):
 
     is_pinned = optional(_STATS, BOOLEAN, "is_pinned")
 
 The writer, the JSON schema, the reader (`report.is_pinned`) and the validation follow. A field that
-older files lack is `optional`, and None there, or has `absent`: what is read instead. If a
-difference matters when two runs are compared, `compared` says as what, and what follows:
+older files lack is `optional`, and is read as None, or has `absent`, the value to read instead. If
+a difference matters in comparisons, `compared` gives the category, name and effect:
 
     compared=fact("settings", "pinned", marks(PHASES, "threads may have moved between cores"))
 
 Contract: hep-workloads' `<workload>_summary.json`, read by hep-score. Scores are bare numbers,
-higher is better; what is not a score stands under `wl-stats`, `run_info` and `app`, for hep-score
-drops other top-level keys.
+higher is better. Everything else is under `wl-stats`, `run_info` and `app`, because hep-score drops
+other top-level keys.
 """
 
 import dataclasses
@@ -78,17 +78,17 @@ _DATASET = Kind[Mapping[str, Any]](
 
 
 def _trained(of: Callable[[result_lib.RunResult], Any]) -> Callable[[result_lib.RunResult], Any]:
-    """Only of runs that trained."""
+    """Returns a function whose value is left out for runs without training."""
     return lambda run: of(run) if run.epochs else LEFT_OUT
 
 
 def _of_epochs(name: str) -> Callable[[result_lib.RunResult], Any]:
-    """A list of every epoch's, of runs that trained."""
+    """Returns a function for a list with a value per epoch, for runs with training."""
     return _trained(lambda run: [getattr(epoch, name) for epoch in run.epochs])
 
 
 def _qualities(run: result_lib.RunResult) -> dict[str, list[float]]:
-    """A list per epoch of each loss and accuracy."""
+    """A list with a value per epoch for each loss and accuracy."""
     found = {
         "train": [epoch.train for epoch in run.epochs],
         "val": [epoch.validation for epoch in run.epochs],
@@ -136,7 +136,7 @@ class _Run(Record):
         _RUN_INFO,
         one_of(*get_args(config_lib.Padding)),
         "config.data.padding",
-        # In the configuration alone for some time; before that there was no choice.
+        # For some time only in the configuration; before that there was no choice.
         absent=lambda report: report.config["data"].get("padding") or "full",
         compared=fact(
             "settings", "padding", refuses(ALL, "another padding, so other work per event")
@@ -149,7 +149,7 @@ class _Run(Record):
         compared=fact(
             "settings",
             "emulated devices",
-            refuses(ALL, "virtual devices on a CPU tell nothing of devices"),
+            refuses(ALL, "virtual devices on a CPU say nothing about real devices"),
             show=lambda is_emulated: "yes" if is_emulated else "no",
         ),
     )
@@ -182,7 +182,7 @@ class _Run(Record):
         phase_lib.SUMMARY,
         lambda run: {run.score_name(name): phase.score for name, phase in run.phases.items()},
     )
-    # The statistics of 2022, under their names.
+    # The statistics of 2022, under their original names.
     num_gpus = Field(
         f"{_STATS}GPU",
         SIZE,
@@ -280,7 +280,7 @@ class _Run(Record):
             "throttling": run.machine.throttling,
         },
     )
-    doubts = optional(_STATS, listed(TEXT), "doubts")  # None: of before a run had doubts
+    doubts = optional(_STATS, listed(TEXT), "doubts")  # None in older reports
     graph_sha256 = Field(_STATS, SHA256, "graph_sha256", compared=fact("program", "graph"))
     loss_sha256 = Field(_STATS, SHA256, "loss_sha256")
     params_sha256 = Field(_STATS, SHA256, "params_sha256")
@@ -288,10 +288,10 @@ class _Run(Record):
 
 
 class Report(_Run, app.App):
-    """One run's report. Written of a `RunResult`."""
+    """The report of one run, written from a `RunResult`."""
 
     def __init__(self, document: Mapping[str, Any], source: str):
-        """Takes a document that fits the schema; `source` names it in messages.
+        """Takes a document that matches the schema; `source` names it in messages.
 
         Raises:
             ValueError: if lists of samples differ in length.
@@ -312,25 +312,25 @@ class Report(_Run, app.App):
 
     @property
     def variant(self) -> str:
-        """What gives a score a name of its own, in words: the precision, and tight padding."""
+        """The variant of a score with its own name: the precision, and tight padding."""
         return self.precision if self.padding == "full" else f"{self.precision}, {self.padding}"
 
     @property
     def accuracy(self) -> float | None:
-        """The last validation accuracy, else that of inference; padding counts, as in 2022."""
+        """The last validation accuracy, or else that of inference; padding counts, as in 2022."""
         values = self.stats.get("val_accuracy") or self.stats.get("inference_accuracy")
         return values[-1] if values else None
 
     @property
     def compile_s(self) -> float | None:
-        """Of all steps, lowering included; None if one of them came from a cache."""
+        """Compilation time of all steps, including lowering; None if one came from a cache."""
         seconds = [phase.compile_times.total_s for phase in self.phases.values()]
         known = [s for s in seconds if s is not None]
         return sum(known) if len(known) == len(seconds) else None
 
     @property
     def hardware(self) -> str:
-        """What ran it, in words: devices, or the CPU and its cores."""
+        """A description of the hardware: devices, or the CPU and its cores."""
         first = self.devices[0]
         if first["platform"] != "cpu":
             return f"{len(self.devices)} x {first['name']}"
@@ -338,27 +338,27 @@ class Report(_Run, app.App):
 
     @property
     def machine(self) -> str:
-        """The hardware, and the virtual devices made of it if there are any."""
+        """A description of the hardware, and of virtual devices if there are any."""
         emulated = f", {len(self.devices)} virtual devices" if self.is_emulated else ""
         return self.hardware + emulated
 
     @property
     def identity_key(self) -> str | None:
-        """The CPU's identity as a short name; None where the report does not tell it."""
+        """The CPU's identity as a short name; None if the report does not contain it."""
         fields: dict[str, Any] = dict.fromkeys(
             field.name for field in dataclasses.fields(identity_lib.Identity)
         )
         for name, value in (self.identity or {}).items():
             if name in fields:
                 fields[name] = tuple(value) if isinstance(value, list) else value
-        fields["num_cores"] = self.num_cores  # those that the run used
+        fields["num_cores"] = self.num_cores  # the cores that the run used
         return identity_lib.Identity(**fields).key
 
     @property
     def machine_class(self) -> str:
-        """The machine as a name for files: runs of one class may be compared in time.
+        """The machine as a file name: the history of a metric is for runs of one class.
 
-        It holds the CPU's identity, for two generations of "AMD EPYC" are two machines.
+        It contains the CPU's identity, because two generations of "AMD EPYC" are two machines.
         """
         key = self.identity_key
         if key is None:
@@ -369,5 +369,5 @@ class Report(_Run, app.App):
 
     @property
     def unidentified_class(self) -> str:
-        """The machine by its names alone, as the class was before reports held an identity."""
+        """The machine class from names only, as it was before reports contained an identity."""
         return re.sub(r"[^a-z0-9]+", "-", self.machine.lower()).strip("-")

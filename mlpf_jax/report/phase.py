@@ -1,4 +1,4 @@
-"""A phase of a run, training or inference, as its report tells it: fields declared once."""
+"""The fields of a phase in a report, training or inference, declared once."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +42,7 @@ def _of_load(name: str) -> Callable[..., Any]:
 
 
 class Phase(Record):
-    """One compiled step, training or inference. Written of a `PhaseResult` and its `RunResult`."""
+    """One compiled step, training or inference; written from a `PhaseResult` and a `RunResult`."""
 
     lower_s = Field("", NONNEGATIVE, "compile_times.lower_s")
     compile_s = Field("", maybe(NONNEGATIVE), "compile_times.compile_s")
@@ -81,7 +81,7 @@ class Phase(Record):
         },
     )
     program_sha256 = Field("", SHA256, "program_sha256")
-    # Not written yet, but shown where a file has them.
+    # Not written yet, but shown if a file has them.
     events_per_j = optional("energy/events_per_j", maybe(NONNEGATIVE))
     cost_per_million_events = optional("cost/per_million_events", maybe(NONNEGATIVE))
 
@@ -92,7 +92,7 @@ class Phase(Record):
         self.samples = tuple(self._samples())
 
     def _samples(self) -> Iterator[records.Sample]:
-        unknown = [None] * len(self.sample_s)  # in reports of before the load was recorded
+        unknown = [None] * len(self.sample_s)  # in reports from before the load was recorded
         others, stolen = self.sample_other_cores or unknown, self.sample_stolen_cores or unknown
         columns = (self.sample_s, self.sample_steps, self.sample_events, self.sample_elements)
         for s, steps, events, elements, other, by_host in zip(
@@ -108,17 +108,17 @@ class Phase(Record):
 
     @property
     def memory_bytes(self) -> int:
-        """Of one device, as the compiler planned."""
+        """Memory per device as planned by the compiler."""
         return self.memory_per_device["total_bytes"]
 
     @property
     def peak_share(self) -> float | None:
-        """The rate of operations as a part of the devices' peak rate, if that is known."""
+        """The rate of operations as a share of the devices' peak rate, if known."""
         return self.share_of_peak["share"] if self.share_of_peak else None
 
     @property
     def steady_samples(self) -> tuple[records.Sample, ...]:
-        """The samples that the score is made of."""
+        """The samples that the score is computed from."""
         return self.samples[self.num_unsteady :]
 
     @property
@@ -128,5 +128,5 @@ class Phase(Record):
 
     @property
     def score(self) -> summaries.Summary:
-        """Real events per second in the steady state, summarised again from the samples."""
+        """Real events per second in the steady state, recomputed from the samples."""
         return summaries.summarize(self.rates)

@@ -1,4 +1,4 @@
-"""Result files read back, for the programs that compare, guard and show them."""
+"""Reads result files, for programs that compare or show them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,18 +10,20 @@ from mlpf_jax.report.model import Report
 from mlpf_jax.report.phase import Phase
 
 __all__ = ["Phase", "Report", "find", "from_document", "read"]
-_MOST_BYTES = 64 * 2**20  # of a result file; a run of a day has less
+_MOST_BYTES = 64 * 2**20  # limit for a result file; a run of a day has less
 
 
 def read(path: Path) -> Report:
-    """Reads one report and holds it against the schema.
+    """Reads one report and validates it against the schema.
 
     Raises:
-        ValueError: if it is no report of ours; one line that begins with the path.
+        ValueError: if it is not a report of this benchmark; the message begins with the path.
         OSError: if it cannot be read.
     """
     if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"{path}: larger than {_MOST_BYTES} bytes, so no report of a run.")
+        raise ValueError(
+            f"{path}: larger than {_MOST_BYTES} bytes, so it is not a report of a run."
+        )
     try:
         document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
         schema.validate(document)
@@ -32,15 +34,15 @@ def read(path: Path) -> Report:
 
 
 def from_document(document: Mapping[str, Any], source: str) -> Report:
-    """Returns the report of a document that fits the schema."""
+    """Returns the report of a document that matches the schema."""
     return Report(document, source)
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
-    """Returns the files, and of each folder all its *.json, in order of name.
+    """Returns the files, and for each folder its *.json files, in order of name.
 
     Raises:
-        ValueError: for a folder without any, or a path that is not there.
+        ValueError: if a folder has none, or a path does not exist.
     """
     files = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""What a run found, as plain values: no array, no device, no file."""
+"""The result of a run as plain values, without arrays, devices or files."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ from mlpf_jax.stats import summaries
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Quality:
-    """How well the network did on some events: per output the loss, and the class accuracy."""
+    """The quality of the network on some events: loss per output, and class accuracy."""
 
     losses: Mapping[str, float]  # `total` and each output's, before coefficients
     accuracy: float  # as published: padding counted as correct
@@ -31,7 +31,7 @@ class Quality:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """One epoch, the validation after it included in its seconds."""
+    """One epoch; its seconds include the validation after it."""
 
     seconds: float
     validation_s: float
@@ -42,31 +42,30 @@ class EpochResult:
 
     @property
     def events_per_s(self) -> float:
-        """Training events over the time of the epoch, as the benchmark of 2022 counts."""
+        """Training events over the time of the epoch, as in the benchmark of 2022."""
         return self.num_events / self.seconds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """A length that a step was compiled for, where padding is tight, and how often it ran."""
+    """A length that a step was compiled for with tight padding, and how often it ran."""
 
     num_bins: int  # on each device
-    num_steps: int  # of those in samples
+    num_steps: int  # number of steps in samples
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PhaseResult:
-    """The timing of one step, training or inference: one program, or one for each capacity."""
+    """The timing of one step, training or inference, with one program per capacity."""
 
     compile_times: records.CompileTimes
-    # The first step of all, or the first of each capacity: it does what an allocator and a driver
-    # do once.
+    # The first step, or the first of each capacity, with one-time work of allocator and driver.
     first_call_s: float
-    samples: tuple[records.Sample, ...]  # every one after the first call, in order
+    samples: tuple[records.Sample, ...]  # all samples after the first call, in order
     memory: records.StepMemory
-    program_sha256: str  # of the StableHLO of the step, for this number of devices
-    flops_per_event: float  # of what was computed, padding included
-    capacities: tuple[Capacity, ...] = ()  # none where padding is full
+    program_sha256: str  # digest of the step's StableHLO for this number of devices
+    flops_per_event: float  # computed FLOPs, including padding
+    capacities: tuple[Capacity, ...] = ()  # empty with full padding
 
     @property
     def num_unsteady(self) -> int:
@@ -85,12 +84,12 @@ class PhaseResult:
 
     @property
     def drift(self) -> summaries.Drift:
-        """Whether the steady state went faster or slower with time."""
+        """The trend of the rates in the steady state."""
         return summaries.drift([s.events_per_s for s in self.steady_samples])
 
     @property
     def load(self) -> load.Load | None:
-        """What others did during the steady samples, on average; None if unknown."""
+        """The mean load by others during the steady samples; None if unknown."""
         steady = self.steady_samples
         return trust.mean_load([s.load for s in steady], [s.seconds for s in steady])
 
@@ -101,36 +100,36 @@ class PhaseResult:
 
     @property
     def flops_per_s(self) -> float:
-        """Operations per second at the score's rate."""
+        """Floating-point operations per second at the score's rate."""
         return self.score.median * self.flops_per_event
 
     @property
     def elements_per_s(self) -> float:
-        """Real elements per second: the median over the steady samples."""
+        """Real elements per second, the median over the steady samples."""
         return summaries.summarize([s.elements_per_s for s in self.steady_samples]).median
 
     def num_places(self, config: config_lib.RunConfig) -> int:
-        """Returns the places of all samples: those of real events, or if tight, those computed."""
+        """Returns the number of places in all samples: of real events or, if tight, computed."""
         if not self.capacities:
             return sum(s.num_events for s in self.samples) * config.data.num_elements
         bins = sum(capacity.num_bins * capacity.num_steps for capacity in self.capacities)
         return bins * config.model.bin_size * config.num_devices
 
     def padding_fraction(self, config: config_lib.RunConfig) -> float:
-        """Returns the share of these places that no real element filled."""
+        """Returns the share of these places without a real element."""
         return 1 - sum(s.num_elements for s in self.samples) / self.num_places(config)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetResult:
-    """Which events were fed."""
+    """The events that were used."""
 
     provenance: Mapping[str, Any]
     num_events: int
-    num_elements: int  # before any was cut
+    num_elements: int  # before truncation
     num_cut_events: int  # longer than the padded length
     num_cut_elements: int
-    sha256: str  # content of the events fed
+    sha256: str  # digest of the content of the used events
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,16 +143,16 @@ class Device:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """One process's run. What a mode leaves out is None or empty."""
+    """The run of one process. Parts that a mode does not run are None or empty."""
 
     config: config_lib.RunConfig
     devices: tuple[Device, ...]
-    is_emulated: bool  # several devices made of one CPU
+    is_emulated: bool  # several virtual devices on one CPU
     environment: Mapping[str, Any]
     surroundings: surroundings.Surroundings
     started_at: str  # ISO 8601, UTC
     finished_at: str
-    init_s: float  # drawing the weights, with compilation
+    init_s: float  # time to draw the weights, including compilation
     train_data: DatasetResult | None
     test_data: DatasetResult
     training: PhaseResult | None
@@ -165,7 +164,7 @@ class RunResult:
     train_seconds: float
     peak_device_bytes: int | None
     peak_process_bytes: int | None
-    machine: machine.MachineChange  # around both phases
+    machine: machine.MachineChange  # before and after both phases
     graph_sha256: str
     loss_sha256: str
     params_sha256: str
@@ -179,7 +178,7 @@ class RunResult:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why the scores should not be trusted; empty if nothing was found."""
+        """Reasons to distrust the scores; empty if none was found."""
         on_cpu = self.devices[0].platform == "cpu"
         start = self.environment.get("start", {})
         found = [start[name] for name in ("fallback", "departure") if start.get(name)]
@@ -199,7 +198,7 @@ class RunResult:
 
     @property
     def timed_epochs(self) -> tuple[EpochResult, ...]:
-        """All but the first, as the talk defines its means; the first if there is no other."""
+        """All epochs but the first, as in the talk's means; the first if it is the only one."""
         return self.epochs[1:] or self.epochs
 
     @property
@@ -209,15 +208,15 @@ class RunResult:
 
     @property
     def mean_epoch_time(self) -> float:
-        """Seconds, averaged over `timed_epochs`."""
+        """Seconds per epoch, averaged over `timed_epochs`."""
         return math.fsum(e.seconds for e in self.timed_epochs) / len(self.timed_epochs)
 
     def score_name(self, phase: str) -> str:
-        """Returns what the score of a phase is called."""
+        """Returns the name of the score of a phase."""
         return score_name(phase, self.config.model.precision, self.config.data.padding)
 
     def share_of_peak(self, flops_per_s: float) -> dict[str, Any] | None:
-        """Returns which part of the devices' peak rate that is; None if the peak is not known."""
+        """Returns the share of the devices' peak rate; None if the peak is unknown."""
         peak = peaks.find(self.devices[0].name)
         if isinstance(peak, peaks.Unknown) or self.peak_unknown:
             return None
@@ -226,7 +225,7 @@ class RunResult:
 
     @property
     def peak_unknown(self) -> str | None:
-        """Why the devices' peak rate is not known; None if it is."""
+        """Why the devices' peak rate is unknown; None if it is known."""
         peak, precision = peaks.find(self.devices[0].name), self.config.model.precision
         if isinstance(peak, peaks.Unknown):
             return peak.reason
@@ -235,6 +234,6 @@ class RunResult:
 
 
 def score_name(phase: str, precision: str, padding: str) -> str:
-    """Returns the score's name: plain for float32 and full padding, else it says what it is of."""
+    """Returns the score's name, with a suffix unless it is for float32 and full padding."""
     variants = [precision] * (precision != "float32") + [padding] * (padding != "full")
     return "-".join([phase, *variants])

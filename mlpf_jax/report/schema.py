@@ -1,4 +1,4 @@
-"""The JSON schema of a report, made of its declaration.
+"""The JSON schema of a report, generated from its declaration.
 
 python -m mlpf_jax.report.schema > schema.json
 """
@@ -12,7 +12,7 @@ from mlpf_jax.report import fields, model
 
 @functools.cache
 def schema() -> dict[str, Any]:
-    """Returns the schema, of draft 2020-12."""
+    """Returns the schema (draft 2020-12)."""
     found = fields.schema_of(model.Report) | {"additionalProperties": False}
     found["properties"]["report"]["additionalProperties"] = False
     return {
@@ -25,12 +25,12 @@ def schema() -> dict[str, Any]:
 
 
 def validate(document: Any) -> None:
-    """Checks a report against the schema.
+    """Validates a report against the schema.
 
     Raises:
-        ValueError: if it does not fit; one line that names the place.
+        ValueError: if it is invalid; the message is one line that names the place.
     """
-    import jsonschema  # here: who does not validate need not have it
+    import jsonschema  # imported here, because only validation needs it
 
     validator = jsonschema.Draft202012Validator(schema())
     error = jsonschema.exceptions.best_match(validator.iter_errors(document))

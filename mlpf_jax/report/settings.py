@@ -1,4 +1,4 @@
-"""What the settings of a run mean when two runs are compared."""
+"""The meaning of differences between the settings of two runs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ _NETWORK = refuses(ALL, "another network")
 _TRAINING = marks(("epochs",), "another training")
 _CACHE = marks(PHASES, "a step compiled in its process may run slower")
 EFFECTS = (_NETWORK, _CACHE, _TRAINING)
-# What another value does, by a setting's name or its section's. Others are told and do nothing.
+# Effects of a different value, by name of the setting or its section. Others have no effect.
 _EFFECTS: dict[str, tuple[Effect, ...]] = {
     "model": (_NETWORK,),
     "model.pair_kernel": (),
@@ -21,23 +21,23 @@ _EFFECTS: dict[str, tuple[Effect, ...]] = {
     "train.decay_rate": (_TRAINING,),
 }
 _TOLD_ELSEWHERE = {
-    "model.precision",  # run_info has it too
+    "model.precision",  # also in run_info
     "data.padding",  # likewise
     "padding",  # of some older files
-    "num_devices",  # hardware, or virtual
-    "train.batch_size",  # per device; with the global one told by name
+    "num_devices",  # part of the hardware, or virtual
+    "train.batch_size",  # per device; both batch sizes are facts by name
     "train.num_epochs",
     "train.steps_per_epoch",
     "train.num_steps",  # all three: "steps by epoch"
-    "measures_compile",  # told as "steps from a cache"
-    "num_infer_samples",  # how long was measured, not what
+    "measures_compile",  # see "steps from a cache"
+    "num_infer_samples",  # duration of the measurement only
     "data.num_train_events",
     "data.num_test_events",  # events
 }
 
 
 def tell(config: Mapping[str, Any]) -> Iterator[Told]:
-    """Yields the facts of a configuration as reports have it."""
+    """Yields the facts of a configuration in a report."""
     told = "no" if config.get("measures_compile", True) else "yes"
     yield "settings", "steps from a cache", told, (_CACHE,)
     for name, value in _flat("", config):

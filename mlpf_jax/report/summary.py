@@ -1,4 +1,4 @@
-"""The end of a run on one screen."""
+"""Prints the summary of a run on one screen."""
 
 from io import TextIOBase
 from typing import IO, cast
@@ -20,7 +20,7 @@ _WEIGHTS = {
 
 
 def show(run: result.RunResult, path: str, stream: TextIOBase) -> None:
-    """Prints what a user came for: the scores, how sure they are, and where the report is."""
+    """Prints the scores, their uncertainty, and the path of the report."""
     console = rich.console.Console(file=cast(IO[str], stream), highlight=False, width=_WIDTH)
     table = rich.table.Table.grid(padding=(0, 2))
     table.add_column(style="bold")
@@ -29,7 +29,10 @@ def show(run: result.RunResult, path: str, stream: TextIOBase) -> None:
         table.add_row(heading, text)
     console.print(rich.panel.Panel(table, title="MLPF benchmark", width=_WIDTH))
     if run.doubts:
-        console.print(f"[bold yellow]not to be trusted:[/] {'; '.join(run.doubts)}", soft_wrap=True)
+        console.print(
+            f"[bold yellow]warning: unreliable measurement:[/] {'; '.join(run.doubts)}",
+            soft_wrap=True,
+        )
     console.print(f"report: {path}", soft_wrap=True)
 
 
@@ -47,9 +50,9 @@ def _rows(run: result.RunResult) -> list[tuple[str, str]]:
         more = ", ..." if len(run.epochs) > 6 else ""
         rows.append(("epochs", f"{times}{more} s; mean {run.mean_epoch_time:.4g} s"))
         rows.append(
-            ("mean throughput", f"{run.mean_throughput:.4g} events/s, first epoch left out")
+            ("mean throughput", f"{run.mean_throughput:.4g} events/s, first epoch excluded")
             if len(run.epochs) > 1
-            else ("mean throughput", f"{run.mean_throughput:.4g} events/s, of the only epoch")
+            else ("mean throughput", f"{run.mean_throughput:.4g} events/s, from the only epoch")
         )
         last = run.epochs[-1]
         rows.append(
@@ -78,7 +81,7 @@ def _certainty(score: summaries.Summary) -> str:
 
 
 def _course(phase: result.PhaseResult) -> str:
-    """What happened while the samples were taken."""
+    """The conditions during the samples: drift, warm-up and other processes."""
     drift, mean = phase.drift, phase.load
     told = {
         "none": "no drift",
@@ -86,7 +89,7 @@ def _course(phase: result.PhaseResult) -> str:
         "too few samples": "too few samples to see a drift",
     }
     left_out = tables.count(phase.num_unsteady, "sample")
-    warm_up = f"{left_out} of warm-up left out, " if phase.num_unsteady else ""
+    warm_up = f"{left_out} warm-up excluded, " if phase.num_unsteady else ""
     others = f", other processes on {mean.other_cores:.2f} cores" if mean else ""
     return f"{warm_up}{told[drift.verdict]}{others}"
 

@@ -16,4 +16,4 @@ def test_a_run_is_the_same_whatever_its_file_and_what_was_added_to_it():
     assert seen.new([first, other]) == [first, other]
     assert seen.note is None
     assert seen.new([more, later, first]) == [later]
-    assert seen.note == ("b.json is the same run as a.json, and counts once; copies left out: 2.")
+    assert seen.note == ("b.json is the same run as a.json, and counts once; copies skipped: 2.")

@@ -1,1 +1,1 @@
-"""Several reports beside each other: ratios, histories, the tables of the talk."""
+"""Compares reports: ratios, histories, and the tables of the talk."""

@@ -1,9 +1,10 @@
-"""Which differences between two runs forbid a ratio of their throughputs, by fixed rules.
+"""Rules for which differences between two runs forbid a ratio of their throughputs.
 
-A difference refuses the ratio (none is printed, the reason is) or marks it (it is printed with a
-footnote). Other hardware, compilers and code are what a comparison is for: they do neither, but
-are told by `facts.explain`. Most rules stand at the fields that differ, in `report.model`; here
-are those that ask more than whether a field differs. `docs/comparing.md` has the table of all.
+A difference refuses the ratio (the reason is printed instead) or marks it (it gets a footnote).
+Differences in hardware, compiler and code are the purpose of a comparison: they do neither, and are
+reported by `facts.explain`. Most rules are declared at the fields in `report.model`; this module
+has the rules that need more than a difference of one field. `docs/comparing.md` has a table of all
+rules.
 """
 
 import dataclasses
@@ -15,14 +16,14 @@ from typing import Any, Literal
 from mlpf_jax.report import facts, model, reader
 from mlpf_jax.report.fields import ALL, PHASES, Scope
 
-DOUBT = "the run itself doubts it: "
+DOUBT = "unreliable measurement: "
 _FEWEST_SAMPLES = 5
-_SAME_SCORE = 1e-6  # relative; scores are written in full digits
+_SAME_SCORE = 1e-6  # relative; scores are written with full precision
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What speaks against a number, and which numbers it concerns."""
+    """A reason to refuse or mark a number, and the numbers that it affects."""
 
     severity: Literal["refused", "marked"]
     scopes: tuple[Scope, ...]
@@ -33,9 +34,9 @@ class Finding:
 
 
 def between(a: reader.Report, b: reader.Report) -> tuple[Finding, ...]:
-    """Returns what speaks against holding `b` against `a`, refusals first.
+    """Returns reasons against comparing `b` with `a`, refusals first.
 
-    What is refused anyway is not marked as well.
+    Refused ratios are not also marked.
     """
     differences = facts.differences(a, b)
     found = [
@@ -54,11 +55,11 @@ def between(a: reader.Report, b: reader.Report) -> tuple[Finding, ...]:
 
 
 def within(report: reader.Report) -> tuple[Finding, ...]:
-    """Returns what a reader of one run's numbers must know, whatever they are held against."""
+    """Returns what readers of a run's numbers must know, independent of any comparison."""
     found = []
     if report.is_emulated:
         found.append(
-            _mark(ALL, "emulated: virtual devices share one CPU, no statement about devices")
+            _mark(ALL, "emulated: virtual devices share one CPU, says nothing about real devices")
         )
     weights = report.inference_weights or "trained"
     if weights != "trained":
@@ -72,7 +73,7 @@ def within(report: reader.Report) -> tuple[Finding, ...]:
 
 
 def _declared(differences: Sequence[facts.Difference]) -> Iterator[Finding]:
-    """What the fields of a report declare, where both runs tell what differs."""
+    """The effects that the fields of a report declare, if the values of both runs are known."""
     known = [d for d in differences if d.before is not None and d.after is not None]
     for effect in model.Report.effects():
         hits = [str(difference) for difference in known if effect in difference.effects]
@@ -81,7 +82,7 @@ def _declared(differences: Sequence[facts.Difference]) -> Iterator[Finding]:
 
 
 def _events(a: reader.Report, b: reader.Report) -> Iterator[Finding]:
-    """Another number of events of the same source costs the same per event; others may not."""
+    """Events from the same source cost the same per event, in any number; other events may not."""
     concerned: tuple[tuple[str, Scope, Any, Any], ...] = (
         ("train", "training", a.train_data, b.train_data),
         ("test", "inference", a.test_data, b.test_data),
@@ -99,16 +100,16 @@ def _events(a: reader.Report, b: reader.Report) -> Iterator[Finding]:
 
 
 def _graph(differences: Sequence[facts.Difference]) -> Iterator[Finding]:
-    """Explains another fingerprint by what can cause it; refuses one that nothing explains.
+    """Explains a different fingerprint by its possible causes; refuses unexplained ones.
 
-    The fingerprint is of StableHLO, so a new JAX or a faster way to the same result changes it.
-    That the work stayed the same is what the workload version promises.
+    The fingerprint is of StableHLO, so a new JAX or a faster algorithm changes it. An equal
+    workload version guarantees that the work is the same.
     """
     if not any(d.name == "graph" for d in differences):
         return
     settings = ("model.", "data.num_elements", "precision", "padding")
     if any(d.name.startswith(settings) for d in differences):
-        return  # another network, refused for what it is
+        return  # another network, which is refused elsewhere
     causes = [
         c for c in ("compiler", "libraries", "code") if any(d.category == c for d in differences)
     ]

@@ -1,7 +1,7 @@
-"""Results kept in plain folders, and how a number of theirs went with time.
+"""A store of results in plain folders, and the history of their metrics.
 
-DIR/<machine class>/<start of the run>_<digest of the file>.json: a file's name follows from its
-content, so adding one twice changes nothing and no file ever takes the place of another.
+DIR/<machine class>/<start of the run>_<digest of the file>.json: the name of a file depends on its
+content, so adding a file twice changes nothing and files are never overwritten.
 """
 
 import dataclasses
@@ -17,16 +17,16 @@ from mlpf_jax.compare import runs
 from mlpf_jax.report import facts, reader
 from mlpf_jax.stats import change_points
 
-_LONGEST_NAME = 100  # of a folder; file systems take 255 bytes
+_LONGEST_NAME = 100  # of a folder; file systems allow 255 bytes
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One number of a run over which a history goes."""
+    """One number of a run that has a history."""
 
     label: str  # with the unit
     higher_is_better: bool
-    of: Callable[[reader.Report], float | None]  # None: the run has none
+    of: Callable[[reader.Report], float | None]  # None: the run has no value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,8 @@ class Point:
     report: reader.Report
     started_at: datetime.datetime
     value: float
-    change: float | None  # relative, from the level before to the one that begins here
-    explanation: str | None  # of what changed from the run before; None where no level begins
+    change: float | None  # relative, from the previous level to the one that begins here
+    explanation: str | None  # what changed since the run before; None if no level begins
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,14 +46,14 @@ class Series:
 
     machine: str
     machine_class: str
-    work: str  # the configuration in words, without what few runs change
-    configuration: str  # first digits of a digest of all of it
+    work: str  # the configuration in words, without rarely changed settings
+    configuration: str  # first digits of a digest of the full configuration
     points: tuple[Point, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Added:
-    """Where a result lies, and whether it lay there before."""
+    """The path of a stored result, and whether it is new."""
 
     path: Path
     is_new: bool
@@ -87,11 +87,11 @@ METRICS: Mapping[str, Metric] = {
 
 
 def add(folder: Path, paths: Iterable[Path]) -> list[Added]:
-    """Copies results into the store, all or, if one is no sound report, none.
+    """Copies results into the store: all of them, or none if one is not a valid report.
 
     Raises:
-        ValueError: if a file is no sound report, or what lies in its place is not the same.
-        OSError: if something cannot be read or written.
+        ValueError: if a file is not a valid report, or the stored file differs from it.
+        OSError: if a file cannot be read or written.
     """
     contents = [(_place(folder, file), file.read_bytes()) for file in reader.find(paths)]
     added = []
@@ -101,16 +101,16 @@ def add(folder: Path, paths: Iterable[Path]) -> list[Added]:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_file(path, content)
         elif path.read_bytes() != content:
-            raise ValueError(f"{path}: damaged: its content is not what its name says.")
+            raise ValueError(f"{path}: damaged: its content does not match its name.")
         added.append(Added(path, is_new))
     return added
 
 
 def series(reports: Iterable[reader.Report], name: str) -> list[Series]:
-    """Returns one of `METRICS` of the runs that have it, by machine class and configuration.
+    """Returns the history of one of `METRICS`, by machine class and configuration.
 
     Raises:
-        ValueError: if a run's start is no time.
+        ValueError: if the start of a run is not a valid time.
     """
     metric = METRICS[name]
     alike: dict[tuple[str, str], list[reader.Report]] = {}
@@ -130,7 +130,7 @@ def series(reports: Iterable[reader.Report], name: str) -> list[Series]:
 
 
 def configuration(report: reader.Report) -> str:
-    """Returns a short digest of the settings and the events: with others there is another work."""
+    """Returns a short digest of the settings and the events, which define the work."""
     of_work = [fact for fact in facts.facts(report) if fact.category in ("settings", "events")]
     return hashlib.sha256(repr(of_work).encode()).hexdigest()[:8]
 
@@ -139,14 +139,14 @@ def started_at(report: reader.Report) -> datetime.datetime:
     """Returns the start of a run in UTC.
 
     Raises:
-        ValueError: if it is no time; one line that begins with the report's path.
+        ValueError: if it is not a valid time; the message begins with the report's path.
     """
     text = report.stats["started_at"]
     try:
         found = datetime.datetime.fromisoformat(text)
         return found.replace(tzinfo=found.tzinfo or datetime.UTC).astimezone(datetime.UTC)
     except (OverflowError, TypeError, ValueError):
-        raise ValueError(f"{report.source}: started_at {text!r} is no time.") from None
+        raise ValueError(f"{report.source}: started_at {text!r} is not a valid time.") from None
 
 
 def _words(report: reader.Report) -> str:
@@ -180,7 +180,7 @@ def _points(reports: Sequence[reader.Report], metric: Metric) -> tuple[Point, ..
 
 
 def _explanation(reports: Sequence[reader.Report], i: int) -> str:
-    """Says what changed at a run; if nothing did, around it, for noise moves a change by a run."""
+    """Describes what changed at a run, or else around it, because noise can shift a change."""
     at_once = reports[i - 1], reports[i]
     around = reports[max(i - 2, 0)], reports[min(i + 1, len(reports) - 1)]
     if not facts.differences(*at_once) and facts.differences(*around):
@@ -189,7 +189,7 @@ def _explanation(reports: Sequence[reader.Report], i: int) -> str:
 
 
 def _changes(values: Sequence[float]) -> dict[int, float]:
-    """Returns by how much the median changes, relatively, where a new level begins."""
+    """Returns the relative change of the median at the start of each new level."""
     ends = [0, *change_points.change_points(values), len(values)]
     medians = [statistics.median(values[i:j]) for i, j in itertools.pairwise(ends)]
     ratios = [after / before for before, after in itertools.pairwise(medians)]

@@ -1,4 +1,4 @@
-"""A history as tables with bars and marked changes, as lines of CSV, and as a document."""
+"""Shows a metric's history: tables with bars and marked changes, CSV records and JSON."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def view(found: Sequence[history.Series], name: str) -> tables.View:
-    """Returns the history of the metric of that name ready to be shown in any format."""
+    """Returns the history of a metric as a view for any output format."""
     metric = history.METRICS[name]
     changed = [
         (i, j)
@@ -89,7 +89,7 @@ def _percent(change: float | None) -> str:
 
 
 def _bar(share: float) -> str:
-    """A bar from zero, so that its length is the value."""
+    """Returns a bar that starts at zero, with a length proportional to the value."""
     eighths = round(8 * _BAR * min(max(share, 0.0), 1.0))
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 

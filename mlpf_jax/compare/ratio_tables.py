@@ -1,4 +1,4 @@
-"""A comparison as tables with footnotes, as lines of CSV, and as a document."""
+"""Shows a comparison: tables with footnotes, CSV records and JSON."""
 
 import dataclasses
 import statistics
@@ -13,9 +13,9 @@ _GIB = 2**30
 _NOTES = (
     "Throughput: the median over the steady state of real events per second, all devices together. "
     "Intervals: 95 %.",
-    "refused: no ratio, for the reason told. marked: read the number with its footnote.",
+    "refused: no ratio, for the given reason. marked: see the footnote.",
 )
-# What a phase has besides its throughput and ratio; a column without a number is left out.
+# Further columns of a phase; columns without any number are omitted.
 _PHASE_COLUMNS: dict[str, Callable[[ratios.PhaseColumn], str]] = {
     "TFLOP/s": lambda phase: tables.number(phase.flops_per_s / 1e12),
     "% of peak": lambda phase: tables.number(phase.peak_share and 100 * phase.peak_share),
@@ -25,7 +25,7 @@ _PHASE_COLUMNS: dict[str, Callable[[ratios.PhaseColumn], str]] = {
 
 
 def view(found: ratios.Comparison) -> tables.View:
-    """Returns the comparison ready to be shown in any format."""
+    """Returns the comparison as a view for any output format."""
     rows, footnotes = found.rows, _footnotes(found.rows)
     phases = [name for name in comparability.PHASES if any(name in row.phases for row in rows)]
     explanations = [f"{row.label} against A: {row.explanation}." for row in rows if row.explanation]
@@ -53,7 +53,7 @@ def _footnotes(rows: Iterable[ratios.Row]) -> tuple[str, ...]:
 
 
 def _marked(cell: str, findings: Iterable[comparability.Finding], footnotes: Sequence[str]) -> str:
-    """Returns the cell with the numbers of the footnotes that belong to it."""
+    """Returns the cell with the numbers of its footnotes."""
     numbers = sorted({footnotes.index(str(finding)) + 1 for finding in findings})
     return " ".join([cell, *(f"[{number}]" for number in numbers)])
 
@@ -137,7 +137,7 @@ def _ratio(
 
 def _start(rows: Sequence[ratios.Row]) -> tables.Table:
     return tables.Table(
-        title="Compiling, first call, and memory as the compiler planned it",
+        title="Compilation, first call, and memory as planned by the compiler",
         columns=("", "step", "compile s", "first call s", "GiB per device"),
         rows=tuple(
             (
@@ -188,10 +188,10 @@ def _accuracy(values: Sequence[float]) -> str:
 def _statistics(found: ratios.Comparison) -> list[str]:
     bases = {p.ratio_basis for row in found.rows for p in row.phases.values() if p.ratio_basis}
     texts = {
-        "samples": "Ratios are of the samples of few processes, which do not show what one process "
-        f"differs from the next by: {100 * found.run_noise:g} % (--run_noise) is put into their "
-        "intervals. For a tighter one compare folders of runs.",
-        "runs": "Ratios between rows of several runs are of the runs' medians.",
+        "samples": "Ratios are between samples of few processes, which do not show the variation "
+        f"between processes: {100 * found.run_noise:g} % (--run_noise) is included in "
+        "their intervals. For narrower intervals, compare folders of runs.",
+        "runs": "Ratios between rows with several runs are ratios of the medians of the runs.",
     }
     return [text for basis, text in texts.items() if basis in bases]
 
@@ -227,7 +227,7 @@ def _record(row: ratios.Row) -> tables.Record:
 
 
 def _flat(fields: dict[str, Any]) -> dict[str, Any]:
-    """One level of parts within parts: `ratio_low` of `ratio: {low}`."""
+    """Flattens nested parts: `ratio: {low}` becomes `ratio_low`."""
     flat: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, dict):

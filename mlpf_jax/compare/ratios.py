@@ -1,8 +1,8 @@
-"""Runs held against a baseline: throughputs with intervals, ratios with verdicts, the rest beside.
+"""Compares runs with a baseline: throughputs with intervals, ratios with verdicts.
 
-The statistical unit is the run. Where both sides have runs enough for a test to reject anything,
-their medians are what is compared. Else the samples are, and what processes differ by, which the
-samples of one process do not show, is put in as a stated noise.
+The statistical unit is the run. If both sides have enough runs for a test to reject anything, the
+medians of the runs are compared. Otherwise the samples are compared, and the variation between
+processes, which samples of one process do not show, is added as an assumed noise.
 """
 
 import dataclasses
@@ -15,22 +15,22 @@ from mlpf_jax.compare import comparability, runs
 from mlpf_jax.report import facts
 from mlpf_jax.stats import comparison, summaries, turns
 
-RUN_NOISE = 0.03  # of one process's median, relative; two to four per cent on shared machines
+RUN_NOISE = 0.03  # relative, of a process's median; two to four per cent on shared machines
 Basis = Literal["runs", "samples"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PhaseColumn:
-    """One phase of a row. Of several runs the median, where nothing else is said."""
+    """One phase of a row. Values are medians over several runs unless noted."""
 
     throughput: summaries.Summary  # events/s
-    basis: Basis  # what the throughput's interval is made of
-    ratio: comparison.Ratio | None  # to the baseline; None: it is the baseline, or was refused
+    basis: Basis  # what the throughput's interval is computed from
+    ratio: comparison.Ratio | None  # to the baseline; None: this is the baseline, or it was refused
     ratio_basis: Basis | None
     verdict: comparison.Verdict | None
     compile_s: float | None  # lowering and XLA; None: not measured
     first_call_s: float
-    memory_bytes: int  # per device, as the compiler planned; the largest
+    memory_bytes: int  # per device, as planned by the compiler; the largest
     flops_per_s: float
     peak_share: float | None
     events_per_j: float | None
@@ -39,18 +39,18 @@ class PhaseColumn:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One group of runs beside the baseline. What its runs did not tell is None."""
+    """One group of runs, compared with the baseline. Unknown values are None."""
 
     label: str  # A is the baseline
     group: runs.Group
     phases: Mapping[str, PhaseColumn]
     mean_epoch_s: float | None
-    mean_throughput: float | None  # events/s, of whole epochs
+    mean_throughput: float | None  # events/s over whole epochs
     accuracies: tuple[float, ...]  # of every run
     peak_process_bytes: int | None
-    own: tuple[comparability.Finding, ...]  # what a reader must know of these runs
-    against: tuple[comparability.Finding, ...]  # what speaks against a ratio to the baseline
-    explanation: str | None  # of what changed since the baseline; None: it is the baseline
+    own: tuple[comparability.Finding, ...]  # what readers must know about these runs
+    against: tuple[comparability.Finding, ...]  # reasons against a ratio to the baseline
+    explanation: str | None  # changes since the baseline; None: this is the baseline
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,13 +62,13 @@ class Comparison:
 
 
 def compare(groups: Sequence[runs.Group], *, run_noise: float = RUN_NOISE) -> Comparison:
-    """Holds every group against the first."""
+    """Compares every group with the first."""
     rows = [_row(_label(i), group, groups[0], run_noise) for i, group in enumerate(groups)]
     return Comparison(rows=tuple(rows), run_noise=run_noise)
 
 
 def refusals(found: Comparison) -> list[str]:
-    """Returns why ratios to the baseline were not taken, each with the files it is about."""
+    """Returns the reasons for refused ratios to the baseline, each with its files."""
     return [
         f"{row.group.name} against {found.rows[0].group.name}: {finding.text}"
         for row in found.rows
@@ -78,7 +78,7 @@ def refusals(found: Comparison) -> list[str]:
 
 
 def _label(number: int) -> str:
-    """A to Z, then AA, as spreadsheets count."""
+    """A to Z, then AA, as in spreadsheets."""
     more, letter = divmod(number, 26)
     return (_label(more - 1) if more else "") + chr(ord("A") + letter)
 
@@ -106,7 +106,7 @@ def _row(label: str, group: runs.Group, baseline: runs.Group, noise: float) -> R
 
 
 def _against(baseline: runs.Group, group: runs.Group) -> tuple[comparability.Finding, ...]:
-    """What speaks against a ratio: of the runs themselves, and of when they were taken."""
+    """Reasons against a ratio: from the runs themselves, and from the times of the runs."""
     found = comparability.between(baseline.first, group.first)
     spans = [
         [turns.Span(r.stats["started_at"], r.stats["finished_at"]) for r in side.reports]
@@ -117,7 +117,7 @@ def _against(baseline: runs.Group, group: runs.Group) -> tuple[comparability.Fin
         return found
     refused = {scope for f in found if f.severity == "refused" for scope in f.scopes}
     scopes = tuple(name for name in comparability.PHASES if name not in refused)
-    text = "not taken in turns: what the machine did between the two is part of the ratio"
+    text = "not taken in turns: changes of the machine between the two are part of the ratio"
     return (*found, comparability.Finding("marked", scopes, text)) if scopes else found
 
 
@@ -149,7 +149,7 @@ def _phase(
 
 
 def _basis(a: runs.Group, b: runs.Group) -> Basis:
-    """Runs are the unit as soon as a test of them can reject that the sides are equal."""
+    """Runs are the unit if a test of this many runs can reject the null hypothesis."""
     return "runs" if comparison.are_enough_processes(len(a.reports), len(b.reports)) else "samples"
 
 
@@ -167,8 +167,8 @@ def _ratio(
     sides = [_values(name, side, basis) for side in (baseline, group)]
     if basis == "runs":
         return comparison.independent_ratio(*sides, correlated=False), basis
-    # The mean of n processes is off by the noise of one over the root of n, and the ratio takes
-    # the noise of each side to be the same.
+    # The noise of a mean of n processes is the noise of one over sqrt(n). The ratio assumes the
+    # same noise on both sides.
     shares = [1 / len(side.reports) for side in (baseline, group)]
     noise = run_noise * (sum(shares) / 2) ** 0.5
     return comparison.independent_ratio(*sides, run_noise=noise), basis

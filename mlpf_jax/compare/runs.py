@@ -1,4 +1,4 @@
-"""Result files as groups of runs: a file is one, a folder one for each kind of run in it."""
+"""Reads result files as groups of runs: a file is one group, a folder one per kind of run."""
 
 import dataclasses
 import json
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mlpf_jax.report import copies, facts, reader
 
-Tell = Callable[[str], None]  # takes a line about a file that was skipped
-_KEYS = {"app", "report", "run_info"}  # by which the report of a run is recognised
+Tell = Callable[[str], None]  # called with a line about each skipped file
+_KEYS = {"app", "report", "run_info"}  # keys that identify the report of a run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Group:
 
     @property
     def first(self) -> reader.Report:
-        """The run that speaks for all where they share what is asked."""
+        """The run that represents all, for properties that they share."""
         return self.reports[0]
 
 
@@ -28,7 +28,7 @@ def read(path: Path) -> reader.Report:
     """Reads one report that has a rate for each of its phases.
 
     Raises:
-        ValueError: if it is none; one line that begins with the path.
+        ValueError: if it is not one; the message is one line that begins with the path.
         OSError: if it cannot be read.
     """
     report = reader.read(path)
@@ -43,13 +43,13 @@ def read_all(
     seen: copies.Seen | None = None,
     tell: Tell = lambda line: None,
 ) -> list[reader.Report]:
-    """Reads files, and of folders all reports of runs; `tell` gets a line for each other file.
+    """Reads files, and all reports in folders; `tell` gets a line for each other file.
 
-    Runs that `seen` has are left out, and are told by its note.
+    Skips runs that `seen` contains; its note reports them.
 
     Raises:
-        ValueError: if one is no sound report, or a folder holds none; one line that begins with
-            its path.
+        ValueError: if one is not a valid report, or a folder has none; the message begins with its
+            path.
         OSError: if it cannot be read.
     """
     reports = [read(file) for path in paths for file in _reports(path, tell)]
@@ -61,14 +61,14 @@ def read_groups(
     seen: copies.Seen | None = None,
     tell: Tell = lambda line: None,
 ) -> list[Group]:
-    """Reads files and folders; of a folder, runs that differ in nothing known are one group.
+    """Reads files and folders; runs of a folder without known differences form one group.
 
-    Files that are named one by one stay apart: they are there to be compared. Runs that `seen` has
-    are left out, and are told by its note; `tell` gets a line for each file of a folder that is no
-    report.
+    Individually given files are separate groups, since they are to be compared. Skips runs that
+    `seen` contains; its note reports them. `tell` gets a line for each file of a folder that is not
+    a report.
 
     Raises:
-        ValueError: if a file is no sound report; one line that begins with its path.
+        ValueError: if a file is not a valid report; the message begins with its path.
         OSError: if it cannot be read.
     """
     groups = []
@@ -79,7 +79,7 @@ def read_groups(
 
 
 def group(reports: Iterable[reader.Report]) -> list[Group]:
-    """Returns the runs in groups of repetitions, in the order of each group's first run."""
+    """Groups the runs by repetition, in the order of each group's first run."""
     alike: dict[tuple[facts.Fact, ...], list[reader.Report]] = {}
     for report in reports:
         alike.setdefault(facts.identity(report), []).append(report)
@@ -87,7 +87,7 @@ def group(reports: Iterable[reader.Report]) -> list[Group]:
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file is the report of a run, or too damaged to tell: reading says what it lacks."""
+    """Whether a file is the report of a run, or too damaged to decide; reading reports it then."""
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The two tables of the benchmark's first talk, from result files, beside what was published.
+"""The two tables of the benchmark's first talk: from result files, and as published.
 
 Source: E. Cuba, D. Southwick, E. Wulff, M. Girone, Study of MLPF-based GPU benchmarking, HEPscore
 workshop, 20 September 2022: the tables of hardware and of reproducibility.
@@ -18,13 +18,13 @@ SOURCE = (
     "HEPscore workshop, 20 September 2022"
 )
 _NUM_EVENTS, _GLOBAL_BATCH, _NUM_EPOCHS = 1100, 16, 5
-_PUBLISHED_ACCURACY = 0.9576  # of six of the eight runs
+_PUBLISHED_ACCURACY = 0.9576  # accuracy of six of the eight runs
 _PUBLISHED = "PUBLISHED 2022, NOT MEASURED HERE"
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """One machine of the talk, a value for each of its runs."""
+    """One machine of the talk, with a value for each of its runs."""
 
     hardware: str
     epoch_s: tuple[float, ...]
@@ -46,7 +46,7 @@ PUBLISHED_RUNS = (
 
 
 def view(reports: Sequence[reader.Report]) -> tables.View:
-    """Returns both tables, measured and published, and which runs are in neither and why."""
+    """Returns both tables, measured and published, with notes on excluded runs."""
     trained = [report for report in reports if _has_epochs(report)]
     reasons = {report.source: why_left_out(report) for report in reports}
     of_case = [report for report in reports if not reasons[report.source]]
@@ -60,7 +60,7 @@ def view(reports: Sequence[reader.Report]) -> tables.View:
         ),
         notes=(
             *(f"not in the table of accuracies: {name}: {why}" for name, why in left_out.items()),
-            *(["no run given is of the case of the table of accuracies"] * (not of_case)),
+            *(["no given run matches the case of the table of accuracies"] * (not of_case)),
             *_notes(reports),
         ),
         records=(*_records(trained, left_out), *_published_records()),
@@ -77,7 +77,7 @@ def view(reports: Sequence[reader.Report]) -> tables.View:
 
 
 def why_left_out(report: reader.Report) -> str:
-    """Returns why a run is not of the case whose accuracy the talk gives; empty if it is."""
+    """Returns why a run does not match the talk's case for accuracy; empty if it does."""
     stats = report.stats
     if not _has_epochs(report):
         return "no training"
@@ -101,7 +101,7 @@ def _has_epochs(report: reader.Report) -> bool:
 
 
 def _settings(report: reader.Report) -> dict[str, bool]:
-    """Every setting of the network and the optimiser that must be as published."""
+    """Every setting of the network and the optimiser that must match the published one."""
     published = dataclasses.asdict(config_lib.RunConfig())
     names = [
         *(("model", name) for name in published["model"] if name != "precision"),
@@ -142,7 +142,7 @@ def _median(group: runs.Group, name: str) -> float:
 
 
 def _machine(report: reader.Report) -> str:
-    mark = " (emulated: no statement about devices)" if report.is_emulated else ""
+    mark = " (emulated: says nothing about real devices)" if report.is_emulated else ""
     return f"{report.machine}{mark}"
 
 
@@ -215,9 +215,9 @@ def _notes(reports: Sequence[reader.Report]) -> list[str]:
     }
     return [
         f"Published figures: {SOURCE}. TensorFlow, the public Delphes events.",
-        f"Measured on {' and '.join(sorted(kinds))} events. Means have validation in them and "
-        "leave the first epoch out, if there is another; accuracy counts padding as right: both as "
-        "in the talk.",
+        f"Measured on {' and '.join(sorted(kinds))} events. As in the talk, means include "
+        "validation and exclude the first epoch, if there is another, and accuracy counts "
+        "padding as correct.",
         "An epoch of the talk has 1100 events: 365.3 s x 3.01 and 780.7 s x 1.41; only the figures "
         "of 4 x A100 multiply to 1732.",
     ]

@@ -55,7 +55,7 @@ def test_what_lies_there_is_never_overwritten(tmp_path):
     (kept,) = history.add(tmp_path / "store", [file])
     kept.path.write_text("damaged")
 
-    with pytest.raises(ValueError, match="its content is not what its name says"):
+    with pytest.raises(ValueError, match="its content does not match its name"):
         history.add(tmp_path / "store", [file])
 
     assert kept.path.read_text() == "damaged"
@@ -78,7 +78,7 @@ def test_if_one_file_is_no_result_none_is_added(tmp_path):
 def test_a_start_that_is_no_time_is_refused_with_the_file(tmp_path, start):
     file = documents.write(tmp_path / "a.json", changes={f"{STATS}/started_at": start})
 
-    with pytest.raises(ValueError, match="is no time") as caught:
+    with pytest.raises(ValueError, match="is not a valid time") as caught:
         history.add(tmp_path / "store", [file])
 
     assert str(caught.value).startswith(str(file))

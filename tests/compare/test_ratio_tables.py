@@ -53,7 +53,7 @@ def test_a_marked_number_has_its_footnote():
 
     assert cells(text, "Training", "B")[3] == "1.000 [1]"
     assert cells(text, "Inference", "B")[1] == "10 [2]"
-    assert r"\[2\] marked: the run itself doubts it: inference: a drift" in text
+    assert r"\[2\] marked: unreliable measurement: inference: a drift" in text
 
 
 def test_a_phase_that_was_not_run_is_a_dash_and_told():

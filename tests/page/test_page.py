@@ -298,7 +298,7 @@ def test_a_runs_doubts_of_a_phase_are_one_warning():
     (card,) = answer.cards(found, 7)
 
     assert card.warnings == (
-        "the run itself doubts it: memory was swapped",
+        "unreliable measurement: memory was swapped",
         "training: an interval 30 % wide, a drift of 5 %",
     )
 

@@ -1,1 +1,1 @@
-"""Studies: many runs of the benchmark, each a process, planned, run and read."""
+"""Studies: plans, runs and evaluates many runs of the benchmark, each in its own process."""

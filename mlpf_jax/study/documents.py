@@ -1,4 +1,4 @@
-"""Study files: written with all runs and findings, and read back to be shown or drawn again."""
+"""Study files with all runs and findings: writing, and reading to show or draw them again."""
 
 import dataclasses
 import json
@@ -11,8 +11,8 @@ import jsonschema
 from mlpf_jax.render import tables
 from mlpf_jax.study import engine, findings, runs
 
-FORMAT, FORMAT_VERSION = "mlpf_jax scaling study", 1  # the name is older than the other studies
-AXIS_LABELS = {  # by the flag that is varied; also for files that do not give a label
+FORMAT, FORMAT_VERSION = "mlpf_jax scaling study", 1  # the name dates from before the other studies
+AXIS_LABELS = {  # by the varied flag; also for files without labels
     "num_devices": "devices",
     "batch_size": "events per device and step",
     "num_train_events": "training events",
@@ -58,7 +58,7 @@ _SCHEMA = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudyFile:
-    """One file that a study wrote."""
+    """One file written by a study."""
 
     source: str  # the file's path as given
     document: Mapping[str, Any]
@@ -70,15 +70,15 @@ class StudyFile:
 
     @property
     def notes(self) -> list[str]:
-        """What the study itself says, the most important first."""
+        """The notes of the study, most important first."""
         return self.document["notes"]
 
 
 def read(path: Path) -> StudyFile | None:
-    """Reads a study; None if the file is anything else, or cannot be told what.
+    """Reads a study; None if the file is something else, or unreadable.
 
     Raises:
-        ValueError: if it is a damaged study; one line that begins with the path.
+        ValueError: if it is a damaged study; the message begins with the path.
         OSError: if it cannot be read.
     """
     if path.stat().st_size > _MOST_BYTES:
@@ -99,10 +99,10 @@ def read(path: Path) -> StudyFile | None:
 
 
 def recorded(document: Mapping[str, Any]) -> dict[engine.Point, runs.PointResult]:
-    """Returns the points of a study's document with their runs, as they were measured.
+    """Returns the points of a study's document with their measured runs.
 
     Raises:
-        ValueError: if they are not what this program writes.
+        ValueError: if they do not have the format of this program.
     """
     try:
         return dict(map(_recorded, document["points"].values()))
@@ -125,7 +125,7 @@ def _recorded(fields: Mapping[str, Any]) -> tuple[engine.Point, runs.PointResult
 def view(
     found: findings.Findings, shown: Sequence[tables.Table], notes: Sequence[str]
 ) -> tables.View:
-    """Returns tables and notes to read, a record of each run, and the study's document."""
+    """Returns a view with tables, notes, a record of each run, and the study's document."""
     return tables.View(
         tables=tuple(shown),
         notes=tuple(notes),

@@ -1,9 +1,9 @@
-"""Runs the points of a study, each run in a process of its own, and returns their reports.
+"""Runs the points of a study, each run in its own process, and returns their reports.
 
-A point is what its runs are given beside the settings of all; its runs differ only in the seed.
-Runs go round by round over all points, every other round backwards, so that a drift of the machine
-affects all points alike. Finished runs are kept: a study that was interrupted, or gets more rounds
-or points, goes on. A failed run is reported, and its point gets no further rounds.
+A point is a set of flags in addition to the common settings; runs of a point differ only in the
+seed. Runs are taken in rounds over all points, with every other round in reverse order, so that a
+drift of the machine affects all points equally. Finished runs are kept, so a study can be resumed,
+or extended by rounds or points. A failed run is reported, and its point gets no further rounds.
 """
 
 import dataclasses
@@ -21,16 +21,16 @@ from mlpf_jax.report import checksums, hepscore, reader
 from mlpf_jax.study import running
 
 Value = bool | int | float | str
-_WRONG_USAGE = 2  # exit status of a run that was asked for something impossible
+_WRONG_USAGE = 2  # exit status of a run with impossible settings
 
 
 class StudyError(ValueError):
-    """A study cannot be as asked for; one line that says why."""
+    """A study is impossible as requested; the message is one line with the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """What is varied: flags of the run, which all get the value."""
+    """A varied setting: one or more flags of the run, which all get the value."""
 
     name: str
     values: tuple[Value, ...]
@@ -40,13 +40,13 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """What the runs of a point are given: flags and their values."""
+    """The flags of the runs of a point, with their values."""
 
     settings: tuple[tuple[str, Value], ...]
 
     @classmethod
     def of(cls, settings: Mapping[str, Value]) -> "Point":
-        """Returns the point with these settings."""
+        """Returns the point with the given settings."""
         return cls(tuple(settings.items()))
 
     def get(self, flag: str, default: Any = None) -> Any:
@@ -55,29 +55,29 @@ class Point:
 
     @property
     def name(self) -> str:
-        """The point as the name of a folder."""
+        """The name of the point as a folder name."""
         parts = [f"{flag}-{value}" for flag, value in self.settings]
         return re.sub(r"[^\w.+-]", "-", "_".join(parts)) or "all"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """All points, and what their runs share.
+    """All points, and the settings that all runs share.
 
     Raises:
         StudyError: if there is no point or no round, or two points have the same name.
     """
 
     points: tuple[Point, ...]
-    arguments: tuple[str, ...]  # of every run, --name=value; the points' settings win
+    arguments: tuple[str, ...]  # of every run, --name=value; settings of points take precedence
     repeats: int
-    seed: int  # of the first round; the next one has the next
+    seed: int  # seed of the first round; each further round adds one
 
     def __post_init__(self):
         if self.repeats < 1:
             raise StudyError(f"--repeats={self.repeats}: must be at least 1.")
         if not self.points:
-            raise StudyError("a study takes at least one point.")
+            raise StudyError("a study needs at least one point.")
         names = [point.name for point in self.points]
         for name in names:
             if names.count(name) > 1:
@@ -90,14 +90,14 @@ class Sweep:
                 yield number, point
 
     def run_arguments(self, point: Point, number: int) -> list[str]:
-        """Returns the arguments of the run of a point in a round; later ones win."""
+        """Returns the arguments of the run of a point in a round; later ones take precedence."""
         own = [f"--{flag}={value}" for flag, value in point.settings]
         return [*self.arguments, *own, f"--seed={self.seed + number}"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The reports of a point by round, and why there are no more if a run failed."""
+    """The reports of a point by round, and the reason if a run failed."""
 
     reports: Mapping[int, reader.Report]
     failure: str | None = None
@@ -114,12 +114,12 @@ def grid(axes: Sequence[Axis]) -> tuple[Point, ...]:
 def run(
     sweep: Sweep, out: Path, runner: running.Runner, progress: progress_lib.Progress
 ) -> dict[Point, Measured]:
-    """Runs what is missing in the folder `out` and returns what all runs there report.
+    """Runs what is missing in the folder `out` and returns the reports of all runs there.
 
     Raises:
-        StudyError: if `out` holds another study, or the very first run was wrong usage.
-        RuntimeError: if no run ended well.
-        ValueError: if a report is damaged or not of its point.
+        StudyError: if `out` contains another study, or the very first run was wrong usage.
+        RuntimeError: if no run succeeded.
+        ValueError: if a report is damaged or belongs to another point.
         OSError: if `out` cannot be written.
     """
     _claim(sweep, out)
@@ -129,12 +129,12 @@ def run(
         for point in sweep.points
     }
     if not any(measured.reports for measured in found.values()):
-        raise RuntimeError(f"no run ended well: {next(iter(failures.values()))}")
+        raise RuntimeError(f"no run succeeded: {next(iter(failures.values()))}")
     return found
 
 
 def _claim(sweep: Sweep, out: Path) -> None:
-    """Makes `out` the folder of studies with these settings, on this machine, of this program."""
+    """Reserves `out` for studies with these settings, on this machine, with this program."""
     here = environment.describe()
     own = {
         "arguments": list(sweep.arguments),
@@ -154,18 +154,18 @@ def _claim(sweep: Sweep, out: Path) -> None:
         found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         different = [name for name, value in own.items() if found[name] != value]
     except (ValueError, KeyError, TypeError):
-        raise StudyError(f"{path}: not the plan of a study. Take another --out.") from None
+        raise StudyError(f"{path}: not the plan of a study. Choose another --out.") from None
     if different:
         raise StudyError(
-            f"--out={out} holds runs with other {', '.join(different)}, which cannot be mixed with "
-            "new ones. Take another --out."
+            f"--out={out} contains runs with different {', '.join(different)}, which cannot be "
+            "mixed with new ones. Choose another --out."
         )
 
 
 def _run_missing(
     sweep: Sweep, out: Path, runner: running.Runner, progress: progress_lib.Progress
 ) -> dict[Point, str]:
-    """Returns the points of which a run failed, and why."""
+    """Returns the points with a failed run, and the reasons."""
     failures: dict[Point, str] = {}
     order = list(sweep.order())
     with progress.stage("runs", len(order)) as stage:
@@ -201,7 +201,7 @@ def _reports(sweep: Sweep, point: Point, out: Path) -> dict[int, reader.Report]:
     """Returns the reports of a point by round.
 
     Raises:
-        ValueError: if one is damaged, or was not made at this point.
+        ValueError: if one is damaged, or belongs to another point.
     """
     found = {}
     for number in range(sweep.repeats):
@@ -213,7 +213,7 @@ def _reports(sweep: Sweep, point: Point, out: Path) -> dict[int, reader.Report]:
             for flag, value in point.settings:
                 if flag in told and str(told[flag]).lower() != str(value).lower():
                     raise ValueError(
-                        f"{path}: not a run of this point, but of {flag} {told[flag]}. Remove it."
+                        f"{path}: not a run of this point, but with {flag} {told[flag]}. Remove it."
                     )
             found[number] = report
     return found

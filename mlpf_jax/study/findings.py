@@ -1,4 +1,4 @@
-"""What a study found: the rows of its points, and the laws fitted to them."""
+"""The findings of a study: rows for its points, and the fitted laws."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,42 +14,42 @@ COSTS = ("step time per event", "compile time", "memory per event")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What a study asks: the flag along its axis, its title, and which laws are fitted."""
+    """The kind of a study: the flag on its axis, its title, and which laws are fitted."""
 
     name: str
     title: str
-    kept: str = ""  # what stays the same, in words
+    kept: str = ""  # what stays constant, in words
     flag: str
-    label: str  # of the axis
-    law: scaling_laws.Law | None = None  # over devices, from one on
-    has_powers: bool = False  # whether costs are fitted by powers of the size
+    label: str  # label of the axis
+    law: scaling_laws.Law | None = None  # over devices, starting from one
+    has_powers: bool = False  # whether power laws are fitted to costs over size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """A point of a study, beside the study's reference: the first point that has runs."""
+    """A point of a study, relative to the study's reference: the first point with runs."""
 
-    x: int  # on the axis of the study
+    x: int  # value on the axis of the study
     result: runs.PointResult
     rates: _Estimates = dataclasses.field(default_factory=dict)  # events/s
-    ratios: _Estimates = dataclasses.field(default_factory=dict)  # to the reference: the speed-up
+    ratios: _Estimates = dataclasses.field(default_factory=dict)  # over the reference: the speed-up
     efficiencies: _Estimates = dataclasses.field(default_factory=dict)  # only along devices
     compile_s: _Estimates = dataclasses.field(default_factory=dict)
     event_bytes: _Estimates = dataclasses.field(default_factory=dict)
-    train_accuracy: scaling_laws.Estimate | None = None  # of the last epoch, while it trained
+    train_accuracy: scaling_laws.Estimate | None = None  # of the last epoch, during training
     accuracy: scaling_laws.Estimate | None = None
-    accuracy_change: scaling_laws.Estimate | None = None  # from the reference, at the same seeds
+    accuracy_change: scaling_laws.Estimate | None = None  # from the reference, at equal seeds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Series:
-    """A study: its points in order, and the laws fitted to them."""
+    """A study: its points in order, and the fitted laws."""
 
     kind: Kind
     reference: int | None  # None if no point has a run
     rows: tuple[Row, ...]
     fits: Mapping[str, scaling_laws.SerialFraction]  # by phase
-    powers: Mapping[str, Mapping[str, power_laws.Law]]  # by cost and phase, from three sizes on
+    powers: Mapping[str, Mapping[str, power_laws.Law]]  # by cost and phase; three sizes or more
 
     @property
     def is_emulated(self) -> bool:
@@ -57,7 +57,7 @@ class Series:
         return any(run.is_emulated for row in self.rows for run in row.result.runs.values())
 
     def costs(self, cost: str, phase: str) -> dict[int, list[float]]:
-        """Returns one of COSTS of all runs by size, in seconds, seconds, or bytes."""
+        """Returns one of COSTS for all runs by size, in seconds or bytes."""
         found = {
             row.x: [value for run in row.result.runs.values() if (value := _cost(run, cost, phase))]
             for row in self.rows
@@ -67,20 +67,20 @@ class Series:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchRow:
-    """How well networks did that were trained with the same batch on all devices together."""
+    """The accuracy of networks trained with the same total batch."""
 
     global_batch_size: int
     num_devices: tuple[int, ...]
     num_updates: int
     passes: float
     accuracy: scaling_laws.Estimate
-    accuracy_change: scaling_laws.Estimate  # from the smallest batch, at the same seeds
-    spread_over_devices: float | None  # largest difference at one seed; None of one number
+    accuracy_change: scaling_laws.Estimate  # relative to the smallest batch, at the same seeds
+    spread_over_devices: float | None  # largest at one seed; None: one number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All that is shown: where it was measured, with what settings, and what was found."""
+    """Everything to show: provenance, settings and findings."""
 
     provenance: Mapping[str, Any]
     arguments: tuple[str, ...]  # of every run
@@ -91,12 +91,12 @@ class Findings:
 
     @property
     def num_failed(self) -> int:
-        """Points of which a run failed."""
+        """Number of points with a failed run."""
         return sum(result.failure is not None for result in self.results)
 
 
 def series(kind: Kind, results: Sequence[runs.PointResult]) -> Series:
-    """Returns a study of points that are in the order of its axis."""
+    """Returns a study of points in the order of its axis."""
     by_x = {result.point.get(kind.flag): result for result in results}
     present = [x for x, result in by_x.items() if result.runs]
     reference = min(present) if present else None
@@ -139,9 +139,9 @@ def _rows(
 
 
 def batch_rows(results: Iterable[runs.PointResult]) -> tuple[BatchRow, ...]:
-    """Returns the accuracy by global batch, of the points that train on the settings' events.
+    """Returns the accuracy by global batch, for points that train on the settings' events.
 
-    Of several numbers of devices with the same batch the smallest one stands for all.
+    Among several numbers of devices with the same batch, the smallest one is used.
     """
     by_batch: dict[int, list[runs.PointResult]] = {}
     for result in sorted(results, key=lambda result: result.point.get("num_devices")):
@@ -157,7 +157,7 @@ def batch_rows(results: Iterable[runs.PointResult]) -> tuple[BatchRow, ...]:
 def accuracy_step(
     before: runs.PointResult, after: runs.PointResult
 ) -> scaling_laws.Estimate | None:
-    """Returns by how much the accuracy changes from one point to another, at the same seeds."""
+    """Returns the change of the accuracy between two points, at the same seeds."""
     rounds = _rounds({0: before, 1: after}, _accuracy)
     return scaling_laws.changes_of_fractions(rounds, 0).get(1)
 
@@ -208,7 +208,7 @@ def _cost(run: runs.Run, cost: str, phase: str) -> float | None:
 
 
 def _rounds(by_x: Mapping[int, runs.PointResult], value: _Value) -> list[dict[int, float]]:
-    """Returns a value of the runs, round by round, by the place of their point on the axis."""
+    """Returns a value of the runs for each round, by the position of the point on the axis."""
     numbers = sorted({number for result in by_x.values() for number in result.runs})
     return [
         {

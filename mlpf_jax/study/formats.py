@@ -1,4 +1,4 @@
-"""How a scaling study writes its estimates: the mean, then its 95 % interval in brackets."""
+"""Formats of the estimates of a scaling study: the mean, then its 95 % interval in parentheses."""
 
 import math
 from collections.abc import Callable
@@ -7,38 +7,38 @@ from mlpf_jax.stats import scaling_laws
 
 
 def rate(found: scaling_laws.Estimate | None) -> str:
-    """Returns events/s, or seconds, with four digits."""
+    """Formats events/s, or seconds, with four digits."""
     return _text(found, lambda value: f"{value:#.4g}".rstrip("."))
 
 
 def ratio(found: scaling_laws.Estimate | None) -> str:
-    """Returns a speed-up or a fraction with three digits."""
+    """Formats a speed-up or a fraction with three digits."""
     return _text(found, lambda value: f"{value:#.3g}".rstrip("."))
 
 
 def share(found: scaling_laws.Estimate | None) -> str:
-    """Returns an efficiency in percent."""
+    """Formats an efficiency in per cent."""
     text = _text(found and found.scaled(100.0), lambda value: f"{value:.1f}")
     return text if found is None else f"{text} %"
 
 
 def accuracy(found: scaling_laws.Estimate | None) -> str:
-    """Returns an accuracy with four decimals, as the talk of 2022 gives it."""
+    """Formats an accuracy with four decimals, as in the talk of 2022."""
     return _text(found, lambda value: f"{value:.4f}")
 
 
 def change(found: scaling_laws.Estimate | None) -> str:
-    """Returns a difference of accuracies, with its sign."""
+    """Formats a difference of accuracies, with its sign."""
     return _text(found, lambda value: f"{value:+.4f}")
 
 
 def spread(found: float | None) -> str:
-    """Returns a largest difference of accuracies."""
+    """Formats a largest difference of accuracies."""
     return "-" if found is None else f"{found:.1e}" if found else "0"
 
 
 def _text(found: scaling_laws.Estimate | None, show: Callable[[float], str]) -> str:
-    """A single run has no interval; what a number is by definition needs none."""
+    """Formats an estimate. Single runs and exact values have no interval."""
     if found is None:
         return "-"
     if math.isinf(found.high) or found.low == found.high:

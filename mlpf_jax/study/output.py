@@ -1,4 +1,4 @@
-"""Writes what a study found into its folder, and its tables to the terminal."""
+"""Writes the findings of a study into its folder, and prints the tables."""
 
 import importlib
 import importlib.util
@@ -14,12 +14,12 @@ _SUFFIXES: dict[str, tables.Format] = {"json": "json", "md": "markdown", "csv": 
 
 
 def write(view: tables.View, found: findings.Findings, out: Path, *, name: str, plot: str) -> None:
-    """Prints the tables, then writes them as NAME.json, .md, .csv, and the picture.
+    """Prints the tables, then writes NAME.json, .md, .csv, and the plot.
 
-    `plot` is svg, png or none; without Matplotlib a line on stderr tells that there is none.
+    `plot` is svg, png or none. Without Matplotlib, a line on stderr reports that there is no plot.
 
     Raises:
-        OSError: if a file cannot be written; everything has been printed then.
+        OSError: if a file cannot be written, after printing everything.
     """
     width = shutil.get_terminal_size((120, 24)).columns
     print(tables.render(view, "terminal", width=width, colour=sys.stdout.isatty()), end="")
@@ -31,5 +31,5 @@ def write(view: tables.View, found: findings.Findings, out: Path, *, name: str, 
     if importlib.util.find_spec("matplotlib") is None:
         print("no picture: pip install 'mlpf_jax[report]'", file=sys.stderr)
         return
-    plots = importlib.import_module("mlpf_jax.study.plots")  # Matplotlib is an extra
+    plots = importlib.import_module("mlpf_jax.study.plots")  # Matplotlib is optional
     keeping.write_file(out / f"{name}.{plot}", plots.draw(found, plot))

@@ -1,8 +1,8 @@
-"""A study as a picture, drawn by Matplotlib: the extra `report`.
+"""Draws a study with Matplotlib. Needs the extra `report`.
 
-Points are means over runs with their 95 % intervals, or the runs themselves where powers are
-fitted; dashes are what ideal devices would do, thin lines the fitted laws. The same study always
-gives the same bytes.
+Points are means over runs with their 95 % intervals, or single runs if power laws are fitted.
+Dashed lines show ideal scaling, thin lines the fitted laws. The same study always gives the same
+bytes.
 """
 
 import functools
@@ -21,11 +21,11 @@ from mlpf_jax.study import findings as findings_lib
 
 Format = Literal["svg", "png"]
 
-# Of the palette of Okabe and Ito, which the colour-blind can tell apart.
+# From the colour-blind-safe palette of Okabe and Ito.
 _COLOURS = {"training": "#0072B2", "inference": "#D55E00"}
 _GREY = "#767676"
 _MARKERS = {"training": "o", "inference": "s"}
-_ASIDE = {"training": 0.98, "inference": 1.02}  # on a logarithmic axis, so that bars stay apart
+_ASIDE = {"training": 0.98, "inference": 1.02}  # factors that separate the bars
 _STYLE = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -49,12 +49,12 @@ _COST_UNITS = {
     findings_lib.COSTS[1]: ("seconds to lower and compile", 1.0),
     findings_lib.COSTS[2]: ("planned MB per event", 1e-6),
 }
-_CLOSEST_LABELS = 1.3  # sizes nearer to each other than by this factor share a label's place
+_CLOSEST_LABELS = 1.3  # sizes closer than this factor share a label
 _Estimates = Mapping[int, law_lib.Estimate]
 
 
 def draw(findings: findings_lib.Findings, file_format: Format) -> bytes:
-    """Returns the picture of a study."""
+    """Returns the figure of a study."""
     with mpl.rc_context(_STYLE):
         panels = list(_panels(findings))
         num_rows = max(1, math.ceil(len(panels) / 2))
@@ -163,7 +163,7 @@ def _draw_cost(panel: axes.Axes, series: findings_lib.Series, cost: str) -> None
         panel.plot(*zip(*points, strict=True), _MARKERS[phase], color=colour, label=label)
     panel.set_ylabel(unit)
     if drawn:
-        _widen(panel, min(drawn), max(drawn))  # first: the limits of a flat cost would coincide
+        _widen(panel, min(drawn), max(drawn))  # first: limits of flat costs coincide
     panel.set_yscale("log")
     panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
     panel.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
@@ -171,7 +171,7 @@ def _draw_cost(panel: axes.Axes, series: findings_lib.Series, cost: str) -> None
 
 
 def _widen(panel: axes.Axes, low: float, high: float) -> None:
-    """Leaves room for the legend, and gives a flat cost an axis that shows that it is flat."""
+    """Leaves room for the legend, and gives flat costs a wide enough axis."""
     middle = (low * high) ** 0.5
     top = max(high * 2.2, high * (high / low) ** 0.35, middle * 3)
     panel.set_ylim(min(low / 1.3, middle / 3), top)
@@ -188,8 +188,8 @@ def _draw_accuracy(panel: axes.Axes, found: _Estimates, title: str, label: str) 
 
 
 def _draw_points(panel: axes.Axes, found: _Estimates, phase: str, *, aside: float) -> None:
-    """Draws means with their intervals, a single run without."""
-    if not found:  # what to draw failed, or was left out
+    """Draws means with their intervals; single runs have none."""
+    if not found:  # the runs to draw failed, or were skipped
         return
     errors = [_reach(estimate) for estimate in found.values()]
     panel.errorbar(
@@ -206,7 +206,7 @@ def _draw_points(panel: axes.Axes, found: _Estimates, phase: str, *, aside: floa
 def _reach(estimate: law_lib.Estimate) -> tuple[float, float]:
     if math.isinf(estimate.high):
         return 0.0, 0.0
-    # Of equal values rounding may put an end a hair inside.
+    # With equal values, rounding can place an end slightly inside.
     return max(0.0, estimate.value - estimate.low), max(0.0, estimate.high - estimate.value)
 
 
@@ -226,7 +226,7 @@ def _set_axis(panel: axes.Axes, xs: Sequence[int], label: str) -> None:
 
 
 def _tick_labels(xs: Sequence[int]) -> list[str]:
-    """Returns what stands below the sizes: nothing where it would run into the one before."""
+    """Returns the tick labels of the sizes; labels that would overlap are empty."""
     labels, last = [], 0.0
     for x in xs:
         fits = x >= _CLOSEST_LABELS * last

@@ -1,4 +1,4 @@
-"""One run of the benchmark as a process of its own, and how it ended in one line."""
+"""Runs the benchmark in its own process, and summarises in one line how it ended."""
 
 import dataclasses
 import signal
@@ -10,12 +10,12 @@ from pathlib import Path
 from mlpf_jax import processes
 from mlpf_jax.render import escaping
 
-_PATIENCE_S = 10.0  # with a process that was asked to end
+_PATIENCE_S = 10.0  # time for a process to end after a request
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a process ended: its exit status, and the last line it wrote, an error if there is."""
+    """The outcome of a process: exit status and last line, preferably an error."""
 
     status: int
     last_line: str
@@ -32,10 +32,9 @@ def run_main(
     timeout_s: float | None = None,
     module: str = "mlpf_jax.main",
 ) -> Outcome:
-    """Runs the benchmark in a fresh process; what it says goes to `log.txt` in the folder.
+    """Runs the benchmark in a new process; its output goes to `log.txt` in the folder.
 
-    It is ended with all its children if it takes longer than the timeout, or if this process is
-    interrupted.
+    The process and its children are ended after the timeout, or if this process is interrupted.
     """
     log = folder / "log.txt"
     command = [sys.executable, "-m", module, *arguments]
@@ -49,7 +48,7 @@ def run_main(
 def _last_line(log: Path, status: int) -> str:
     lines = [clean for line in processes.tail(log) if (clean := escaping.clean(line).strip())]
     errors = [line for line in lines if line.startswith("error: ")]
-    last = (errors or lines or ["it wrote nothing"])[-1].removeprefix("error: ")
+    last = (errors or lines or ["it had no output"])[-1].removeprefix("error: ")
     if status == -signal.SIGKILL:
         return f"killed, perhaps for lack of memory; its last line: {last}"
     return f"ended by signal {-status}; its last line: {last}" if status < 0 else last

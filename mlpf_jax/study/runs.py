@@ -1,4 +1,4 @@
-"""The runs of a study: what their reports say, by point."""
+"""The runs of a study, read from their reports, by point."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,28 +13,28 @@ PHASES = ("training", "inference")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """One process at a point. What older studies did not record has no value."""
+    """One process at a point. Values that older studies did not record are missing."""
 
-    file: str  # of its report, from the folder of the study
+    file: str  # path of its report, relative to the study's folder
     seed: int
     is_emulated: bool
     num_events: int | None = None  # per step, on all devices
-    rates: Mapping[str, float]  # steady-state events/s of each phase, as the report scores it
+    rates: Mapping[str, float]  # steady-state score of each phase in events/s
     compile_s: Mapping[str, float] = dataclasses.field(default_factory=dict)  # lowering included
-    memory_bytes: Mapping[str, int]  # of one device by phase, as the compiler planned
+    memory_bytes: Mapping[str, int]  # per device by phase, as planned by the compiler
     event_bytes: Mapping[str, float] = dataclasses.field(default_factory=dict)  # the same per event
     peak_process_bytes: int | None = None
-    epoch_s: float | None = None  # the mean of 2022, validation included
+    epoch_s: float | None = None  # mean as in 2022, including validation
     num_updates: int = 0
-    passes: float = 0.0  # over the training events
+    passes: float = 0.0  # number of passes over the training events
     train_accuracy: float | None = None
-    accuracy: float | None = None  # of the last validation, padding counted, as in 2022
-    doubts: tuple[str, ...] = ()  # that the run itself has about its speed
+    accuracy: float | None = None  # of the last validation, including padding, as in 2022
+    doubts: tuple[str, ...] = ()  # the run's own reasons to distrust its speed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PointResult:
-    """The runs of a point, by round, and why there are no more if one failed."""
+    """The runs of a point, by round, and the reason if one failed."""
 
     point: engine.Point
     runs: Mapping[int, Run]
@@ -44,7 +44,7 @@ class PointResult:
 def results(
     measured: Mapping[engine.Point, engine.Measured], out: Path
 ) -> dict[engine.Point, PointResult]:
-    """Returns what the reports of each point say; files are named from the folder `out`."""
+    """Returns the runs from the reports of each point, with paths relative to `out`."""
     return {
         point: PointResult(
             point=point,
@@ -59,10 +59,11 @@ def results(
 
 
 def provenance(measured: Mapping[engine.Point, engine.Measured]) -> dict[str, Any]:
-    """Returns what the runs have in common: machine, versions, commit.
+    """Returns the common facts of the runs: machine, versions, commit.
 
     Raises:
-        ValueError: if they differ in what may not differ within a study; it names the file.
+        ValueError: if they differ in something that must be equal within a study; the message names
+            the file.
     """
     reports = [report for found in measured.values() for report in found.reports.values()]
     first = min(reports, key=lambda report: len(report.devices))
@@ -71,8 +72,8 @@ def provenance(measured: Mapping[engine.Point, engine.Measured]) -> dict[str, An
         for name, value in _identity(report).items():
             if value != common[name]:
                 raise ValueError(
-                    f"{report.source}: {name} is {value}, in the other runs {common[name]}: "
-                    "runs of different machines or programs make no study."
+                    f"{report.source}: {name} is {value}, in the other runs {common[name]}: a "
+                    "study cannot mix runs of different machines or programs."
                 )
     return common | {
         "precision": ", ".join(sorted({report.precision for report in reports})),
@@ -90,7 +91,7 @@ def _run_of(report: reader.Report, file: str) -> Run:
     training = phases.get("training")
     trained = sum(sample.num_events for sample in training.samples) if training else 0
     num_events = report.train_set_size
-    if training:  # the first call makes no sample; it had a full batch, or all there is
+    if training:  # the first call is not a sample; it had a full batch, or all events
         trained += min(together, num_events)
     compiled = {name: phase.compile_times.total_s for name, phase in phases.items()}
     planned = {name: phase.memory_bytes for name, phase in phases.items()}

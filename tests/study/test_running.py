@@ -35,7 +35,7 @@ def test_the_error_is_told_even_if_it_is_not_the_last_line(run):
 
 
 def test_silence_is_told(run):
-    assert run("raise SystemExit(3)") == running.Outcome(3, "it wrote nothing")
+    assert run("raise SystemExit(3)") == running.Outcome(3, "it had no output")
 
 
 @pytest.mark.parametrize(

@@ -72,16 +72,16 @@ def test_a_later_setting_wins_as_in_the_program_itself():
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [
-        (["--num_devices=2"], "--num_devices=2: no setting"),
-        (["--results-dir=x"], "--results-dir=x: no setting"),
+        (["--num_devices=2"], "--num_devices=2: not allowed"),
+        (["--results-dir=x"], "--results-dir=x: not allowed"),
         (["--checkpoint=x"], "--checkpoint=x"),
         (["--fit"], "--fit"),
-        (["batch_size=4"], "batch_size=4: settings of the runs are written --name=value"),
+        (["batch_size=4"], "batch_size=4: write settings of the runs as --name=value"),
         (["--batch_size", "4"], "--batch_size: must be a whole number"),
         (["--seed=many"], "--seed=many"),
         (["--batch_size=0", "--global_batch_size=4"], "must be at least 1"),
         (["--global_batch_size=6"], "--global_batch_size=6 cannot be shared evenly by 4 devices"),
-        (["--num_epochs=3"], "--study=data takes --num_train_events"),
+        (["--num_epochs=3"], "--study=data needs --num_train_events"),
     ],
 )
 def test_what_runs_cannot_share_is_refused(arguments, culprit):

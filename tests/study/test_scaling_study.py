@@ -142,7 +142,7 @@ def test_too_many_devices_only_cost_their_point(tmp_path):
 def test_if_every_run_fails_it_says_why(tmp_path):
     failures = dict.fromkeys([(1, 2), (2, 2), (4, 2)], fake_runs.OUT_OF_MEMORY)
 
-    with pytest.raises(RuntimeError, match="no run ended well: out of memory"):
+    with pytest.raises(RuntimeError, match="no run succeeded: out of memory"):
         fake_runs.findings(tmp_path, fake_runs.FakeMain(failures=failures), "weak")
 
 
@@ -162,7 +162,7 @@ def test_another_machine_whose_cpu_has_the_same_name_is_refused(tmp_path):
     fake_runs.findings(tmp_path, fake_runs.FakeMain(), "weak", repeats=1)
     changed(tmp_path / "plan.json", lambda plan: plan["identity"].update(family="another"))
 
-    with pytest.raises(engine.StudyError, match="holds runs with other identity, "):
+    with pytest.raises(engine.StudyError, match="contains runs with different identity, "):
         fake_runs.findings(tmp_path, fake_runs.FakeMain(), "weak", repeats=1)
 
 

@@ -59,7 +59,7 @@ def test_the_talks_questions_are_answered(view):
     notes = "\n".join(view.notes)
 
     assert "From 1 to 8 events per step the accuracy changes by -0.0070" in notes
-    assert "more than the seeds' chance" in notes
+    assert "more than chance between seeds" in notes
     assert "after as many passes over the events (1)" in notes
     assert "same seed? The accuracy differs by at most" in notes
     assert "Serial fraction of training by Gustafson's law (weak scaling, emulated): 0." in notes
@@ -74,8 +74,8 @@ def test_the_size_of_the_data_is_judged_by_its_last_doubling(tmp_path):
 
 
 def test_runs_in_doubt_are_told(view):
-    assert table_of(view, "Batch size").rows[0][-1] == "3 of 3 runs in doubt"
-    told = [note for note in view.notes if "doubt their own speed" in note]
+    assert table_of(view, "Batch size").rows[0][-1] == "3 of 3 runs unreliable"
+    told = [note for note in view.notes if "are unreliable measurements" in note]
     assert len(told) == 1
     assert "training: 3 | 4" in told[0]
 
@@ -86,7 +86,7 @@ def test_a_single_run_per_point_has_no_intervals_and_says_so(tmp_path):
 
     assert not any(" to " in cell for table in view.tables for row in table.rows for cell in row)
     assert any("No intervals" in note for note in view.notes)
-    assert any("one run cannot tell" in note for note in view.notes)
+    assert any("one run cannot distinguish" in note for note in view.notes)
 
 
 def test_the_document_is_json_and_holds_every_run_and_estimate(view):

@@ -1,1 +1,1 @@
-"""Scaling studies: many runs of the benchmark, each a process, over devices, batches and events."""
+"""Scaling studies over devices, batches and events, with each run in its own process."""

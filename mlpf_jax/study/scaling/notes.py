@@ -1,4 +1,4 @@
-"""A scaling study in sentences: the talk's open questions answered, and what to bear in mind.
+"""Notes on a scaling study: answers to the talk's open questions, and caveats.
 
 Source of the questions: the talk at the HEPscore workshop, September 2022, its slide on scaling.
 """
@@ -11,13 +11,13 @@ from mlpf_jax.study import findings as findings_lib
 from mlpf_jax.study import formats
 
 EMULATED = (
-    "Emulated: virtual devices share the cores of one CPU. Such points test the program, "
-    "not the hardware: their speed-up says nothing of devices."
+    "Emulated: virtual devices share the cores of one CPU. Such points test the program, not the "
+    "hardware: their speed-up says nothing about real devices."
 )
 
 
 def notes(findings: findings_lib.Findings) -> Iterator[str]:
-    """Yields the answers and the remarks that a reader needs, the most important first."""
+    """Yields the answers and necessary remarks, most important first."""
     if any(series.is_emulated for series in findings.series):
         yield EMULATED
     yield from _answers(findings)
@@ -28,17 +28,18 @@ def notes(findings: findings_lib.Findings) -> Iterator[str]:
     seeds = sorted({run.seed for run in runs})
     if len(seeds) > 1:
         yield (
-            f"In brackets: 95 % intervals of the mean over up to {findings.repeats} runs of a "
-            f"point, each a process with a seed of its own ({seeds[0]} to {seeds[-1]}); ratios and "
+            f"In parentheses: 95 % intervals of the mean over up to {findings.repeats} runs of a "
+            f"point, each a process with its own seed ({seeds[0]} to {seeds[-1]}); ratios and "
             "changes are taken within a round of runs."
         )
     elif seeds:
-        yield "No intervals: with one run per point nothing tells how much runs differ."
+        yield "No intervals: with one run per point, the variation between runs is unknown."
     doubtful = [run for run in runs if run.doubts]
     if doubtful:
         yield (
-            f"Of {len(runs)} runs {len(doubtful)} doubt their own speed, as {doubtful[0].file}: "
-            f"{'; '.join(doubtful[0].doubts)}. The JSON and the CSV have the reasons of all."
+            f"Of {len(runs)} runs, {len(doubtful)} are unreliable measurements, such as "
+            f"{doubtful[0].file}: {'; '.join(doubtful[0].doubts)}. The JSON and the CSV contain "
+            "the reasons for all runs."
         )
     for result in findings.results:
         if result.failure is not None:
@@ -46,7 +47,7 @@ def notes(findings: findings_lib.Findings) -> Iterator[str]:
 
 
 def _answers(findings: findings_lib.Findings) -> Iterator[str]:
-    """Answers the open questions of the talk of 2022, as far as the study can."""
+    """Answers the open questions of the talk of 2022, as far as the study allows."""
     rows = findings.batch_rows
     if len(rows) > 1:
         passes = sorted({round(row.passes, 3) for row in rows})
@@ -84,15 +85,15 @@ def _data_text(before: findings_lib.Row, last: findings_lib.Row) -> str:
 
 def _verdict(change: law_lib.Estimate | None) -> str:
     if change is None or math.isinf(change.high):
-        return "one run cannot tell it from chance"
+        return "one run cannot distinguish it from chance"
     if change.low <= 0 <= change.high:
         return "that may be chance"
-    return "more than the seeds' chance"
+    return "more than chance between seeds"
 
 
 def _fit_text(series: findings_lib.Series, phase: str, fit: law_lib.SerialFraction) -> str:
     found = law_lib.Estimate(fit.value, fit.low, fit.high, fit.count)
-    misfit = "" if fit.misfit is None else f"; runs miss it by {100 * fit.misfit:.1f} %"
+    misfit = "" if fit.misfit is None else f"; runs deviate by {100 * fit.misfit:.1f} %"
     emulated = ", emulated" if series.is_emulated else ""
     return (
         f"Serial fraction of {phase} by {fit.law}'s law ({series.kind.name} scaling{emulated}): "

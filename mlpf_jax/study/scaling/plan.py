@@ -1,4 +1,4 @@
-"""The four scaling studies: their points, and what their runs are given; runs nothing."""
+"""Plans the four scaling studies: their points, and the settings of their runs."""
 
 import dataclasses
 import re
@@ -8,18 +8,18 @@ from typing import Any
 from mlpf_jax import config as config_lib
 from mlpf_jax.study import documents, engine, findings, runs
 
-_TALKS_BATCH = 16  # in total: the reproducibility table of the talk of 2022
-_NUM_HALVINGS = 3  # of the training events
+_TALKS_BATCH = 16  # total batch in the reproducibility table of the talk of 2022
+_NUM_HALVINGS = 3  # halvings of the training events
 _VARIED = ("batch_size", "global_batch_size", "seed")
 _READ = (*_VARIED, "num_train_events", "num_epochs", "steps_per_epoch", "num_steps")
 _REFUSED = {
     "num_devices": "the study sets it, up to --max_devices.",
-    "results_dir": "every run has its own, in --out.",
-    "compilation_cache": "all runs share one, in --out.",
+    "results_dir": "every run has its own in --out.",
+    "compilation_cache": "all runs share one in --out.",
     "checkpoint": "runs cannot share it.",
-    "fit": "it runs nothing.",
-    "flagfile": "it must have been read before.",
-    "preset": "name its file, --flagfile=flags/NAME.cfg.",
+    "fit": "it does not run the benchmark.",
+    "flagfile": "it must be read before.",
+    "preset": "give its file, --flagfile=flags/NAME.cfg.",
 }
 KINDS: Mapping[str, findings.Kind] = {
     kind.name: kind
@@ -60,17 +60,17 @@ KINDS: Mapping[str, findings.Kind] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is asked for."""
+    """The requested studies."""
 
     studies: tuple[str, ...]  # of KINDS
-    arguments: tuple[str, ...]  # of every run, --name=value; none of those that vary
+    arguments: tuple[str, ...]  # of every run, --name=value; without varied settings
     max_devices: int
     repeats: int
-    batch_size: int  # per device: weak scaling keeps it
-    global_batch_size: int  # strong scaling keeps it, and so does the scan of training events
-    max_batch_size: int  # of the scan of batches
-    seed: int  # of the first round
-    num_train_events: int  # of the scan of training events; 0 if not said
+    batch_size: int  # per device; constant in weak scaling
+    global_batch_size: int  # constant in strong scaling and in the scan of training events
+    max_batch_size: int  # largest batch of the scan of batches
+    seed: int  # seed of the first round
+    num_train_events: int  # largest number in the scan of training events; 0 if not given
     num_steps: int  # likewise
 
     def points(self) -> dict[str, tuple[engine.Point, ...]]:
@@ -78,7 +78,7 @@ class Plan:
         return {study: tuple(map(engine.Point.of, _POINTS[study](self))) for study in self.studies}
 
     def sweep(self) -> engine.Sweep:
-        """Returns what is to be run: each point once, whichever studies share it."""
+        """Returns the sweep to run: each point once, even if several studies share it."""
         every = {point for points in self.points().values() for point in points}
         return engine.Sweep(
             points=tuple(sorted(every, key=lambda point: [v for _, v in point.settings])),
@@ -90,7 +90,7 @@ class Plan:
     def findings(
         self, results: Mapping[engine.Point, runs.PointResult], provenance: Mapping[str, Any]
     ) -> findings.Findings:
-        """Returns what the runs come to."""
+        """Returns the findings from the runs."""
         return findings.Findings(
             provenance=provenance,
             arguments=self.arguments,
@@ -112,11 +112,11 @@ def make(
     repeats: int,
     max_batch_size: int | None = None,
 ) -> Plan:
-    """Makes a plan out of the arguments that all runs share, flag files already read.
+    """Makes a plan from the arguments that all runs share, with flag files expanded.
 
-    --batch_size and --global_batch_size among them are what weak and strong scaling keep; if one
-    is missing they agree at the most devices. Epochs are whole passes unless --steps_per_epoch or
-    --num_steps says otherwise: only so do all batches see the same events.
+    --batch_size is constant in weak scaling, --global_batch_size in strong scaling; if one is
+    missing, they agree at the largest number of devices. Epochs are whole passes unless
+    --steps_per_epoch or --num_steps is given, so that all batches see the same events.
 
     Raises:
         engine.StudyError: if an argument cannot be shared, or a batch cannot be shared evenly.
@@ -152,10 +152,12 @@ def _read(arguments: Sequence[str]) -> dict[str, int]:
     values = {}
     for argument in arguments:
         if not re.match(r"--?[a-zA-Z]", argument):
-            raise engine.StudyError(f"{argument}: settings of the runs are written --name=value.")
+            raise engine.StudyError(f"{argument}: write settings of the runs as --name=value.")
         name, value = _name(argument), argument.partition("=")[2]
         if name in _REFUSED:
-            raise engine.StudyError(f"{argument}: no setting of a study's runs: {_REFUSED[name]}")
+            raise engine.StudyError(
+                f"{argument}: not allowed for the runs of a study: {_REFUSED[name]}"
+            )
         if name in _READ:
             if not re.fullmatch(r"\d{1,9}", value):
                 raise engine.StudyError(f"{argument}: must be a whole number.")
@@ -164,7 +166,7 @@ def _read(arguments: Sequence[str]) -> dict[str, int]:
 
 
 def _num_steps(values: dict[str, int], batch_size: int) -> int:
-    """Returns the updates of a run over all training events; 0 if the arguments do not tell."""
+    """Returns the number of updates over all training events; 0 if the arguments do not give it."""
     if values.get("num_steps"):
         return values["num_steps"]
     whole_pass = -(-values.get("num_train_events", 0) // max(1, batch_size))
@@ -186,16 +188,17 @@ def _check(plan: Plan) -> None:
         }
     )
     if not plan.studies:
-        raise engine.StudyError(f"--study names none of {', '.join(KINDS)}.")
+        raise engine.StudyError(f"--study: give one or more of {', '.join(KINDS)}.")
     for number in _doublings(plan.max_devices) if "strong" in plan.studies else ():
         if plan.global_batch_size % number:
             raise engine.StudyError(
-                f"--global_batch_size={plan.global_batch_size} cannot be shared evenly by {number} "
-                "devices, as strong scaling must: choose another, or another --max_devices."
+                f"--global_batch_size={plan.global_batch_size} cannot be divided evenly among "
+                f"{number} devices, as strong scaling requires: choose another, or another "
+                "--max_devices."
             )
     if "data" in plan.studies and not (plan.num_train_events and plan.num_steps):
         raise engine.StudyError(
-            "--study=data takes --num_train_events, and --num_epochs or --num_steps, among the "
+            "--study=data needs --num_train_events, and --num_epochs or --num_steps, among the "
             "settings of the runs: -- --num_train_events=1100 --num_epochs=5"
         )
 
@@ -221,10 +224,10 @@ def _batch(plan: Plan) -> Iterator[dict[str, engine.Value]]:
 
 
 def _data(plan: Plan) -> Iterator[dict[str, engine.Value]]:
-    """All training events and halves of them while they fill a batch, with as many updates.
+    """Halves the training events while they fill a batch, with a constant number of updates.
 
-    With as many epochs instead, fewer events would also mean fewer updates, and nobody could tell
-    which of both did harm.
+    With a constant number of epochs, fewer events would also mean fewer updates, and the two
+    effects could not be separated.
     """
     sizes = {-(-plan.num_train_events // 2**power) for power in range(_NUM_HALVINGS + 1)}
     for size in sorted(sizes):

@@ -1,4 +1,4 @@
-"""Scaling studies as tables, with the talk's questions answered in the notes."""
+"""Shows scaling studies as tables, with answers to the talk's questions in the notes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,7 +11,7 @@ _GIB = 2**30
 
 
 def view(found: findings.Findings) -> tables.View:
-    """Returns the studies as tables to read and values to compute with."""
+    """Returns a view of the studies: tables for people, and values for programs."""
     shown = [table for series in found.series for table in _series_tables(series)]
     if found.batch_rows:
         shown.append(_batch_table(found.batch_rows))
@@ -81,7 +81,7 @@ def _remarks(row: findings.Row) -> str:
         remarks.append("failed")
     num_doubtful = sum(bool(run.doubts) for run in found)
     if num_doubtful:
-        remarks.append(f"{num_doubtful} of {len(found)} runs in doubt")
+        remarks.append(f"{num_doubtful} of {len(found)} runs unreliable")
     return ", ".join(remarks)
 
 

@@ -1,1 +1,1 @@
-"""The programs of this project beside the benchmark itself, one module each."""
+"""The programs of this project besides the benchmark itself, one module each."""

@@ -1,12 +1,12 @@
-"""Holds results against a baseline; shows the talk's tables, or how a number went with time.
+"""Compares results with a baseline; shows the talk's tables, or a metric's history.
 
     mlpf-jax-compare A.json B.json ...          # or folders of runs; A is the baseline
     mlpf-jax-compare --talk RESULTS...          # the talk's two tables, published beside
     mlpf-jax-compare --history=DIR --add FILES  # copies results into a store
     mlpf-jax-compare --history=DIR --metric=training
 
-A file is a row; runs of a folder that differ in nothing known are one. See docs/comparing.md.
-Exit status: 0 whatever the ratios are; 1 if a file is no sound result, or with --strict if a ratio
+A file is a row; runs of a folder without known differences are one row. See docs/comparing.md. Exit
+status: 0 whatever the ratios are; 1 if a file is not a valid result, or with --strict if a ratio
 was refused; 2 for wrong usage.
 """
 
@@ -25,20 +25,24 @@ from mlpf_jax.render import tables
 from mlpf_jax.report import copies
 
 _BASELINE = flags.DEFINE_string("baseline", None, "File or folder to compare with. Default: first.")
-_FORMAT = flags.DEFINE_enum("format", "terminal", tables.FORMATS, "How to write it.")
-_OUT = flags.DEFINE_string("out", None, "File to write instead of the terminal.")
+_FORMAT = flags.DEFINE_enum("format", "terminal", tables.FORMATS, "Output format.")
+_OUT = flags.DEFINE_string("out", None, "File to write, instead of the terminal.")
 _RUN_NOISE = flags.DEFINE_float(
     "run_noise",
     ratios.RUN_NOISE,
-    "Relative standard deviation from process to process, where too few runs show it.",
+    "Relative standard deviation between processes, used if there are too few runs.",
     lower_bound=0.0,
     upper_bound=1.0,
 )
 _STRICT = flags.DEFINE_bool("strict", False, "Fail if a ratio is refused.")
-_TALK = flags.DEFINE_bool("talk", False, "The talk's tables instead.")
-_HISTORY = flags.DEFINE_string("history", None, "Folder of kept results: how they went with time.")
-_METRIC = flags.DEFINE_enum("metric", "training", list(history.METRICS), "What --history shows.")
-_ADD = flags.DEFINE_bool("add", False, "Copy the files into --history.")
+_TALK = flags.DEFINE_bool("talk", False, "Show the talk's tables.")
+_HISTORY = flags.DEFINE_string(
+    "history", None, "Folder of stored results: show the history of a metric."
+)
+_METRIC = flags.DEFINE_enum(
+    "metric", "training", list(history.METRICS), "Metric that --history shows."
+)
+_ADD = flags.DEFINE_bool("add", False, "Copy the files into the folder of --history.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,13 +57,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _wrong_usage(paths: Sequence[Path]) -> str | None:
     if _TALK.value and _HISTORY.value:
-        return "--talk and --history are two things: ask for one."
+        return "--talk and --history exclude each other: give one."
     if _ADD.value and not _HISTORY.value:
-        return "--add copies into a store: name it with --history=DIR."
+        return "--add copies into a store: give it with --history=DIR."
     if _HISTORY.value and bool(paths) != _ADD.value:
-        return "--history=DIR shows what is in DIR; files are named with --add."
+        return "--history=DIR shows the results in DIR: to copy files there, give --add."
     if not paths and not _HISTORY.value and not _BASELINE.value:
-        return "name results: mlpf-jax-compare A.json B.json"
+        return "give results: mlpf-jax-compare A.json B.json"
     return None
 
 

@@ -3,10 +3,10 @@
     mlpf-jax-import FILES... --out=data
     python -m mlpf_jax.main --data_dir=data
 
-FILES are the pickles of Zenodo 4559324 (tev14_pythia8_{ttbar,qcd}_*.pkl.bz2, packed or not), the
-TFRecord shards of the TensorFlow data set delphes_pf (1.0.1 or 1.1.0), or folders of them. The
-sets go to OUT/ttbar and OUT/qcd. No file is trusted: nothing in it is ever run.
-Exit status: 0 if all files were imported, 1 if one was not, 2 for wrong usage, 130 on Ctrl-C.
+FILES are the pickles of Zenodo 4559324 (tev14_pythia8_{ttbar,qcd}_*.pkl.bz2, compressed or not),
+the TFRecord shards of the TensorFlow data set delphes_pf (1.0.1 or 1.1.0), or folders of them. The
+sets are written to OUT/ttbar and OUT/qcd. Files are untrusted: nothing in them is executed. Exit
+status: 0 if all files were imported, 1 if one was not, 2 for wrong usage, 130 on Ctrl-C.
 """
 
 import itertools
@@ -18,20 +18,20 @@ from absl import flags
 from mlpf_jax import cli, progress, runtime
 from mlpf_jax.events import delphes, importing, source
 
-_OUT = flags.DEFINE_string("out", None, "Folder to make the sets in.", required=True)
+_OUT = flags.DEFINE_string("out", None, "Folder to write the sets to.", required=True)
 _PROCESS = flags.DEFINE_enum(
-    "process", None, source.PROCESSES, "Process of all files. Default: as their names say."
+    "process", None, source.PROCESSES, "Process of all files. Default: from their names."
 )
 _MAX_MB = flags.DEFINE_integer(
     "max_mb",
     delphes.DEFAULT_MAX_BYTES // 10**6,
-    "Refuse a file that has more than this many MB when unpacked.",
+    "Refuse files with more than this many MB when decompressed.",
     lower_bound=1,
 )
 _WORKERS = flags.DEFINE_integer(
-    "workers", None, "Files read at once. Default: one per core.", lower_bound=1
+    "workers", None, "Number of files to read at once. Default: one per core.", lower_bound=1
 )
-_QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
+_QUIET = flags.DEFINE_bool("quiet", False, "Print no progress.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _import(words: Sequence[str]) -> importing.Imported:
     if not words:
-        raise ValueError("no files: say which, as in `mlpf-jax-import FILES... --out=DIR`.")
+        raise ValueError("no files: give some, as in `mlpf-jax-import FILES... --out=DIR`.")
     paths = importing.find_files(words)
     teller = progress.Progress(quiet=_QUIET.value)
     with teller.stage("importing", len(paths)) as stage:

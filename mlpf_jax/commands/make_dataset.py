@@ -1,9 +1,9 @@
-"""Makes a folder of simulated events, or goes on with one that was interrupted.
+"""Makes a folder of simulated events, or resumes an interrupted one.
 
     mlpf-jax-dataset --process=ttbar --events=2000 --seed=1 --out=data/ttbar
 
-The same command ends in the same bytes, whatever interrupts it and with however many workers.
-Exit status: 0 when the events are there, 1 if that failed, 2 for wrong usage, 130 on Ctrl-C.
+The same command gives the same bytes, independent of interruptions and of the number of workers.
+Exit status: 0 if the events are complete, 1 if that failed, 2 for wrong usage, 130 on Ctrl-C.
 """
 
 import time
@@ -17,14 +17,16 @@ from mlpf_jax.events import manifest, source, store
 
 _PROCESS = flags.DEFINE_enum("process", None, source.PROCESSES, "Hard process.", required=True)
 _EVENTS = flags.DEFINE_integer("events", None, "How many.", lower_bound=1, required=True)
-_SEED = flags.DEFINE_integer("seed", 1, "Names the events.", lower_bound=0)
-_OUT = flags.DEFINE_string("out", None, "Folder to make.", required=True)
+_SEED = flags.DEFINE_integer("seed", 1, "Random seed of the events.", lower_bound=0)
+_OUT = flags.DEFINE_string("out", None, "Folder to write.", required=True)
 _WORKERS = flags.DEFINE_integer(
-    "workers", None, "Processes. Default: one per core that this one may use.", lower_bound=1
+    "workers", None, "Number of worker processes. Default: one per available core.", lower_bound=1
 )
 _BANK = flags.DEFINE_string("bank", None, "Truth bank (.npz). Default: the one in the package.")
-_VERIFY_DATA = flags.DEFINE_bool("verify_data", False, "Hash every file of the folder again.")
-_QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
+_VERIFY_DATA = flags.DEFINE_bool(
+    "verify_data", False, "Verify the hash of every file in the folder."
+)
+_QUIET = flags.DEFINE_bool("quiet", False, "Print no progress.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,11 +50,11 @@ def _make() -> store.EventStore:
         with teller.stage(f"simulating {_PROCESS.value}", _EVENTS.value) as stage:
             events = _simulate(stage, teller)
     except KeyboardInterrupt:
-        teller.say("whole shards are kept: the same command goes on from there")
+        teller.say("complete shards are kept: repeat the command to resume")
         raise
     if _VERIFY_DATA.value:
         events.verify()
-        teller.say(f"every file of {events.path} is as the manifest says")
+        teller.say(f"every file of {events.path} matches the manifest")
     return events
 
 
@@ -64,7 +66,7 @@ def _simulate(stage: progress.Stage, teller: progress.Progress) -> store.EventSt
         if kept is None:
             kept = done - 1
             if kept:
-                teller.say(f"{kept} of {wanted} events are there already")
+                teller.say(f"{kept} of {wanted} events already exist")
         rate = (done - kept) / (time.monotonic() - started)
         stage.update(done - kept, f"{rate:.1f} events/s", total=wanted - kept)
 

@@ -1,13 +1,13 @@
-"""Says whether a change made the benchmark slower, by runs of both sides in turns.
+"""Tests whether a change made the benchmark slower, with alternate runs of both sides.
 
-    mlpf-jax-regress --base=main                 # a commit against the files as they stand
-    mlpf-jax-regress --base=HEAD --inject=0.15   # the gate tried out: B does 15 % more work
+    mlpf-jax-regress --base=main                 # a commit against the working tree
+    mlpf-jax-regress --base=HEAD --inject=0.15   # a test of the gate: B does 15 % more work
     mlpf-jax-regress --base=HEAD --head_python=OTHER/bin/python    # two environments
-    mlpf-jax-regress --save_baseline=spring      # keeps runs of this machine
-    mlpf-jax-regress --baseline=spring           # against what was kept
-    mlpf-jax-regress RESULTS_A RESULTS_B         # against each other, without any run
+    mlpf-jax-regress --save_baseline=spring      # stores runs on this machine mlpf-jax-regress
+    --baseline=spring           # against the stored runs mlpf-jax-regress RESULTS_A RESULTS_B #
+    compares results, without any run
 
-Every run is a fresh process; docs/regression.md says what is decided and how surely. Exit status:
+Every run is a new process. See docs/regression.md for the method and its error rates. Exit status:
 0 no regression, 1 regression, 2 wrong usage, 3 cannot decide, 4 a run failed, 5 nothing to compare,
 70 the gate itself failed, 130 on Ctrl-C.
 """
@@ -22,31 +22,39 @@ from absl import flags
 from mlpf_jax import cli, processes, progress
 from mlpf_jax.regress import baseline, documents, session
 
-_BASE = flags.DEFINE_string("base", None, "Commit that is A. Default: where the branch began.")
-_HEAD = flags.DEFINE_string("head", None, "Commit that is B. Default: the files as they stand.")
-_BASE_PYTHON = flags.DEFINE_string("base_python", None, "Python of A. Default: by A's own lock.")
-_HEAD_PYTHON = flags.DEFINE_string("head_python", None, "Python of B. Default: by B's own lock.")
-_BASELINE = flags.DEFINE_string("baseline", None, "Name or file of the baseline that is A.")
-_SAVE = flags.DEFINE_string("save_baseline", None, "Run B alone and keep it under this name.")
-_FORCE = flags.DEFINE_bool("force", False, "Let --save_baseline replace what has that name.")
+_BASE = flags.DEFINE_string("base", None, "Commit for A. Default: the start of the branch.")
+_HEAD = flags.DEFINE_string("head", None, "Commit for B. Default: the working tree.")
+_BASE_PYTHON = flags.DEFINE_string(
+    "base_python", None, "Python for A. Default: made from A's own lock."
+)
+_HEAD_PYTHON = flags.DEFINE_string(
+    "head_python", None, "Python for B. Default: made from B's own lock."
+)
+_BASELINE = flags.DEFINE_string("baseline", None, "Name or file of a baseline to use as A.")
+_SAVE = flags.DEFINE_string(
+    "save_baseline", None, "Run only B, and store its runs under this name."
+)
+_FORCE = flags.DEFINE_bool("force", False, "Let --save_baseline replace an existing baseline.")
 _FOLDER = flags.DEFINE_string(
     "baseline_dir", str(baseline.DEFAULT_FOLDER), "Folder of baselines, by class of machine."
 )
-_PRESET = flags.DEFINE_string("preset", "flags/regression.cfg", "What is run.")
+_PRESET = flags.DEFINE_string("preset", "flags/regression.cfg", "Preset to run.")
 _THRESHOLD = flags.DEFINE_float("threshold", 0.05, "Smallest slowdown that must be caught.")
 _ALLOWANCE = flags.DEFINE_float(
-    "allowance", None, "Slowdowns that mean nothing. Default: 0, against a baseline 0.02."
+    "allowance", None, "Slowdowns to ignore. Default: 0, or 0.02 against a baseline."
 )
-_ACCURACY = flags.DEFINE_float("accuracy_loss", 0.005, "How far the accuracy may fall.")
-_INJECT = flags.DEFINE_float("inject", None, "Share of extra work that B does in timed windows.")
-_BUDGET = flags.DEFINE_float("budget_s", 585, "Seconds after which no more runs are begun.")
-_MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Pairs of runs at most.")
+_ACCURACY = flags.DEFINE_float("accuracy_loss", 0.005, "Largest allowed decrease of the accuracy.")
+_INJECT = flags.DEFINE_float(
+    "inject", None, "Share of extra work that B does in timed windows, as a test of the gate."
+)
+_BUDGET = flags.DEFINE_float("budget_s", 585, "Seconds after which no more runs are started.")
+_MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Maximum number of pairs of runs.")
 _TIMEOUT = flags.DEFINE_float("run_timeout_s", 300, "Seconds after which a run is killed.")
-_OUT = flags.DEFINE_string("out", "build/regression", "Folder of the decision and its exports.")
-_QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
+_OUT = flags.DEFINE_string("out", "build/regression", "Folder for the decision and its exports.")
+_QUIET = flags.DEFINE_bool("quiet", False, "Print no progress.")
 
 _RUN_FAILED, _NOTHING_TO_COMPARE = 4, 5
-_GATE_FAILED = 70  # EX_SOFTWARE of sysexits.h: no verdict, whatever it was
+_GATE_FAILED = 70  # EX_SOFTWARE of sysexits.h: no verdict because of an internal error
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         with processes.interrupted_by_terminate():
             return _run(argv[1:], tell)
     except session.NothingToCompareError as same:
-        print(f"nothing to compare: {same} A commit against itself: --base=HEAD.")
+        print(f"nothing to compare: {same} To compare a commit with itself, give --base=HEAD.")
         return _NOTHING_TO_COMPARE
     except processes.RunFailedError as error:
         print(*error.last_lines, sep="\n", file=sys.stderr)
@@ -86,7 +94,7 @@ def _run(files: Sequence[str], tell: session.Tell) -> int:
 
 def _request(files: Sequence[str]) -> session.Request:
     if len(files) not in (0, 2):
-        raise ValueError("name two files or folders of results, A and B, or none.")
+        raise ValueError("give two files or folders of results, A and B, or none.")
     return session.Request(
         base=_BASE.value,
         head=_HEAD.value,
@@ -107,7 +115,7 @@ def _request(files: Sequence[str]) -> session.Request:
 
 
 def _python(path: str | None) -> Path | None:
-    """Returns the path from the root: runs start elsewhere. A link is what an environment is."""
+    """Returns the absolute path, because runs start elsewhere; environments need their links."""
     return Path(path).absolute() if path else None
 
 

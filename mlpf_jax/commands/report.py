@@ -1,10 +1,10 @@
-"""Writes a report page of results: one HTML file that needs nothing else.
+"""Writes a report page of results: one self-contained HTML file.
 
     mlpf-jax-report RESULTS... -o report.html
 
-RESULTS are result files, studies, and folders of them; the first is the baseline of all
-ratios. It needs the extra `report`. See docs/report.md.
-Exit status: 0 when the page is there, 1 if a file is damaged, 2 for wrong usage.
+RESULTS are result files, studies, and folders of them; the first is the baseline of all ratios. It
+needs the extra `report`. See docs/report.md. Exit status: 0 if the page was written, 1 if a file is
+damaged, 2 for wrong usage.
 """
 
 import functools
@@ -25,9 +25,9 @@ _TITLE = flags.DEFINE_string("title", "MLPF benchmark", "Heading of the page.")
 def main(argv: Sequence[str]) -> int:
     out, paths = Path(_OUT.value), [Path(name) for name in argv[1:]]
     if not paths:
-        return cli.complain("name results: mlpf-jax-report A.json B.json", cli.USAGE)
+        return cli.complain("give results: mlpf-jax-report A.json B.json", cli.USAGE)
     if out.suffix not in (".html", ".htm"):
-        return cli.complain(f"--out={out}: the page is an .html.", cli.USAGE)
+        return cli.complain(f"--out={out}: the name of the page must end in .html.", cli.USAGE)
     missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
         message = f"{missing[0]} is not installed: pip install 'mlpf_jax[report]'"

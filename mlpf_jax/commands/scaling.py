@@ -3,9 +3,9 @@
     mlpf-jax-scaling --max_devices=8 --study=weak,strong,batch --out=scaling
     mlpf-jax-scaling --max_devices=2 --study=weak,data -- --flagfile=flags/smoke.cfg
 
-What follows `--` are settings of every run, as mlpf_jax.main takes them. Each run is a process of
-its own. The same command goes on with what an interrupted one left in --out. See docs/scaling.md.
-Exit status: 0 when all points were measured, 1 if a run failed, 2 for wrong usage, 130 on Ctrl-C.
+Arguments after `--` are settings of every run, as for mlpf_jax.main. Each run is a process of its
+own. The same command resumes an interrupted study in --out. See docs/scaling.md. Exit status: 0 if
+all points were measured, 1 if a run failed, 2 for wrong usage, 130 on Ctrl-C.
 """
 
 import functools
@@ -20,22 +20,26 @@ from mlpf_jax.study import engine, findings, output, running, runs
 from mlpf_jax.study.scaling import plan as planning
 from mlpf_jax.study.scaling import view
 
-_MAX_DEVICES = flags.DEFINE_integer("max_devices", 8, "1, 2, 4 and so on, up to this many.")
+_MAX_DEVICES = flags.DEFINE_integer(
+    "max_devices", 8, "Largest number of devices: 1, 2, 4 and so on."
+)
 _STUDY = flags.DEFINE_list(
-    "study", "weak,strong,batch", f"What to vary: any of {', '.join(planning.KINDS)}."
+    "study", "weak,strong,batch", f"Studies to run: any of {', '.join(planning.KINDS)}."
 )
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Runs of each point, each with its own seed.")
+_REPEATS = flags.DEFINE_integer(
+    "repeats", 3, "Number of runs of each point, each with its own seed."
+)
 _MAX_BATCH_SIZE = flags.DEFINE_integer(
-    "max_batch_size", None, "Of --study=batch. Default: the batch of strong scaling."
+    "max_batch_size", None, "Largest batch of --study=batch. Default: the batch of strong scaling."
 )
-_TIMEOUT = flags.DEFINE_float("run_timeout_s", None, "Seconds after which a run has failed.")
-_OUT = flags.DEFINE_string("out", "scaling", "Folder of the runs, tables and plots.")
+_TIMEOUT = flags.DEFINE_float("run_timeout_s", None, "Seconds after which a run counts as failed.")
+_OUT = flags.DEFINE_string("out", "scaling", "Folder for the runs, tables and plots.")
 _PLOT = flags.DEFINE_enum("plot", "svg", ["svg", "png", "none"], "Format of the picture.")
-_QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
+_QUIET = flags.DEFINE_bool("quiet", False, "Print no progress.")
 
 
 def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
-    del argv  # has nothing left
+    del argv  # no arguments are left
     teller = progress.Progress(quiet=_QUIET.value)
     out = Path(_OUT.value)
     try:
@@ -76,7 +80,7 @@ def _studies() -> list[str]:
 
 
 def run_app() -> None:
-    """Runs the program; what follows `--` is not for its own flags."""
+    """Runs the program; arguments after `--` are not its own flags."""
     place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     sys.argv, theirs = sys.argv[:place], sys.argv[place + 1 :]
     cli.run(functools.partial(main, theirs))

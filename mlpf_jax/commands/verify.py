@@ -1,10 +1,10 @@
-"""Proves on the machine at hand that the network computes what the original graph computes.
+"""Verifies on this machine that the network computes the same as the original graph.
 
     mlpf-jax-verify
     mlpf-jax-verify --golden=FILE.npz --golden=OTHER.npz --x64
 
-Without --golden it takes the small case that ships with the package. Exit status: 0 if all
-quantities hold, 1 if not, 2 for wrong usage or a file that is not a golden one.
+Without --golden it uses the small case in the package. Exit status: 0 if all quantities agree, 1 if
+not, 2 for wrong usage or a file that is not a golden file.
 """
 
 import itertools
@@ -23,13 +23,13 @@ _GOLDEN = flags.DEFINE_multi_string(
     "golden", None, "Golden file (.npz); may be given several times. Default: the small case."
 )
 _X64 = flags.DEFINE_bool(
-    "x64", False, "Compute in float64 and compare with the *_f64.npz beside each file."
+    "x64", False, "Compute in float64 and compare with the *_f64.npz next to each file."
 )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Verifies every file that was named."""
-    import jax  # late: --help need not wait for it
+    """Verifies every given file."""
+    import jax  # imported late, so that --help is fast
 
     jax.config.update("jax_enable_x64", _X64.value)
     from mlpf_jax.verify import golden, parity
@@ -89,7 +89,7 @@ def _badness(check) -> float:
 
 
 def _shortened(keys: Sequence[str]) -> str:
-    """Names the keys; many of one kind as `kind/* (number)`."""
+    """Lists the keys; many of one kind as `kind/* (number)`."""
     kinds = {
         kind: list(k) for kind, k in itertools.groupby(sorted(keys), lambda k: k.split("/")[0])
     }

@@ -98,8 +98,8 @@ def test_the_talks_tables_are_shown(files):
 @pytest.mark.parametrize(
     ("words", "status", "reason"),
     [
-        ([], 2, "name results"),
-        (["--history=x", "a.json"], 2, "files are named with --add"),
+        ([], 2, "give results"),
+        (["--history=x", "a.json"], 2, "to copy files there, give --add"),
         (["pyproject.toml"], 1, "pyproject.toml: "),
     ],
 )
@@ -118,5 +118,5 @@ def test_a_table_that_cannot_be_written_is_kept_elsewhere(files, full_disk, monk
     run = compare(*files, "--format=markdown", f"--out={full_disk / 'x.md'}")
 
     assert run.returncode == 1
-    other = complaint(run).rstrip().removesuffix(".").split("What it should hold is ")[1]
+    other = complaint(run).rstrip().removesuffix(".").split("Its content is in ")[1]
     assert "training" in pathlib.Path(other).read_text()

@@ -92,7 +92,7 @@ def test_a_file_larger_than_admitted_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "no files: say which"),
+        ([], "no files: give some"),
         (["missing.pkl"], "missing.pkl: no event files found"),
         (["anything.pkl"], "its name does not tell the process: say --process=ttbar or qcd"),
         (["anything.pkl", "--process=minbias"], "should be one of <ttbar|qcd>"),

@@ -30,7 +30,10 @@ def test_a_page_is_written_and_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "reason"),
-    [([], "name results"), (["a.json", "-o", "page.pdf"], "the page is an .html")],
+    [
+        ([], "give results"),
+        (["a.json", "-o", "page.pdf"], "the name of the page must end in .html"),
+    ],
 )
 def test_wrong_usage_is_one_line_and_status_2(words, reason):
     run = report(*words)

@@ -389,6 +389,6 @@ def test_copies_of_a_file_are_one_run(repository, tmp_path):
     assert len(outcome.gathered.pairs) == 1
     assert outcome.verdict == "cannot decide"
     assert "is the same run as" in told[0]
-    assert "copies left out: 18" in told[0]
+    assert "copies skipped: 18" in told[0]
     with pytest.raises(ValueError, match="only the runs of the other side"):
         compare(files=(folders[0], folders[0]), base_python=None, head_python=None)

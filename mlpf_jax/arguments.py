@@ -1,4 +1,4 @@
-"""The words of a command line, before any flag is known: flag files are read, dashes unified."""
+"""Preprocesses a command line before flags are parsed: expands flag files, unifies dashes."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,20 +7,20 @@ _FLAG_FILE = "--flagfile"
 
 
 def expand(words: Sequence[str]) -> list[str]:
-    """Returns the words with `--flagfile=FILE` replaced by what is in the file.
+    """Returns the words with `--flagfile=FILE` replaced by the content of the file.
 
-    `--num-devices` becomes `--num_devices`: HEPscore's configurations prefer dashes. Words after
-    `--` stay as they are.
+    `--num-devices` becomes `--num_devices`, because HEPscore's configurations use dashes. Words
+    after `--` are unchanged.
 
     Raises:
         OSError: if a flag file cannot be read.
-        ValueError: if one includes itself, or is named without a path.
+        ValueError: if one includes itself, or is given without a path.
     """
     return list(_expanded(iter(words), ()))
 
 
 def read_file(path: Path) -> list[str]:
-    """Returns the words of a flag file; what it includes is searched beside it.
+    """Returns the words of a flag file; included files are relative to its folder.
 
     Raises:
         OSError: if it cannot be read.
@@ -42,7 +42,7 @@ def _expanded(words: Iterator[str], within: tuple[Path, ...]) -> Iterator[str]:
             continue
         value = value if equals else next(words, "")
         if not value:
-            raise ValueError(f"{_FLAG_FILE}: name a file, {_FLAG_FILE}=FILE.")
+            raise ValueError(f"{_FLAG_FILE}: give a file, {_FLAG_FILE}=FILE.")
         yield from _words_of(Path(value).expanduser(), within)
 
 
@@ -50,7 +50,7 @@ def _words_of(path: Path, within: tuple[Path, ...]) -> Iterator[str]:
     path = within[-1].parent / path if within else path
     if path.resolve() in within:
         raise ValueError(f"{_FLAG_FILE}={path}: includes itself.")
-    # A byte-order mark is an editor's; other bytes may belong to a path.
+    # A byte-order mark comes from an editor; other bytes may belong to a path.
     text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     lines = [line.strip() for line in text.split("\n")]
     settings = (line for line in lines if line and not line.startswith(("#", "//")))

@@ -1,8 +1,8 @@
-"""Files and folders that appear whole or not at all, whoever is killed or writes beside us.
+"""Atomic writing of files and folders, safe against kills and concurrent writers.
 
 Everything is written under a temporary name in the same folder, synced and renamed. A writer holds
-a lock on what it has not finished, so that what a dead one left behind can be told apart from what
-a living one still writes. POSIX only.
+a lock on unfinished files, which distinguishes leftovers of dead writers from files of running
+ones. POSIX only.
 """
 
 import contextlib
@@ -17,21 +17,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PREFIX = ".tmp-"
-# What file systems say (CIFS, some by FUSE) that cannot be asked to sync; others mean lost content.
+# Errors of file systems without support for sync (CIFS, some FUSE); others mean lost content.
 _NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`, replacing what is there: readers see the old or the new."""
+    """Writes `content` to `path` atomically: readers see the old or the new content."""
     with _naming(path), _new_file(path, content) as temporary:
         temporary.replace(path)
 
 
 def write_new(path: Path, content: bytes) -> Path | None:
-    """Writes `content` to `path`, and keeps what is there under another name, which it returns.
+    """Writes `content` to `path`; renames an existing file and returns its new name.
 
-    That name tells when it was written: `a.json` becomes `a_2022-09-20T120000Z.json`. Two processes
-    that write at the same time lose nothing where the file system has locks.
+    The new name contains the time of writing: `a.json` becomes `a_2022-09-20T120000Z.json`.
+    Concurrent writers lose nothing if the file system has locks.
     """
     with _naming(path), _new_file(path, content) as temporary, locked(path.parent):
         kept = _rename_to_its_time(path)
@@ -40,10 +40,10 @@ def write_new(path: Path, content: bytes) -> Path | None:
 
 
 def try_writing(folder: Path, num_bytes: int) -> None:
-    """Writes and removes a file of so many bytes.
+    """Writes and removes a file of `num_bytes` bytes, as a test.
 
     Raises:
-        OSError: if that cannot be done in `folder`, which it names.
+        OSError: if that fails; the error names `folder`.
     """
     with _naming(folder), _new_file(folder / "trial", bytes(num_bytes)):
         pass
@@ -51,7 +51,7 @@ def try_writing(folder: Path, num_bytes: int) -> None:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Makes an error of the system name the file that it is about, not a temporary one or none."""
+    """Makes system errors name the target file, instead of a temporary one or none."""
     try:
         yield
     except OSError as error:
@@ -60,7 +60,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _new_file(path: Path, content: bytes) -> Iterator[Path]:
-    """Yields a file beside `path` that holds `content`, for the block to give it its name."""
+    """Yields a temporary file with `content` next to `path`, for the block to rename."""
     temporary, lock = _create(path, Path.touch)
     try:
         write_synced(temporary, [content])
@@ -72,7 +72,7 @@ def _new_file(path: Path, content: bytes) -> Iterator[Path]:
 
 
 def _rename_to_its_time(path: Path) -> Path | None:
-    """Renames a file that is there to a name of its own; returns it, or None if there is none."""
+    """Renames an existing file to a name with its time; returns it, or None without a file."""
     try:
         written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
     except FileNotFoundError:
@@ -90,8 +90,8 @@ def _rename_to_its_time(path: Path) -> Path | None:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder that becomes `path` when the block ends without an exception.
 
-    The caller syncs the files that it writes into it. If `path` exists by then, it is kept and
-    ours discarded: two writers of the same folder make the same bytes.
+    The caller must sync the files that it writes into it. If `path` exists by then, it is kept and
+    the new folder is discarded, because writers of the same folder make the same bytes.
     """
     temporary, lock = _create(path, Path.mkdir)
     try:
@@ -109,7 +109,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_synced(path: Path, chunks: Iterator[bytes] | list[bytes]) -> None:
-    """Writes `chunks` to `path` and waits until they are on the disk."""
+    """Writes `chunks` to `path` and syncs the file."""
     with path.open("wb") as file:
         for chunk in chunks:
             file.write(chunk)
@@ -122,10 +122,10 @@ def write_synced(path: Path, chunks: Iterator[bytes] | list[bytes]) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Waits until the names in the folder `path` are on the disk, where its file system can.
+    """Syncs the names in the folder `path`, if the file system supports it.
 
-    If it refuses, whatever the reason, the files are whole and have their names: all that lacks is
-    safety from a loss of power in this moment.
+    If this fails for any reason, the files are still complete under their names, and only
+    protection from a power failure at this moment is missing.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
@@ -137,9 +137,9 @@ def sync_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lets one process at a time into the block, where the file system has locks."""
+    """Runs the block in one process at a time, if the file system has locks."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # no locks here: the block must be harmless without
+        with contextlib.suppress(OSError):  # without locks, the block must be harmless
             descriptor = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -147,15 +147,15 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what writers that are no more left unfinished in `folder`."""
+    """Removes unfinished files of dead writers in `folder`."""
     for path in folder.glob(f"{_PREFIX}*"):
         try:
             lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:  # finished, or cleaned up by another, in this moment
+        except OSError:  # just finished, or cleaned up by another process
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # its writer lives, or the file system has no locks: leave it
+        except OSError:  # its writer is running, or the file system has no locks
             continue
         else:
             _remove(path)
@@ -164,20 +164,20 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _create(target: Path, make: Callable[[Path], None]) -> tuple[Path, int]:
-    """Makes a temporary sibling of `target` and returns it with the descriptor of its lock."""
+    """Creates a temporary sibling of `target` and returns it with the descriptor of its lock."""
     while True:
         path = target.parent / f"{_PREFIX}{target.name}-{os.getpid()}-{secrets.token_hex(4)}"
         make(path)
         try:
             lock = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:  # somebody cleaned up before we could lock it
+        except FileNotFoundError:  # another process removed it before we could lock it
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # as above, and not done yet
+        except BlockingIOError:  # another process is removing it
             os.close(lock)
             continue
-        except OSError:  # a file system without locks: nothing is ever cleaned up there
+        except OSError:  # a file system without locks: nothing is cleaned up there
             return path, lock
         if path.exists():
             return path, lock

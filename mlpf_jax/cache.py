@@ -1,20 +1,20 @@
-"""Where things are kept between runs if a user names no place."""
+"""The default folders for data that is kept between runs."""
 
 import os
 from pathlib import Path
 
 
 def default_folder(name: str, way_out: str) -> Path:
-    """Returns $XDG_CACHE_HOME/mlpf_jax/`name`, or that in ~/.cache if the variable is not set.
+    """Returns $XDG_CACHE_HOME/mlpf_jax/`name`, or ~/.cache/mlpf_jax/`name` by default.
 
     Raises:
-        ValueError: if there is no home folder either; it ends in `way_out`, what else to do.
+        ValueError: if there is no home folder; the message ends with `way_out`, the alternative.
     """
     cache = os.environ.get("XDG_CACHE_HOME")
     try:
         root = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
-    except RuntimeError:  # neither HOME nor an entry for this user
+    except RuntimeError:  # neither HOME nor a passwd entry for this user
         raise ValueError(
-            f"no home folder to keep {name} in: set HOME or XDG_CACHE_HOME, or {way_out}."
+            f"no home folder for {name}: set HOME or XDG_CACHE_HOME, or {way_out}."
         ) from None
     return root / "mlpf_jax" / name

@@ -1,7 +1,7 @@
-"""How every program of this project starts and ends: whatever goes wrong is told in one line.
+"""Start and end of every program of this project: every error is reported in one line.
 
-Wrong usage is exit status 2. Of an error that nobody foresaw the traceback is kept in a file, or is
-shown with --debug.
+Wrong usage exits with status 2. The traceback of an unexpected error is written to a file, or
+printed with --debug.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from mlpf_jax import arguments, errors
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
 _DEBUG = {"--debug", "-debug"}
-_INSIST_S = 3.0  # longer than cleaning up takes
+_INSIST_S = 3.0  # longer than cleanup takes
 
 
 def run(
@@ -36,22 +36,22 @@ def run(
 ) -> NoReturn:
     """Parses the flags into `values` and runs `main`, whose return value is the exit status.
 
-    `main` is given the words that are no flags, after the program's name. `--help` prints the
-    docstring of its module and the flags: those that the module defines, or all of `values`. Errors
-    that `main` lets through end in `crash_status`.
+    `main` gets the program's name and the words that are not flags. `--help` prints the docstring
+    of its module and the flags: those that the module defines, or all of `values`. Errors that
+    `main` does not handle exit with `crash_status`.
     """
     try:
         status = _run(main, takes_files, values)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        status = complain("interrupted: nothing half-written was left behind.", INTERRUPTED)
-        with contextlib.suppress(OSError):  # nobody reads any more
+        status = complain("interrupted: no partial files were left.", INTERRUPTED)
+        with contextlib.suppress(OSError):  # stderr is closed
             sys.stdout.flush()
             sys.stderr.flush()
-        # Everything has been cleaned up on the way here. Python's own end would take down what XLA
-        # still compiles on, and crash.
+        # Cleanup is complete. A normal exit of Python would destroy objects that XLA's compiler
+        # threads still use, and crash.
         os._exit(status)
-    except BrokenPipeError:  # whoever read us has seen enough
+    except BrokenPipeError:  # the reader closed the pipe
         raise
     except ModuleNotFoundError as error:
         lacking = _missing(error)
@@ -70,32 +70,32 @@ def _run(main: Callable, takes_files: bool, values: flags.FlagValues) -> int | N
         return complain(error, USAGE)
     if len(argv) > 1 and not takes_files:
         stray = " ".join(argv[1:])
-        return complain(f"stray argument: {stray}. Settings are written --name=value.", USAGE)
+        return complain(f"stray argument: {stray}. Write settings as --name=value.", USAGE)
     logging.set_verbosity(logging.WARNING)
     return main(argv)
 
 
 def _parse(main: Callable, values: flags.FlagValues) -> list[str]:
-    """Returns the program's name and the words that are no flags; prints help if it is asked."""
+    """Returns the program's name and the words that are not flags; prints help on request."""
     own = _own_words()
     if _HELP & set(own):
         print(help_text(main, values))
         sys.exit(0)
     values.set_gnu_getopt()  # flags may follow files
-    flags.FLAGS.mark_as_parsed()  # libraries ask it for their own
+    flags.FLAGS.mark_as_parsed()  # libraries read their flags from it
     kept = [word for word in own if word not in _DEBUG]
     return values([sys.argv[0], *arguments.expand([*kept, *sys.argv[1 + len(own) :]])])
 
 
 def _own_words() -> list[str]:
-    """Returns the words before `--`: what follows it are no flags of ours."""
+    """Returns the words before `--`; words after it are not our flags."""
     return sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
 
 
 def _crash(error: Exception, status: int) -> int:
-    """Tells of an error that nobody foresaw in one line, and where its traceback is."""
+    """Reports an unexpected error in one line, with the path of its traceback."""
     kind, line = type(error).__name__, errors.one_line(error)
-    text = f"unforeseen: {line if line == kind else f'{kind}: {line}'}"
+    text = f"unexpected error: {line if line == kind else f'{kind}: {line}'}"
     told = "".join(traceback.format_exception(error))
     path = None if _DEBUG & set(_own_words()) else _keep(told)
     if path is None:
@@ -105,13 +105,13 @@ def _crash(error: Exception, status: int) -> int:
 
 
 def _keep(text: str) -> str | None:
-    """Writes a new file that its owner alone may read; returns its path, None if it cannot be."""
+    """Writes a new file that only its owner can read; returns its path, or None on failure."""
     path = None
     try:
         descriptor, path = tempfile.mkstemp(prefix="mlpf-jax-traceback-", suffix=".txt")
         with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
-    except OSError:  # no folder, no space
+    except OSError:  # no folder or no space
         if path is not None:
             os.unlink(path)
         return None
@@ -128,8 +128,8 @@ def help_text(main: Callable, values: flags.FlagValues) -> str:
     for heading, members in groups.items():
         lines += ["", f"{heading}:"]
         lines += [_flag_help(flag) for flag in members]
-    lines += ["", "  --flagfile: Reads flags from a file, one in each line."]
-    lines += ["  --debug: Shows the traceback of an error that nobody foresaw.", ""]
+    lines += ["", "  --flagfile: Reads flags from a file, one per line."]
+    lines += ["  --debug: Shows the traceback of unexpected errors.", ""]
     return "\n".join(lines)
 
 
@@ -150,19 +150,19 @@ def _missing(error: ModuleNotFoundError) -> str | None:
 
 
 def insist_on_interrupts() -> None:
-    """Lets Ctrl-C raise KeyboardInterrupt again and again until it arrives.
+    """Makes Ctrl-C raise KeyboardInterrupt repeatedly until it is handled.
 
-    JAX now and then loses an exception that a signal raises inside of it; the run would go on.
-    Where Python tells of the loss, no traceback is shown: the interrupt comes again. A program that
-    was told to ignore Ctrl-C, as a shell tells those in the background, still does.
+    JAX sometimes loses an exception that a signal handler raises inside it, and the run would
+    continue. If Python reports the lost exception, no traceback is shown, because the interrupt is
+    raised again. Programs that ignore Ctrl-C, such as background jobs of a shell, still do.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
 
-    main_thread = threading.get_ident()  # no other may set a handler
+    main_thread = threading.get_ident()  # only this thread may set a handler
 
     def interrupt(number: int, frame: object) -> NoReturn:
-        # To the main thread itself: only so does it wake up from a wait.
+        # Sent to the main thread, because only this wakes it from a wait.
         again = threading.Timer(_INSIST_S, signal.pthread_kill, [main_thread, signal.SIGINT])
         again.daemon = True
         again.start()
@@ -177,7 +177,7 @@ def insist_on_interrupts() -> None:
 
 
 def complain(reason: str | BaseException, status: int) -> int:
-    """Writes what is wrong to stderr, an error as one line, and returns the exit status."""
+    """Writes an error or message to stderr in one line and returns the exit status."""
     text = reason if isinstance(reason, str) else errors.one_line(reason)
     print(f"error: {text}", file=sys.stderr)
     return status

@@ -1,8 +1,8 @@
-"""What one run is: frozen values, checked when made, hashable so that jit can take them.
+"""The configuration of a run: frozen dataclasses, validated and hashable (static in jit).
 
-The defaults are those of `parameters/delphes-benchmark.yaml` in the reference
-(jpata/particleflow at 0f1d1ead). A field made by `setting` is also a flag of the run: what is said
-of the flag stands there, and `options` reads it.
+The defaults are those of `parameters/delphes-benchmark.yaml` in the reference (jpata/particleflow
+at 0f1d1ead). A field made by `setting` is also a flag of the run, with its help and limits;
+`options` reads it.
 """
 
 import dataclasses
@@ -17,21 +17,21 @@ Precision = Literal["float32", "tf32", "bf16"]
 Parallel = Literal["pmap", "shard_map"]
 Mode = Literal["train", "infer", "both"]
 Platform = Literal["auto", "cpu", "gpu", "tpu"]
-# Which places the network computes: all of an event's `num_elements`, as in 2022, or only the bins
-# in which an element is.
+# The places that the network computes: all `num_elements` of an event, as in 2022, or only the bins
+# with elements.
 Padding = Literal["full", "tight"]
-# How messages are passed inside bins: by XLA's own programs, or by a fused kernel that one of
-# Pallas' compilers makes: Triton (GPU), Mosaic (TPU), or none, on any device and slowly, for tests.
+# The implementation of message passing inside bins: XLA, or a fused kernel compiled by Pallas with
+# Triton (GPU) or Mosaic (TPU), or interpreted on any device, slowly, for tests.
 PairKernel = Literal["xla", "triton", "mosaic", "interpret"]
 
 NUM_VIRTUAL_DEVICES = 8  # of a CPU, if no number is asked for
 
 
 def fused_pair_kernel(platform: str) -> PairKernel:
-    """Returns what compiles the fused kernel on a platform, as JAX names it.
+    """Returns the compiler of the fused kernel on a platform, by JAX's name of the platform.
 
     Raises:
-        ValueError: if nothing does.
+        ValueError: if there is none.
     """
     compilers: dict[str, PairKernel] = {"gpu": "triton", "tpu": "mosaic"}
     _require(
@@ -51,11 +51,13 @@ class ModelConfig:
     """Sizes and numerics of the network."""
 
     precision: Precision = setting(
-        "float32", "Precision of matrix products; others than float32 have scores of their own."
+        "float32",
+        "Precision of matrix products; precisions other than float32 have separate scores.",
     )
     pair_kernel: PairKernel = setting(
         "xla",
-        "How messages are passed in bins: by XLA, or by a fused kernel (never run on a device).",
+        "Implementation of message passing in bins: XLA, or a fused kernel (never run on a "
+        "device).",
         choices=("xla", "pallas"),
     )
     bin_size: int = setting(640, "Elements per LSH bin.", at_least=1)
@@ -65,41 +67,43 @@ class ModelConfig:
     )
     hidden_dim: int = setting(256, "Features per element after a graph layer.", at_least=1)
     embedding_dim: int = setting(
-        128, "Dimensions of the space in which distance is taken.", at_least=1
+        128, "Dimensions of the embedding space for distances.", at_least=1
     )
     embedding_hidden_dim: int = setting(128, "Width of the layer before the embedding.", at_least=1)
     decoder_dim: int = setting(
-        256, "Width of the first layer of a decoding head; each of the next three has half."
+        256,
+        "Width of the first layer of a decoding head; each of the next three has half the width.",
     )
-    max_num_bins: int = 100  # the rotations are drawn for this many, whatever is used
+    max_num_bins: int = 100  # rotations are always drawn for this many bins
     distance_scale: float = 0.1  # adjacency = exp(-distance_scale * distance)
 
     def __post_init__(self):
         settings.check(self)
         _require(
             self.decoder_dim >= 8,
-            f"--decoder_dim={self.decoder_dim}: must be at least 8, for it is halved three times.",
+            f"--decoder_dim={self.decoder_dim}: must be at least 8, because it is halved "
+            "three times.",
         )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which events are used, and in what shape."""
+    """The events and their shape."""
 
     num_train_events: int = setting(1100, "ttbar events to train on.", on_cpu=80, at_least=1)
     num_test_events: int = setting(
         100, "QCD events to validate and infer on.", on_cpu=8, at_least=1
     )
     num_elements: int = setting(
-        6400, "Elements per event, padding included; longer events are cut.", at_least=1
+        6400, "Elements per event, including padding; longer events are truncated.", at_least=1
     )
     padding: Padding = setting(
         "full",
-        "Compute all --num_elements places of an event, or only the bins that hold elements: the "
-        "same result, with scores of their own.",
+        "Compute all --num_elements places of an event (full), or only the bins with elements "
+        "(tight). Same result, but separate scores.",
     )
     data_seed: int = setting(1, "Random seed of the simulated events.", at_least=0)
-    # The reference keeps the order of the files, every epoch.
+    # The reference keeps the order of the files in every epoch.
     shuffle: bool = setting(False, "Shuffle the training events in every epoch, by --seed.")
 
     def __post_init__(self):
@@ -108,7 +112,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The optimiser and how much it works."""
+    """The optimiser and the amount of training."""
 
     batch_size: int = setting(
         16, "Events per device and step.", on_accelerator=None, on_cpu=1, at_least=1
@@ -116,13 +120,13 @@ class TrainConfig:
     num_epochs: int = setting(5, "Epochs to train.", on_cpu=2, at_least=1)
     steps_per_epoch: int = setting(
         0,
-        "Steps per epoch; the next epoch continues where this one ended. 0: a whole pass.",
+        "Steps per epoch; the next epoch continues where the previous one ended. 0: a whole pass.",
         on_cpu=5,
         at_least=0,
     )
-    num_steps: int = setting(  # 0: as many as the epochs have
+    num_steps: int = setting(  # 0: given by the epochs
         0,
-        "Steps to train in all, whatever --num_epochs says.",
+        "Total number of training steps; overrides --num_epochs.",
         on_accelerator=None,
         on_cpu=None,
         at_least=0,
@@ -130,18 +134,18 @@ class TrainConfig:
     learning_rate: float = setting(1e-4, "Initial learning rate of Adam.")
     events_at_once: int = setting(
         0,
-        "Events that a device computes at once, the rest of its batch one after another; 0: all. "
-        "Less saves memory; the result is the same, but for rounding.",
+        "Events that a device computes at once; larger batches are computed in several parts. 0: "
+        "all. Smaller values save memory; the result is the same except for rounding.",
         on_cpu=1,
         at_least=0,
     )
     stacks_chains: bool = setting(
         False,
-        "Compute both chains of graph layers at once: fewer, larger operations. The result is the "
-        "same, but for rounding.",
+        "Compute both chains of graph layers at once: fewer, larger operations. The result is "
+        "the same except for rounding.",
         on_accelerator=True,
     )
-    decay_steps: int = 10_000  # the learning rate falls in steps of this many
+    decay_steps: int = 10_000  # the learning rate decreases after each so many steps
     decay_rate: float = 0.99
 
     def __post_init__(self):
@@ -159,7 +163,7 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One benchmark run. Everything that can change a result is in here, and so in the report."""
+    """One benchmark run: everything that can change a result. It is part of the report."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -167,25 +171,25 @@ class RunConfig:
     mode: Mode = setting("both", "What to run.")
     num_devices: int = setting(
         1,
-        "Local accelerators to use; where there is only a CPU, virtual devices. all: every "
+        "Number of local accelerators to use; on a CPU, number of virtual devices. all: every "
         f"accelerator that is there, else {NUM_VIRTUAL_DEVICES} virtual devices.",
         on_accelerator="all",
         on_cpu="all",
         word="all",
         at_least=1,
     )
-    parallel: Parallel = setting("pmap", "How the devices are programmed.")
+    parallel: Parallel = setting("pmap", "JAX function for running on several devices.")
     num_infer_samples: int = setting(
-        10, "Timed samples of inference.", on_accelerator=30, on_cpu=8, at_least=1
+        10, "Number of timed samples of inference.", on_accelerator=30, on_cpu=8, at_least=1
     )
     measures_compile: bool = setting(
         True,
-        "If false, the steps too are taken from --compilation_cache, and their compile time is not "
-        "reported. A step that was compiled in the same process can run some percent slower.",
+        "If false, the steps are also loaded from --compilation_cache, and their compile time is "
+        "not reported. A step that was compiled in the same process can be some per cent slower.",
         flag="measure_compile",
     )
     seed: int = setting(
-        1234, "Random seed of weights, LSH rotations and order; never of the events."
+        1234, "Random seed for weights, LSH rotations and event order, but not for the events."
     )
 
     def __post_init__(self):
@@ -194,7 +198,7 @@ class RunConfig:
         num_bins, remainder = divmod(self.data.num_elements, self.model.bin_size)
         _require(
             remainder == 0,
-            f"--num_elements={self.data.num_elements} is no multiple of "
+            f"--num_elements={self.data.num_elements} is not a multiple of "
             f"--bin_size={self.model.bin_size}: every bin must be full.",
         )
         _require(
@@ -204,18 +208,18 @@ class RunConfig:
         )
         _require(
             self.data.padding == "full" or self.train.events_at_once in (0, self.train.batch_size),
-            f"--padding=tight and --events_at_once={self.train.events_at_once} exclude each other: "
-            "its batches are not cut into events. Choose --events_at_once=0.",
+            f"--padding=tight and --events_at_once={self.train.events_at_once} exclude each "
+            "other, because tight batches cannot be split into events. Choose --events_at_once=0.",
         )
         _require(
             self.mode == "infer" or sum(self.steps_by_epoch) >= 2,
-            "one training step gives no steady-state sample: the first call is none. "
-            "Ask for more events, epochs or steps.",
+            "one training step gives no steady-state sample, because the first call is not a "
+            "sample. Use more events, epochs or steps.",
         )
 
     @property
     def steps_by_epoch(self) -> tuple[int, ...]:
-        """Training steps of each epoch; `num_steps`, if given, rules over `num_epochs`."""
+        """Training steps of each epoch; `num_steps`, if given, overrides `num_epochs`."""
         whole_pass = -(-self.data.num_train_events // self.global_batch_size)
         length = self.train.steps_per_epoch or whole_pass
         total = self.train.num_steps or self.train.num_epochs * length
@@ -230,34 +234,34 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FilesConfig:
-    """Files and output. Nothing of it changes a result."""
+    """Files and output. These settings do not change a result."""
 
     data_dir: Path | None = setting(
         None,
-        "Folder of the events: its subfolders ttbar and qcd if they are there, else simulated "
-        "events are kept in it. Default: $XDG_CACHE_HOME/mlpf_jax/events, or "
+        "Folder of the events. Its subfolders ttbar and qcd are used if they exist; otherwise "
+        "simulated events are cached in it. Default: $XDG_CACHE_HOME/mlpf_jax/events, or "
         "~/.cache/mlpf_jax/events.",
     )
     bank: Path | None = setting(
         None, "Truth bank to simulate from (.npz). Default: the one in the package."
     )
-    verify_data: bool = setting(True, "Hash every file of events before it is used.")
-    results_dir: Path = setting(Path("results"), "Folder of the report.")
+    verify_data: bool = setting(True, "Verify the hash of every file of events before use.")
+    results_dir: Path = setting(Path("results"), "Folder for the report.")
     checkpoint: Path | None = setting(
         None,
-        "Folder of weights: training writes its last ones there, --mode=infer alone reads them.",
+        "Folder of weights: training writes its final weights there, --mode=infer reads them.",
     )
     profile: Path | None = setting(
         None,
-        "Folder for a profiler's trace of one more step of each kind, when all is measured: XProf "
-        "opens its *.xplane.pb, Perfetto its *.trace.json.gz.",
+        "Folder for a profiler trace of one extra step of each kind after the measurement: open "
+        "*.xplane.pb with XProf, *.trace.json.gz with Perfetto.",
     )
     compilation_cache: Path | None = setting(
         None,
-        "Folder, of this machine alone, that keeps the compiled programs that are not measured: "
-        "later runs start seconds earlier. The measured steps are compiled anew in every run.",
+        "Folder, for this machine only, that caches compiled programs that are not measured: "
+        "later runs start seconds earlier. The measured steps are compiled again in every run.",
     )
     fit: bool = setting(
-        False, "Train nothing: print the largest batch that fits the devices' memory."
+        False, "Do not train: print the largest batch that fits the devices' memory."
     )
     quiet: bool = setting(False, "Print no progress, only the summary.")

@@ -1,14 +1,14 @@
-"""What errors say, in one line, and which of them mean that memory or a disk is full."""
+"""One-line messages of errors, and detection of errors that mean out of memory."""
 
 import errno
 import os
 
-# Of these XLA's file system, too, says RESOURCE_EXHAUSTED: no memory is.
+# XLA's file system reports RESOURCE_EXHAUSTED for these errors too, without lack of memory.
 _OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 
 def one_line(error: BaseException) -> str:
-    """Returns what an error says: the first line of it, or the file and what happened to it."""
+    """Returns the message of an error: its first line, or the file and the system's reason."""
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{error.filename}: "
         return f"{where}{error.strerror}."
@@ -17,7 +17,7 @@ def one_line(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether the memory of the host or of a device did not suffice."""
+    """Returns whether the host or a device ran out of memory."""
     text = str(error)
     if isinstance(error, MemoryError) or "std::bad_alloc" in text:
         return True

@@ -1,4 +1,4 @@
-"""Keeps what a program found even if it cannot be written where a user asked for it."""
+"""Saves results even if they cannot be written to the requested place."""
 
 import tempfile
 from pathlib import Path
@@ -9,30 +9,31 @@ _TRIED_BYTES = 2**20
 
 
 def try_file(path: Path) -> None:
-    """Tries whether a file can be written to `path`, before the work whose outcome it will hold.
+    """Checks whether a file can be written to `path`, before the work that produces it.
 
     Raises:
-        OSError: if it cannot; it names the folder.
+        OSError: if it cannot; the error names the folder.
     """
     atomic.try_writing(path.parent, _TRIED_BYTES)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`, or else into a new temporary folder.
+    """Writes `content` to `path`, or into a new temporary folder if that fails.
 
     Raises:
-        OSError: if `path` cannot be written; one line says why, and where the content is.
+        OSError: if `path` cannot be written; the message is one line with the reason and the new
+            place.
     """
     try:
         atomic.write_file(path, content)
     except OSError as error:
         other = write_elsewhere(path.name, content)
-        place = "Nothing was kept." if other is None else f"What it should hold is {other}."
+        place = "Nothing was saved." if other is None else f"Its content is in {other}."
         raise OSError(f"{errors.one_line(error)} {place}") from None
 
 
 def write_elsewhere(name: str, content: bytes) -> Path | None:
-    """Writes `content` into a new temporary folder; returns the file, None if that fails, too."""
+    """Writes `content` into a new temporary folder; returns the file, or None on failure."""
     try:
         path = Path(tempfile.mkdtemp(prefix="mlpf-jax-")) / name
         atomic.write_file(path, content)

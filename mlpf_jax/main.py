@@ -1,12 +1,11 @@
-"""Trains the MLPF network, infers with it, and writes a HEPscore report.
+"""Trains the MLPF network, runs inference, and writes a HEPscore report.
 
     python -m mlpf_jax.main
     python -m mlpf_jax.main --preset=hepscore --num_devices=4
 
-Later flags win, and all flags win over --preset. Exit status: 0 success, 1 the run failed, or what
-it measured is told but something could not be written, 2 wrong usage, 130 interrupted. JAX is
-imported late, after the flags are checked and `runtime` has set up
-the process.
+Later flags take precedence, and all flags take precedence over --preset. Exit status: 0 success, 1
+the run failed, or it printed its results but could not write something, 2 wrong usage, 130
+interrupted. JAX is imported late, after the flags are checked and `runtime` has set up the process.
 """
 
 import dataclasses
@@ -29,8 +28,8 @@ _FLAGS = options.define()
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the benchmark, or only looks what fits."""
-    del argv  # has nothing left
+    """Runs the benchmark, or with --fit finds the largest batch."""
+    del argv  # no arguments are left
     cli.insist_on_interrupts()
     try:
         request = options.read(_FLAGS)
@@ -50,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     progress = progress_lib.Progress(quiet=request.files.quiet)
     if settings.pinned_variables:
         names = ", ".join(settings.pinned_variables)
-        progress.say(f"{names}: without effect, for the measured work would be another")
+        progress.say(f"{names}: ignored, because the measured work would be different")
     for said in filter(None, (found.fallback, start["departure"], *found.warnings, replacement)):
         progress.say(said)
     if found.platform == "cpu" and len(devices) > 1:
@@ -60,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
             from mlpf_jax.run import fit
 
             return 0 if fit.print_table(config, devices, progress) else cli.FAILURE
-        cache = {"compilation_cache": files.has_cache(request.files)}  # it makes `init_s` shorter
+        cache = {"compilation_cache": files.has_cache(request.files)}  # shortens `init_s`
         surroundings = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
         problems = _run(config, request.files, devices, surroundings, progress)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
@@ -72,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _check_files(draft: config_lib.RunConfig, places: config_lib.FilesConfig) -> None:
     if not (draft.measures_compile or files.has_cache(places)):
-        raise ValueError("--nomeasure_compile: name the cache too, --compilation_cache=FOLDER.")
+        raise ValueError("--nomeasure_compile needs a cache: give --compilation_cache=FOLDER.")
     if places.checkpoint and importlib.util.find_spec("orbax") is None:
         raise ValueError("--checkpoint needs orbax: pip install orbax-checkpoint")
     files.prepare(places, infers_only=draft.mode == "infer")
@@ -105,7 +104,7 @@ def _run(
     surroundings: Mapping[str, Any],
     progress: progress_lib.Progress,
 ) -> list[str]:
-    """Opens the events, runs the benchmark, writes the report; returns what is not there."""
+    """Opens the events, runs the benchmark, writes the report; returns problems."""
     from mlpf_jax.measure import environment
     from mlpf_jax.run import ending, inputs, story
 
@@ -122,8 +121,8 @@ def _way_out(error: BaseException, config: config_lib.RunConfig) -> str:
     text = errors.one_line(error)
     if errors.is_out_of_memory(error):
         return (
-            f"out of memory: --batch_size={config.train.batch_size} does not fit. The same command "
-            f"with --fit tells which one does. ({text[:160]})"
+            f"out of memory: --batch_size={config.train.batch_size} does not fit. The same "
+            f"command with --fit finds one that does. ({text[:160]})"
         )
     return text
 

@@ -1,8 +1,8 @@
-"""The flags of a run: defined by the fields of the configs, read into them before JAX starts.
+"""The flags of a run: defined by the fields of the configs, and parsed before JAX starts.
 
-A field that `settings.setting` made is a flag of the same name. `define` makes the flags, `read`
-what a user asked for, and its `run_config` the one value that the rest of the program sees, once
-the platform is known. Nothing else reads the flags.
+A field made by `settings.setting` is a flag of the same name. `define` makes the flags, `read`
+returns the user's request, and `Request.run_config` returns the only configuration that the rest of
+the program sees, once the platform is known. Nothing else reads the flags.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ class ChoiceConfig:
 
     preset: str | None = setting(
         None,
-        f"Settings of a preset, one of {', '.join(presets.NAMES)}, or of a flag file. Flags that "
-        "are given as well win over it, wherever they stand.",
+        f"Settings of a preset, one of {', '.join(presets.NAMES)}, or of a flag file. Flags on "
+        "the command line take precedence over it, in any order.",
     )
     platform: config_lib.Platform = setting(
         "auto",
@@ -58,11 +58,11 @@ _BATCH_SIZES = {"batch_size", "global_batch_size"}
 class _PathParser(flags.ArgumentParser):
     def parse(self, argument: str) -> Path:
         if not argument:
-            raise ValueError("name a file or folder")
+            raise ValueError("give a file or folder")
         try:
             return Path(argument).expanduser()
         except RuntimeError:
-            raise ValueError("its home folder is unknown: write the whole path") from None
+            raise ValueError("its home folder is unknown: give the full path") from None
 
 
 class _WordOrIntegerParser(flags.ArgumentParser):
@@ -82,7 +82,7 @@ _PARSERS: Mapping[Any, type[flags.ArgumentParser]] = {
 
 
 def define() -> flags.FlagValues:
-    """Returns all flags of a run, unparsed, in a group for each config."""
+    """Returns all flags of a run, unparsed, with a group for each config."""
     values = flags.FlagValues()
     for config in _CONFIGS:
         hints = typing.get_type_hints(config)
@@ -98,7 +98,7 @@ def _heading(config: type) -> str:
 def _define(
     values: flags.FlagValues, name: str, said: settings.Setting, hint: Any, group: str
 ) -> None:
-    """Defines one flag. None says that it was not given: its default is only told."""
+    """Defines one flag. Its value is None if not given; the default is only shown in the help."""
     if isinstance(hint, types.UnionType):
         (hint,) = set(typing.get_args(hint)) - {types.NoneType}
     text = f"{said.text} {_default_text(said)}".strip()
@@ -127,7 +127,7 @@ def _default_text(said: settings.Setting) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a user asked for. What was left open depends on the platform."""
+    """The user's request. Defaults of other settings depend on the platform."""
 
     given: Mapping[str, Any]  # by the name of the field
     files: config_lib.FilesConfig
@@ -162,7 +162,7 @@ class Request:
         """Returns the config on a machine with so many devices of a platform, as JAX names it.
 
         Raises:
-            ValueError: if settings contradict each other or cannot be.
+            ValueError: if settings contradict each other or are impossible.
         """
         chosen = self._chosen(platform)
         if chosen["pair_kernel"] == "pallas":
@@ -204,23 +204,22 @@ class Request:
         )
 
     def _implied(self) -> dict[str, int]:
-        """Returns what was not given and follows from what was."""
+        """Returns settings that follow from the given ones."""
         implied = {}
         if {"num_steps", "num_train_events", "num_epochs"} & self.given.keys():
-            # Who names the work means whole passes, not the short epochs of the default run.
+            # If the amount of work is given, epochs are whole passes, not the short default ones.
             implied["steps_per_epoch"] = 0
         if self.given.get("padding") == "tight" or self.files.fit:
-            # Tight padding has no other way, and --fit asks what fits at once.
+            # Tight padding requires it, and --fit tests the whole batch at once.
             implied["events_at_once"] = 0
         return {name: value for name, value in implied.items() if name not in self.given}
 
 
 def read(values: flags.FlagValues) -> Request:
-    """Returns what the parsed flags ask for.
+    """Returns the request of the parsed flags.
 
     Raises:
-        ValueError: if they contradict each other whatever the platform is, or name a preset that
-            cannot be read.
+        ValueError: if they contradict each other on every platform, or the preset cannot be read.
     """
     given = _given(values)
     ChoiceConfig(**_pick(ChoiceConfig, given))
@@ -230,12 +229,12 @@ def read(values: flags.FlagValues) -> Request:
         raise ValueError(f"--num_steps={given['num_steps']}: must be at least 1.")
     files = config_lib.FilesConfig(**_pick(config_lib.FilesConfig, given))
     if files.fit and given.get("padding") == "tight":
-        raise ValueError("--fit asks for --padding=full: tight padding needs no more memory.")
+        raise ValueError("--fit needs --padding=full: tight padding needs no more memory.")
     return Request(given, files)
 
 
 def _given(values: flags.FlagValues) -> dict[str, Any]:
-    """Returns the flags that were given, by the name of the field, those of a preset below."""
+    """Returns the given flags by name of the field, with lower precedence for a preset's."""
     given = {}
     for config in _CONFIGS:
         for name, said in settings.settings_of(config).items():
@@ -256,9 +255,7 @@ def _of_preset(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {error}") from None
     if stray or values["preset"].value is not None:
         what = stray[0] if stray else "--preset"
-        raise ValueError(
-            f"{path}: {what}: a preset holds settings, --name=value, one in each line."
-        )
+        raise ValueError(f"{path}: {what}: a preset contains settings, --name=value, one per line.")
     return _given(values)
 
 
@@ -268,7 +265,7 @@ def _pick(config: type, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults(platform: str) -> dict[str, Any]:
-    """Returns the defaults of the flags; where a flag has none, the field's own holds."""
+    """Returns the defaults of the flags; without one, the default of the field applies."""
     return {
         name: default
         for config in _CONFIGS
@@ -283,7 +280,7 @@ def _share(total: int, num_devices: int, *, exactly: bool) -> int:
         return total // max(num_devices, 1)
     if exactly:
         raise ValueError(
-            f"--global_batch_size={total} cannot be shared evenly by --num_devices={num_devices}: "
-            "make it a multiple, or set --batch_size."
+            f"--global_batch_size={total} cannot be divided evenly among "
+            f"--num_devices={num_devices}: make it a multiple, or set --batch_size."
         )
     return max(1, round(total / num_devices))

@@ -1,4 +1,4 @@
-"""Runs programs in process groups of their own, which end when we end, however that is."""
+"""Runs programs in their own process groups, which end with this process in all cases."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ _TAIL_BYTES = 2**16
 
 
 class RunFailedError(RuntimeError):
-    """A program ended with an error or not at all; `last_lines` is what it said at its end."""
+    """A program failed or timed out; `last_lines` are the last lines of its output."""
 
     def __init__(self, message: str, last_lines: Sequence[str] = ()):
         super().__init__(message)
@@ -28,7 +28,7 @@ def run(
     log: Path,
     timeout_s: float,
 ) -> None:
-    """Runs a program in `folder` to its good end; what it prints goes into the file `log`.
+    """Runs a program in `folder` until it succeeds; its output goes to the file `log`.
 
     Raises:
         RunFailedError: if it cannot start, fails, or takes longer than `timeout_s`.
@@ -52,10 +52,11 @@ def status_of(
     timeout_s: float | None = None,
     patience_s: float = 0.0,
 ) -> int:
-    """Runs a program to its end and returns its exit status, below 0 the signal that ended it.
+    """Runs a program to its end and returns its exit status, negative for a signal.
 
-    What it prints goes into the file `log`. Folder and variables are ours if none are given.
-    Whatever ends the wait, Ctrl-C too, ends the program and all that it started.
+    Its output goes to the file `log`. Folder and environment default to those of this process.
+    Anything that ends the wait, including Ctrl-C, ends the program and all processes that it
+    started.
 
     Raises:
         OSError: if it cannot start.
@@ -77,9 +78,9 @@ def status_of(
 
 @contextlib.contextmanager
 def ended(process: subprocess.Popen, *, patience_s: float = 0.0) -> Iterator[None]:
-    """Ends, after the block, a process that leads a session of its own, and what it left behind.
+    """Ends, after the block, a process with its own session, and its remaining children.
 
-    It is killed; with patience it is asked by Ctrl-C first, and has that long to obey.
+    It is killed; with `patience_s`, it first gets SIGINT and this time to end.
     """
     try:
         yield
@@ -89,14 +90,14 @@ def ended(process: subprocess.Popen, *, patience_s: float = 0.0) -> Iterator[Non
                 _signal(process, signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(patience_s)
-        finally:  # whoever interrupts the patience wants the end all the more
+        finally:  # kill it even if the wait is interrupted
             _signal(process, signal.SIGKILL)
             process.wait()
 
 
 @contextlib.contextmanager
 def interrupted_by_terminate() -> Iterator[None]:
-    """Makes SIGTERM, by which jobs are cancelled, raise KeyboardInterrupt as Ctrl-C does."""
+    """Makes SIGTERM, which cancels jobs, raise KeyboardInterrupt as Ctrl-C does."""
 
     def interrupt(number: int, frame: object) -> NoReturn:
         raise KeyboardInterrupt
@@ -109,7 +110,7 @@ def interrupted_by_terminate() -> Iterator[None]:
 
 
 def tail(log: Path) -> list[str]:
-    """Returns the last lines of what a program printed: no more than 64 KiB of them."""
+    """Returns the last lines of a program's output, at most 64 KiB."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
         return file.read().decode(errors="replace").rstrip().splitlines()
@@ -117,7 +118,7 @@ def tail(log: Path) -> list[str]:
 
 def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)  # of a group without members: no such process
+        os.killpg(process.pid, number)  # raised for a group without members
 
 
 def _ending(status: int) -> str:

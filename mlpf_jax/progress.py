@@ -1,4 +1,4 @@
-"""Tells a person what a run is doing: bars on a terminal, plain lines elsewhere, or nothing."""
+"""Shows the progress of a run: bars on a terminal, plain lines elsewhere, or nothing."""
 
 import sys
 import time
@@ -14,18 +14,18 @@ _LINE_INTERVAL_S = 10.0
 
 
 class Stage:
-    """One stretch of work of a known length."""
+    """One stage of work with a known length."""
 
     def __init__(self, name: str, total: int):
         self._name = name
         self._total = total
 
     def update(self, done: int, note: str = "", *, total: int | None = None) -> None:
-        """Says how far it is, with a word on it; `total` corrects the length."""
+        """Updates the progress, with a short note; `total` corrects the length."""
 
 
 class Progress:
-    """Hands out stages. Writes to stderr, for results go to stdout."""
+    """Creates stages. Writes to stderr, because results go to stdout."""
 
     def __init__(self, *, quiet: bool = False, stream: TextIOBase | None = None):
         self._quiet = quiet
@@ -33,13 +33,13 @@ class Progress:
         self._started = time.monotonic()
 
     def say(self, message: str) -> None:
-        """Writes one line."""
+        """Prints one line."""
         if not self._quiet:
             print(f"[{self._elapsed()}] {message}", file=self._stream, flush=True)
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Stage]:
-        """Shows a stage for as long as the context lasts."""
+        """Shows a stage within the context."""
         if self._quiet:
             yield Stage(name, total)
         elif self._stream.isatty():
@@ -80,7 +80,7 @@ class _BarStage(Stage):
 
 
 class _LineStage(Stage):
-    """A line at the end, and one in between whenever the last is ten seconds old."""
+    """Prints a line at the end, and every ten seconds before."""
 
     def __init__(self, name: str, total: int, say: Callable[[str], None]):
         super().__init__(name, total)

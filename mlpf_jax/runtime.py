@@ -1,7 +1,7 @@
-"""Sets up the process before JAX is imported (the allocator, XLA's flags), and then JAX itself.
+"""Configures the process before JAX is imported (allocator, XLA flags), and then JAX itself.
 
-Import nothing of JAX above this module. All that is set here is recorded in the result, for it can
-change a score by 15 to 40 % on a CPU.
+JAX must not be imported before this module has run. All settings made here are recorded in the
+result, because they can change a score by 15 to 40 % on a CPU.
 """
 
 import ctypes
@@ -17,53 +17,53 @@ from mlpf_jax.measure import xla_flags as xla_flags_lib
 # glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
-# With many virtual devices on few cores, devices reach an all-reduce minutes apart; by default
+# With many virtual devices on few cores, devices can reach an all-reduce minutes apart. By default,
 # XLA's CPU back end aborts the process after 40 seconds.
 _CPU_COLLECTIVE_TIMEOUT_S = 3600
-# Its YNN library walks the batched products of the pairs on one thread: without it a training step
-# of one event took 2.87 s instead of 3.12 s on two cores of an AMD EPYC (Zen). Experimental, so a
-# jaxlib that was not tried might not know the flag, and XLA aborts at one that it does not know.
+# XLA's YNN library computes the batched products of the pairs on one thread: without it, a training
+# step of one event took 2.87 s instead of 3.12 s on two cores of an AMD EPYC (Zen). The flag is
+# experimental, so it is set only for tested versions of jaxlib: XLA aborts at unknown flags.
 _YNN = "--xla_cpu_experimental_ynn_fusion_type"
 _JAXLIB_WITH_YNN = "0.10."
 _XLA_FLAGS: dict[str, str] = {
     "--xla_cpu_collective_call_warn_stuck_timeout_seconds": str(_CPU_COLLECTIVE_TIMEOUT_S),
     "--xla_cpu_collective_call_terminate_timeout_seconds": str(_CPU_COLLECTIVE_TIMEOUT_S),
-    # As wide as AVX-512 is: exp and its like run on whole registers. Without effect on CPUs that
-    # have none; benchmarks/README.md has the ratio.
+    # The width of AVX-512: exp and similar functions use whole registers. No effect on CPUs without
+    # AVX-512; see benchmarks/README.md for the ratio.
     "--xla_cpu_prefer_vector_width": "512",
-    # Same bits from run to run. It chooses algorithms without timing them, too; what that costs is
-    # untested, as all of this is on a GPU.
+    # Same bits in every run. It also selects algorithms without timing them. The cost of this is
+    # untested, like everything here on a GPU.
     "--xla_gpu_deterministic_ops": "true",
 }
 
 
-# XLA's CPU back end computes in at most this many threads (kMaxIntraOpThreads in its cpu_client),
-# and a device that waits in a collective for another keeps one.
+# XLA's CPU back end uses at most this many threads (kMaxIntraOpThreads in its cpu_client), and a
+# device that waits in a collective occupies one.
 _MOST_CPU_DEVICES = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeSettings:
-    """What was set, as the result records it."""
+    """The settings, as recorded in the result."""
 
-    xla_flags: str  # the user's and ours; a path in them is not told
+    xla_flags: str  # the user's and ours; paths in them are replaced
     allocator: str  # "one arena, kept", "default", or the library that replaces glibc's
-    cpu_dispatch: str  # of a CPU's steps: "inline", in the thread that calls, or "asynchronous"
+    cpu_dispatch: str  # of steps on a CPU: "inline", in the calling thread, or "asynchronous"
     num_cores: int  # that this process can keep busy
-    variables: dict[str, str] = dataclasses.field(default_factory=dict)  # that can change the speed
-    pinned_variables: tuple[str, ...] = ()  # that a user set, and that were given no effect
+    variables: dict[str, str] = dataclasses.field(default_factory=dict)  # of effect on speed
+    pinned_variables: tuple[str, ...] = ()  # set by the user, but ignored
 
 
 def prepare(num_devices: int, environ: MutableMapping[str, str] = os.environ) -> RuntimeSettings:
-    """Sets what must be set before JAX is imported. XLA flags that a user has set stay.
+    """Makes the settings that must precede the import of JAX. The user's XLA flags are kept.
 
     Raises:
         ValueError: if a variable of the environment forbids a meaningful run, XLA's flags cannot
             be used, or there are fewer threads than devices; one line with the way out.
-        RuntimeError: if JAX has been imported: then it would be too late, without a word from it.
+        RuntimeError: if JAX has been imported, because the settings would silently have no effect.
     """
     if "jax" in sys.modules:
-        raise RuntimeError("runtime.prepare comes before the first import of jax.")
+        raise RuntimeError("runtime.prepare must be called before the first import of jax.")
     _check_threads(num_devices, slot.free_threads())
     if refusal := variables.refusal(environ):
         raise ValueError(refusal)
@@ -77,10 +77,10 @@ def prepare(num_devices: int, environ: MutableMapping[str, str] = os.environ) ->
     found = variables.recorded(environ)
     if given:
         found["XLA_FLAGS"] = xla_flags_lib.shown(xla_flags_lib.join(given, {}))
-    environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # XLA's chatter on stderr
+    environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # XLA's log messages on stderr
     return RuntimeSettings(
         xla_flags=xla_flags_lib.shown(environ["XLA_FLAGS"]),
-        # One arena grows without bound when several virtual devices run at once.
+        # With several virtual devices at once, a single arena grows without bound.
         allocator=_allocator(keeps_memory=num_devices == 1),
         cpu_dispatch="inline" if _computes_inline(num_devices) else "asynchronous",
         num_cores=count_cores(),
@@ -90,7 +90,7 @@ def prepare(num_devices: int, environ: MutableMapping[str, str] = os.environ) ->
 
 
 def set_up_jax(num_devices: int) -> None:
-    """Sets what JAX is told by its own configuration, before it looks for its devices."""
+    """Sets JAX's own configuration, before it initialises its devices."""
     import jax
 
     for option, value in jax_options.FIXED.items():
@@ -101,7 +101,7 @@ def set_up_jax(num_devices: int) -> None:
 
 
 def no_device(reason: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Returns one line for a JAX that finds no device, naming the variable that asked for it."""
+    """Returns an error message for a JAX without devices, which names the responsible variable."""
     wanted = environ.get("JAX_PLATFORMS") or environ.get("JAX_PLATFORM_NAME")
     if not wanted:
         return f"JAX finds no device: {reason}"
@@ -112,17 +112,17 @@ def no_device(reason: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _computes_inline(num_devices: int) -> bool:
-    """Whether a CPU computes a step in the thread that calls it.
+    """Whether a CPU computes a step in the calling thread.
 
-    Dispatched asynchronously, a step takes its memory while the one before it still holds its own:
-    the heap grew from 1.7 to 4.6 GB over six training steps, and those in which it did took up to
-    three times as long. Several devices have to run at once.
+    With asynchronous dispatch, a step allocates its memory while the previous one still holds its
+    own: the heap grew from 1.7 to 4.6 GB over six training steps, and steps in which it grew took
+    up to three times as long. Several devices need asynchronous dispatch to run at once.
     """
     return num_devices == 1
 
 
 def _check_threads(num_devices: int, free: int | None) -> None:
-    """Refuses virtual devices that would wait for each other for ever, or that XLA aborts at."""
+    """Refuses numbers of virtual devices that would deadlock or make XLA abort."""
     if num_devices > _MOST_CPU_DEVICES:
         raise ValueError(
             f"--num_devices={num_devices}: a CPU can emulate at most {_MOST_CPU_DEVICES}."
@@ -130,13 +130,14 @@ def _check_threads(num_devices: int, free: int | None) -> None:
     needed = 2 * num_devices + 10  # counted on two cores, with 64 to 250 devices
     if num_devices > 1 and free is not None and needed > free:
         raise ValueError(
-            f"--num_devices={num_devices}: takes {needed} threads, and {max(0, free)} are left by "
-            "`ulimit -u` or the control group's pids.max: choose fewer devices, or raise the limit."
+            f"--num_devices={num_devices}: needs {needed} threads, but `ulimit -u` or the control "
+            f"group's pids.max allows only {max(0, free)}: choose fewer devices, or raise the "
+            "limit."
         )
 
 
 def _jaxlib_version() -> str:
-    """Returns the installed version; "" where there is none, as in the peers' environments."""
+    """Returns the installed version, or "" if there is none, as in the peers' environments."""
     try:
         return importlib.metadata.version("jaxlib")
     except importlib.metadata.PackageNotFoundError:
@@ -144,12 +145,12 @@ def _jaxlib_version() -> str:
 
 
 def count_cores() -> int:
-    """Returns the number of cores that this process can keep busy."""
+    """Returns the number of cores available to this process."""
     return slot.num_cores()
 
 
 def _allocator(*, keeps_memory: bool) -> str:
-    """Sets up glibc's allocator and tells which one is in use: another may replace it."""
+    """Configures glibc's allocator; returns the allocator in use, which may be another one."""
     library = process.malloc()
     if library not in ("libc", None):
         return library
@@ -157,8 +158,8 @@ def _allocator(*, keeps_memory: bool) -> str:
 
 
 def _keep_memory() -> str:
-    """Lets glibc keep freed memory: XLA's CPU back end frees and takes 1 GB in every step, and
-    half of the time would go into page faults. Elsewhere than on glibc this does nothing.
+    """Makes glibc keep freed memory: XLA's CPU back end frees and allocates 1 GB in every step, and
+    half of the time would be spent on page faults. No effect without glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

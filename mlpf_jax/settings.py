@@ -1,4 +1,4 @@
-"""Fields of frozen configs that are also flags: all that is said of a flag stands at its field."""
+"""Fields of frozen configs that are also flags; a flag is declared at its field."""
 
 import dataclasses
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is said of a field that a flag sets."""
+    """The declaration of a field that is set by a flag."""
 
     text: str
-    flag: str | None  # its name, if it is not the field's
+    flag: str | None  # name of the flag, if it differs from the field's
     on_accelerator: Any  # the default of the flag, which may differ from the field's
     on_cpu: Any
     at_least: int | None
-    choices: tuple[str, ...]  # of the flag; none: those of the field's type
+    choices: tuple[str, ...]  # choices of the flag; empty: those of the field's type
     word: str | None  # that the flag takes instead of a number
 
 
@@ -31,7 +31,7 @@ def setting(
     choices: tuple[str, ...] = (),
     word: str | None = None,
 ) -> Any:
-    """Returns a field that a flag sets; `text` is its help. Ask `check` for its lower bound."""
+    """Returns a field that is set by a flag; `text` is its help. `check` enforces `at_least`."""
     said = Setting(
         text=text,
         flag=flag,
@@ -45,7 +45,7 @@ def setting(
 
 
 def settings_of(config: Any) -> dict[str, Setting]:
-    """Returns the settings of a config or its class, by the name of the field."""
+    """Returns the settings of a config or its class, by name of the field."""
     return {
         field.name: field.metadata["setting"]
         for field in dataclasses.fields(config)

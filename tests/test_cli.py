@@ -45,7 +45,7 @@ def test_an_interrupt_that_is_lost_comes_again():
         _, said = process.communicate()
 
     assert process.returncode == 130
-    assert said == "error: interrupted: nothing half-written was left behind.\n"
+    assert said == "error: interrupted: no partial files were left.\n"
 
 
 def test_an_interrupt_that_is_lost_where_nothing_can_be_raised_comes_again_without_a_traceback():
@@ -80,7 +80,7 @@ cli.run(main)
     assert process.returncode == 130
     assert "ValueError: told" in said
     assert "KeyboardInterrupt" not in said
-    assert said.endswith("error: interrupted: nothing half-written was left behind.\n")
+    assert said.endswith("error: interrupted: no partial files were left.\n")
 
 
 def test_an_interrupt_that_is_ignored_stays_ignored():
@@ -205,6 +205,6 @@ def test_an_unknown_user_without_a_home_is_told_the_way_out_in_one_line(tmp_path
     assert len(done.stderr.splitlines()) == 1
     if module != "tools.regress":  # which looks for a repository first
         assert done.stderr == (
-            "error: no home folder to keep events in: set HOME or XDG_CACHE_HOME, or name a "
+            "error: no home folder for events: set HOME or XDG_CACHE_HOME, or name a "
             "folder with --data_dir=.\n"
         )

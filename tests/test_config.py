@@ -14,7 +14,7 @@ from tests import tiny
         ("model", {"bin_size": 0}, "--bin_size=0: must be at least 1"),
         ("model", {"decoder_dim": 4}, "--decoder_dim=4: must be at least 8"),
         ("data", {"num_train_events": 0}, "--num_train_events=0"),
-        ("data", {"num_elements": 60}, "--num_elements=60 is no multiple of --bin_size=16"),
+        ("data", {"num_elements": 60}, "--num_elements=60 is not a multiple of --bin_size=16"),
         ("data", {"num_elements": 16}, "makes 1 bins"),
         ("data", {"data_seed": -1}, "--data_seed=-1: must not be negative"),
         ("train", {"batch_size": 0}, "--batch_size=0"),

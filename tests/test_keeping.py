@@ -15,7 +15,7 @@ def test_a_full_disk_costs_nothing_that_was_found(full_disk, tmp_path, monkeypat
     with pytest.raises(OSError, match="No space left") as caught:
         keeping.write_file(full_disk / "found.json", bytes(5000))
 
-    start, other = str(caught.value).removesuffix(".").split(". What it should hold is ")
+    start, other = str(caught.value).removesuffix(".").split(". Its content is in ")
     assert start == f"{full_disk / 'found.json'}: No space left on device"
     assert Path(other).read_bytes() == bytes(5000)
     assert Path(other).name == "found.json"
@@ -25,7 +25,7 @@ def test_a_full_disk_costs_nothing_that_was_found(full_disk, tmp_path, monkeypat
 def test_that_nothing_could_be_kept_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
 
-    with pytest.raises(OSError, match=r"found: No such file or directory\. Nothing was kept\.$"):
+    with pytest.raises(OSError, match=r"found: No such file or directory\. Nothing was saved\.$"):
         keeping.write_file(tmp_path / "nowhere" / "found", b"x")
 
 

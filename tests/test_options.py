@@ -92,7 +92,7 @@ def test_the_first_command_takes_all_accelerators_and_keeps_16_events_a_step_if_
 
 def test_a_number_of_devices_that_is_given_is_a_demand():
     assert config_of("--num_devices=8", platform="gpu", num_local=1).num_devices == 8
-    with pytest.raises(ValueError, match="cannot be shared evenly by --num_devices=3"):
+    with pytest.raises(ValueError, match="cannot be divided evenly among --num_devices=3"):
         config_of("--num_devices=3", platform="gpu", num_local=3)
 
 
@@ -124,12 +124,12 @@ def test_naming_the_work_means_whole_passes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--global_batch_size=6", "--num_devices=4"], "cannot be shared evenly by --num_dev"),
+        (["--global_batch_size=6", "--num_devices=4"], "cannot be divided evenly among --num_dev"),
         (["--global_batch_size=6", "--batch_size=2"], "exclude each other"),
         (["--num_steps=0"], "--num_steps=0: must be at least 1"),
         (["--num_devices=0"], "--num_devices=0: must be at least 1"),
         (["--padding=tight", "--events_at_once=1", "--batch_size=2"], "--events_at_once=1 exclude"),
-        (["--padding=tight", "--fit"], "--fit asks for --padding=full"),
+        (["--padding=tight", "--fit"], "--fit needs --padding=full"),
         (["--global_batch_size=0"], "--global_batch_size=0: must be at least 1"),
         (["--num_infer_samples=-1"], "--num_infer_samples=-1: must be at least 1"),
         (["--events_at_once=-1"], "--events_at_once=-1: must not be negative"),
@@ -168,8 +168,8 @@ def test_a_preset_by_name_or_path_is_its_flag_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("batch_size=4", "batch_size=4: a preset holds settings"),
-        ("--preset=smoke", "--preset: a preset holds settings"),
+        ("batch_size=4", "batch_size=4: a preset contains settings"),
+        ("--preset=smoke", "--preset: a preset contains settings"),
         ("--batch=4", "Unknown command line flag 'batch'"),
         ("--flagfile=own.cfg", "own.cfg: includes itself"),
     ],

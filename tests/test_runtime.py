@@ -204,8 +204,8 @@ assert np.isfinite(float(sums.mean_losses()["total"]))
     ("num_devices", "free", "message"),
     [
         (257, None, "^--num_devices=257: a CPU can emulate at most 256.$"),
-        (8, 25, "^--num_devices=8: takes 26 threads, and 25 are left by `ulimit -u` or the"),
-        (2, -3, "and 0 are left"),
+        (8, 25, "^--num_devices=8: needs 26 threads, but `ulimit -u` or the"),
+        (2, -3, "allows only 0:"),
     ],
 )
 def test_devices_without_threads_are_refused(monkeypatch, num_devices, free, message):

@@ -95,7 +95,7 @@ def _own_words() -> list[str]:
 def _crash(error: Exception, status: int) -> int:
     """Reports an unexpected error in one line, with the path of its traceback."""
     kind, line = type(error).__name__, errors.one_line(error)
-    text = f"unexpected error: {line if line == kind else f'{kind}: {line}'}"
+    text = f"unexpected: {line if line == kind else f'{kind}: {line}'}"
     told = "".join(traceback.format_exception(error))
     path = None if _DEBUG & set(_own_words()) else _keep(told)
     if path is None:

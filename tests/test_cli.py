@@ -131,7 +131,7 @@ def test_what_nobody_foresaw_is_one_line_that_names_a_file_of_ours_alone(
     (path,) = tmp_path.iterdir()
     assert status == 1
     assert said == (
-        f"error: unforeseen: KeyError: 'shape' (traceback: {path}, or here with --debug)\n"
+        f"error: unexpected: KeyError: 'shape' (traceback: {path}, or here with --debug)\n"
     )
     assert path.read_text().splitlines()[-1] == "KeyError: 'shape'"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -145,7 +145,7 @@ def test_with_debug_the_traceback_is_on_the_terminal(monkeypatch, capsys, tmp_pa
 
     assert status == options.get("crash_status", 1)
     assert said.startswith("Traceback (most recent call last):\n")
-    assert said.splitlines()[-1] == "error: unforeseen: TypeError"
+    assert said.splitlines()[-1] == "error: unexpected: TypeError"
     assert not list(tmp_path.iterdir())
 
 
@@ -155,7 +155,7 @@ def test_a_traceback_that_cannot_be_kept_is_shown(monkeypatch, capsys, tmp_path)
     status, said = failing(monkeypatch, capsys, TypeError("no"))
 
     assert status == 1
-    assert re.match("Traceback .*\nerror: unforeseen: TypeError: no\n$", said, re.DOTALL)
+    assert re.match("Traceback .*\nerror: unexpected: TypeError: no\n$", said, re.DOTALL)
 
 
 def test_a_lack_of_memory_needs_no_traceback(monkeypatch, capsys):

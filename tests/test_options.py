@@ -85,7 +85,7 @@ def test_the_first_command_takes_all_accelerators_and_keeps_16_events_a_step_if_
         assert request.departure("gpu", run) is None
     else:
         assert request.departure("gpu", run) == (
-            f"16 events per step cannot be shared evenly by {num_local} devices: each takes "
+            f"16 events per step cannot be divided evenly by {num_local} devices: each takes "
             f"{batch_size}, {batch_size * num_local} in all"
         )
 
@@ -247,7 +247,7 @@ def test_the_check_before_jax_starts_lets_pass_what_some_machine_can_run(words):
     ("words", "message"),
     [
         (["--pair_kernel=pallas", "--platform=cpu"], "no compiler for it on cpu"),
-        (["--global_batch_size=6", "--num_devices=4"], "cannot be shared evenly"),
+        (["--global_batch_size=6", "--num_devices=4"], "cannot be divided evenly"),
         (
             ["--num_train_events=9", "--num_epochs=1", "--batch_size=2", "--platform=cpu"],
             "no steady-state sample",

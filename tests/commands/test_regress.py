@@ -137,7 +137,7 @@ def test_what_nobody_foresaw_is_no_verdict(slower):
     assert (status, stdout) == (70, "")
     assert stderr.splitlines()[-2:] == [
         "RuntimeError: no idea",
-        "error: unforeseen: RuntimeError: no idea",
+        "error: unexpected: RuntimeError: no idea",
     ]
 
 

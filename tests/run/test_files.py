@@ -64,5 +64,5 @@ def test_a_user_without_a_home_needs_a_data_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "home", nobody)
     files.prepare(config.FilesConfig(results_dir=tmp_path, data_dir=tmp_path), infers_only=False)
 
-    with pytest.raises(ValueError, match="set HOME or XDG_CACHE_HOME, or name a folder by --data"):
+    with pytest.raises(ValueError, match="set HOME or XDG_CACHE_HOME, or name a folder with --data"):
         files.prepare(config.FilesConfig(results_dir=tmp_path), infers_only=False)

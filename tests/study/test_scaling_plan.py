@@ -80,7 +80,7 @@ def test_a_later_setting_wins_as_in_the_program_itself():
         (["--batch_size", "4"], "--batch_size: must be a whole number"),
         (["--seed=many"], "--seed=many"),
         (["--batch_size=0", "--global_batch_size=4"], "must be at least 1"),
-        (["--global_batch_size=6"], "--global_batch_size=6 cannot be shared evenly by 4 devices"),
+        (["--global_batch_size=6"], "--global_batch_size=6 cannot be divided evenly among 4 devices"),
         (["--num_epochs=3"], "--study=data needs --num_train_events"),
     ],
 )

@@ -1,10 +1,10 @@
-"""Checks that the regression gate, asked about a commit and itself, does its work.
+"""Checks that the regression gate works, by comparing a commit with itself.
 
     python .ci/gate.py --base=HEAD --preset=flags/smoke.cfg --max_pairs=6
 
-The arguments are those of `tools.regress`. "No regression" and "cannot decide" are sound verdicts
-on the same files; a regression is a false alarm, and any other exit status means that the gate
-itself failed. The verdict must stand in a decision.json that fits its schema.
+The arguments are those of `tools.regress`. "No regression" and "cannot decide" are valid verdicts
+for equal files; a regression is a false alarm, and any other exit status means that the gate itself
+failed. The verdict must be in a valid decision.json.
 """
 
 import json
@@ -17,7 +17,7 @@ from mlpf_jax.regress import baseline, documents
 
 
 def main(arguments: list[str]) -> None:
-    """Lets the gate decide, and exits with one line that says what is wrong, if anything is."""
+    """Runs the gate, and exits with a one-line error message if anything is wrong."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "tools.regress", *arguments, f"--out={out}"]
         status = subprocess.run(command, check=False).returncode

@@ -1,4 +1,4 @@
-"""Measures how fast events are read, and that memory stays flat however many there are.
+"""Measures the speed of reading events, and checks that memory use does not grow with their number.
 
     python -m benchmarks.reading_speed --data=data/ttbar --num_events=1000 --num_events=20000
 
@@ -25,8 +25,8 @@ from mlpf_jax.events import manifest as manifest_lib
 from mlpf_jax.events import store, writing
 
 _DATA = flags.DEFINE_string("data", None, "Folder of events.", required=True)
-_NUM_EVENTS = flags.DEFINE_multi_integer("num_events", [1000, 20_000], "How many to read.")
-_COLD = flags.DEFINE_bool("cold", False, "Read once more with the files out of the page cache.")
+_NUM_EVENTS = flags.DEFINE_multi_integer("num_events", [1000, 20_000], "Number of events to read.")
+_COLD = flags.DEFINE_bool("cold", False, "Also read with the files dropped from the page cache.")
 _READ = flags.DEFINE_bool("read", False, "Internal: read --data in this process.")
 
 _PADDED = 6400
@@ -34,7 +34,7 @@ _BATCH = 16
 
 
 def repeat(source: Path, num_events: int, folder: Path) -> Path:
-    """Returns a store of at least `num_events` events whose files are those of `source`, linked."""
+    """Returns a store of at least `num_events` events with links to the files of `source`."""
     manifest = store.open_store(source).manifest
     shards = []
     for number in range(-(-num_events // manifest.num_events) * len(manifest.shards)):
@@ -71,7 +71,7 @@ def forget(folder: Path) -> None:
 
 
 def read(folder: Path, num_events: int) -> dict[str, float]:
-    """Reads events in random order into padded batches and returns what that took."""
+    """Reads events in random order into padded batches and returns time and memory."""
     started = time.perf_counter()
     events = store.open_store(folder)
     opened = time.perf_counter()
@@ -99,7 +99,7 @@ def read(folder: Path, num_events: int) -> dict[str, float]:
 
 
 def measure(folder: Path, num_events: int) -> dict[str, float]:
-    """Reads in a fresh process."""
+    """Reads in a new process."""
     command = [sys.executable, "-m", "benchmarks.reading_speed", "--read", f"--data={folder}"]
     output = subprocess.check_output([*command, f"--num_events={num_events}"])
     return json.loads(output)

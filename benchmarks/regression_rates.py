@@ -1,4 +1,4 @@
-"""Measures how often the regression gate is right: its whole decision, replayed many times.
+"""Measures the error rates of the regression gate by replaying its decision many times.
 
     python -m benchmarks.regression_rates benchmarks/baselines/*/NAME.json
     python -m benchmarks.regression_rates --noise=outliers --sigma=0.02
@@ -27,12 +27,14 @@ from mlpf_jax.regress import costs as measures
 from mlpf_jax.stats import sequential
 
 _SLOWDOWNS = flags.DEFINE_multi_float(
-    "slowdown", [0.0, 0.03, 0.05, 0.10, 0.15], "Of B's training, as a share."
+    "slowdown", [0.0, 0.03, 0.05, 0.10, 0.15], "Slowdown of B's training, as a share."
 )
-_TRIALS = flags.DEFINE_integer("trials", 2000, "Decisions per slowdown.", lower_bound=1)
-_MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Pairs of runs at most.", lower_bound=2)
-_SIGMA = flags.DEFINE_float("sigma", 0.02, "Of simulated noise: standard deviation of a slowdown.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.")
+_TRIALS = flags.DEFINE_integer("trials", 2000, "Number of decisions per slowdown.", lower_bound=1)
+_MAX_PAIRS = flags.DEFINE_integer(
+    "max_pairs", 20, "Maximum number of pairs of runs.", lower_bound=2
+)
+_SIGMA = flags.DEFINE_float("sigma", 0.02, "Standard deviation of a slowdown for simulated noise.")
+_SEED = flags.DEFINE_integer("seed", 0, "Random seed.")
 
 _NAMES = ("training", "inference", "compile")
 _NUM_SIMULATED = 4000
@@ -40,21 +42,21 @@ _NUM_SIMULATED = 4000
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """Runs that differ in nothing, in order of time."""
+    """Equal runs, in order of time."""
 
     title: str
     runs: Sequence[measures.RunMeasures]
-    rules: judging.Rules  # as they are in earnest
+    rules: judging.Rules  # as in the real gate
 
     def block(self, coins: random.Random, *, compiles: bool) -> Sequence[measures.RunMeasures]:
-        """Returns neighbouring runs of that kind; of the other, if there are none."""
+        """Returns neighbouring runs of this kind, or of the other if there are none."""
         starts = self._starts[compiles] or self._starts[not compiles]
         start = coins.choice(starts)
         return self.runs[start : start + pairing.RUNS_PER_BLOCK]
 
     @functools.cached_property
     def _starts(self) -> dict[bool, list[int]]:
-        """Where blocks can start, by whether their runs compile."""
+        """The possible starts of blocks, by whether their runs compile."""
         size = pairing.RUNS_PER_BLOCK
         found: dict[bool, list[int]] = {True: [], False: []}
         for start in range(len(self.runs) - size + 1):
@@ -70,7 +72,7 @@ def normal(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def autocorrelated(rng: np.random.Generator, count: int) -> np.ndarray:
-    """A run resembles the one before by 0.6, and the machine slows down by 0.1 sigma a run."""
+    """Correlation of 0.6 between successive runs, and a drift of 0.1 sigma per run."""
     noise = rng.standard_normal(count)
     for i in range(1, count):
         noise[i] = 0.6 * noise[i - 1] + 0.8 * noise[i]
@@ -78,7 +80,7 @@ def autocorrelated(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def heavy_tails(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Student's t with two degrees of freedom: without a variance."""
+    """Student's t with two degrees of freedom, which has no finite variance."""
     return rng.standard_t(2, count)
 
 
@@ -97,11 +99,11 @@ _NOISE = flags.DEFINE_enum("noise", "normal", list(NOISES), "Simulated, if no ba
 
 
 def simulated(name: str, rng: np.random.Generator) -> Noise:
-    """Returns runs whose pairs' slowdowns have about the standard deviation --sigma."""
+    """Returns runs for which slowdowns of pairs have a standard deviation of about --sigma."""
     costs = [np.exp(_sigma() * NOISES[name](rng, _NUM_SIMULATED)) for _ in _NAMES]
     title = f"{name} noise of {100 * _SIGMA.value:g} % in each of three measures"
     runs = [_simulated_run(dict(zip(_NAMES, run, strict=True))) for run in zip(*costs, strict=True)]
-    # Simulated runs have nothing but their costs.
+    # Simulated runs have only costs.
     return Noise(title, runs, judging.Rules(limits=sequential.Limits()))
 
 
@@ -109,7 +111,7 @@ def recorded(kept: baseline.Baseline) -> Noise:
     """Returns a baseline's runs.
 
     Raises:
-        ValueError: if there are too few.
+        ValueError: if there are too few runs.
     """
     noises = ", ".join(f"{name} {100 * noise:.1f} %" for name, noise in kept.noises.items())
     compiling = sum(run.measures_compile for run in kept.runs)
@@ -128,7 +130,7 @@ def recorded(kept: baseline.Baseline) -> Noise:
 
 
 def trial(noise: Noise, slowdown: float, coins: random.Random) -> tuple[judging.Whole, int]:
-    """Returns one decision and how many pairs it took."""
+    """Returns one decision and its number of pairs."""
     pairs: list[pairing.Pair] = []
     found: tuple[judging.Judgement, ...] = ()
     while len(pairs) < _MAX_PAIRS.value:
@@ -155,7 +157,7 @@ def row(noise: Noise, slowdown: float) -> str:
 
 def main(argv: Sequence[str]) -> int:
     if len(argv) > 2:
-        return cli.complain("name one baseline, or none for simulated noise.", cli.USAGE)
+        return cli.complain("give one baseline, or none for simulated noise.", cli.USAGE)
     try:
         if len(argv) == 2:
             noise = recorded(baseline.read(Path(argv[1])))
@@ -171,7 +173,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _sigma() -> float:
-    """Of single runs: a pair's slowdown is the difference of two."""
+    """Standard deviation of single runs: a pair's slowdown is the difference of two."""
     return _SIGMA.value / np.sqrt(2)
 
 

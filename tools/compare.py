@@ -1,4 +1,4 @@
-"""Holds results against a baseline; shows the talk's tables, or how a number went with time."""
+"""Compares results with a baseline; shows the talk's tables, or a metric's history."""
 
 from mlpf_jax.commands.compare import run_app
 

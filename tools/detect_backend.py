@@ -1,9 +1,9 @@
-"""Finds which back end this machine can use, by the standard library alone: nothing is installed.
+"""Finds the back end for this machine, with the standard library only: nothing is installed.
 
     python3 -I tools/detect_backend.py
 
-prints the name of a lock in `locks/`, then, on the second line, why. tools/venv.sh asks it where
-BACKEND is not given. Nothing it finds is an error: without a device that can be used it is `cpu`.
+prints the name of a lock in `locks/`, and the reason on the second line. tools/venv.sh uses it if
+BACKEND is not given. It never fails: without a usable device the result is `cpu`.
 """
 
 import os
@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-_TIMEOUT_S = 20.0  # nvidia-smi of a node with eight idle GPUs takes some seconds
+_TIMEOUT_S = 20.0  # nvidia-smi takes some seconds on a node with eight idle GPUs
 _GOOGLE = "0x1ae0"
-# Source: jax/_src/hardware_utils.py; other devices of Google are network cards and disks.
+# Source: jax/_src/hardware_utils.py; other Google devices are network cards and disks.
 _TPUS = {"0x0027", "0x0056", "0x005e", "0x0062", "0x0063", "0x006f", "0x0076"}
 # Drivers by JAX's installation page: CUDA 13 has no code for GPUs before Turing (7.5).
 _CUDA_13_DRIVER, _CUDA_12_DRIVER, _CUDA_13_CAPABILITY = 580, 525, (7, 5)
@@ -24,7 +24,7 @@ _ROCM = 7
 
 
 class Machine(NamedTuple):
-    """What is looked at; a test has others."""
+    """The inspected parts of a machine; tests replace them."""
 
     root: Path = Path("/")
     environ: Mapping[str, str] = os.environ
@@ -33,16 +33,16 @@ class Machine(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A back end by the name of its lock, and why it is that one."""
+    """A back end by the name of its lock, with the reason."""
 
     backend: str
     reason: str
 
 
 def detect(machine: Machine) -> Found:
-    """Returns the back end of the first accelerator that can be used, else `cpu`.
+    """Returns the back end of the first usable accelerator, or `cpu`.
 
-    The reason names a device that is there and cannot be used.
+    The reason names a device that exists but cannot be used.
     """
     if machine.system != "Linux":
         return Found("cpu", f"on {machine.system} there is no lock for accelerators")
@@ -75,7 +75,7 @@ def _nvidia(machine: Machine) -> Found | None:
 
 
 def _nvidia_smi(machine: Machine) -> tuple[str | None, list[tuple[int, int]]]:
-    """Returns the driver's version and every GPU's compute capability, as far as it tells them."""
+    """Returns the driver's version and the compute capabilities of all GPUs, if known."""
     folders = machine.environ.get("PATH", os.defpath), str(machine.root / "usr/lib/wsl/lib")
     try:
         done = subprocess.run(
@@ -102,7 +102,7 @@ def _loaded_nvidia_driver(machine: Machine) -> str | None:
 
 
 def _has_nvidia_device(machine: Machine) -> bool:
-    """A container may see its host's driver without a device."""
+    """A container may see the driver of its host without a device."""
     return any((machine.root / "dev").glob("nvidia[0-9]*"))
 
 

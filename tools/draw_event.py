@@ -2,8 +2,8 @@
 
     python -m tools.draw_event DIR --event=0 --out=event.png
 
-DIR is a set of events, simulated or imported. It needs the extra `plots`.
-Exit status: 0 when the picture is there, 1 if events are damaged, 2 for wrong usage.
+DIR is a set of events, simulated or imported. It needs the extra `plots`. Exit status: 0 if the
+picture was written, 1 if events are damaged, 2 for wrong usage.
 """
 
 import importlib
@@ -16,13 +16,13 @@ from absl import flags
 from mlpf_jax import cli, keeping
 from mlpf_jax.events import manifest, store
 
-_EVENT = flags.DEFINE_integer("event", 0, "Which event of the set.", lower_bound=0)
+_EVENT = flags.DEFINE_integer("event", 0, "Index of the event in the set.", lower_bound=0)
 _OUT = flags.DEFINE_string("out", "event.png", "Picture to write (.png).")
 
 
 def main(argv: Sequence[str]) -> int:
     if len(argv) != 2:
-        return cli.complain("name one set: python -m tools.draw_event DIR", cli.USAGE)
+        return cli.complain("give one set: python -m tools.draw_event DIR", cli.USAGE)
     try:
         _draw(Path(argv[1]))
     except (OSError, manifest.DamagedError) as error:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
 def _draw(folder: Path) -> None:
     out = Path(_OUT.value)
     if out.suffix != ".png":
-        raise ValueError(f"--out={out}: the picture is a .png.")
+        raise ValueError(f"--out={out}: the name of the picture must end in .png.")
     events = store.open_store(folder)
     event = events.event(_EVENT.value)
     if importlib.util.find_spec("matplotlib") is None:

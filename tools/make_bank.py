@@ -1,12 +1,12 @@
-"""Makes a truth bank with Pythia, from which `--bank=FILE` simulates events of one's own.
+"""Makes a truth bank with Pythia, for simulating custom events with `--bank=FILE`.
 
     python -m tools.make_bank --out=my_bank.npz --minbias=4096 --ttbar=512 --qcd=256 --workers=2
 
-It needs the extra `generate` (pip install 'mlpf_jax[generate]'). Interrupted, the same command goes
-on where it was; it ends in the same bytes with any number of workers, on one kind of machine.
-`--generated_per_kept=32` generates 32 collisions for each that it keeps, and keeps those that stand
-best for all; the bank in the package was chosen so.
-Exit status: 0 when the bank is there, 1 if that failed, 2 for wrong usage, 130 on Ctrl-C.
+It needs the extra `generate` (pip install 'mlpf_jax[generate]'). The same command resumes an
+interrupted one; it gives the same bytes with any number of workers, on one kind of machine.
+`--generated_per_kept=32` generates 32 collisions for each that it keeps, and keeps the most
+representative ones, as for the bank in the package. Exit status: 0 if the bank was made, 1 if that
+failed, 2 for wrong usage, 130 on Ctrl-C.
 """
 
 import time
@@ -20,14 +20,14 @@ from mlpf_jax.simulation import bank, bank_making
 
 _OUT = flags.DEFINE_string("out", None, "Bank to make (.npz).", required=True)
 _MINBIAS = flags.DEFINE_integer("minbias", 4096, "Pile-up collisions.", lower_bound=1)
-_TTBAR = flags.DEFINE_integer("ttbar", 512, "Hard collisions; 0 for none.", lower_bound=0)
-_QCD = flags.DEFINE_integer("qcd", 256, "Hard collisions; 0 for none.", lower_bound=0)
+_TTBAR = flags.DEFINE_integer("ttbar", 512, "Number of hard collisions; 0 for none.", lower_bound=0)
+_QCD = flags.DEFINE_integer("qcd", 256, "Number of hard collisions; 0 for none.", lower_bound=0)
 _GENERATED_PER_KEPT = flags.DEFINE_integer(
-    "generated_per_kept", 1, "Collisions to choose each kept one from.", lower_bound=1
+    "generated_per_kept", 1, "Number of collisions to generate for each kept one.", lower_bound=1
 )
-_SEED = flags.DEFINE_integer("seed", 1, "Names the bank.", lower_bound=0)
+_SEED = flags.DEFINE_integer("seed", 1, "Random seed of the bank.", lower_bound=0)
 _WORKERS = flags.DEFINE_integer("workers", 1, "Processes.", lower_bound=1)
-_QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
+_QUIET = flags.DEFINE_bool("quiet", False, "Print no progress.")
 
 
 def main(_: Sequence[str]) -> int:
@@ -53,7 +53,7 @@ def _make() -> bank.Bank:
         with teller.stage("generating", sum(p.num_events for p in plan.pieces())) as stage:
             return _generate(plan, stage)
     except KeyboardInterrupt:
-        teller.say("what is generated is kept: the same command goes on from there")
+        teller.say("generated collisions are kept: repeat the command to resume")
         raise
 
 

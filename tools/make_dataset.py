@@ -1,4 +1,4 @@
-"""Makes a folder of simulated events, or goes on with one that was interrupted."""
+"""Makes a folder of simulated events, or resumes an interrupted one."""
 
 from mlpf_jax.commands.make_dataset import run_app
 

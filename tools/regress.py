@@ -1,4 +1,4 @@
-"""Says whether a change made the benchmark slower, by runs of both sides in turns."""
+"""Tests whether a change made the benchmark slower, with alternate runs of both sides."""
 
 from mlpf_jax.commands.regress import run_app
 

@@ -1,4 +1,4 @@
-"""Writes a report page of results: one HTML file that needs nothing else."""
+"""Writes a report page of results: one self-contained HTML file."""
 
 from mlpf_jax.commands.report import run_app
 

@@ -1,12 +1,12 @@
-"""Shows how good events are: beside what is published of the data set, or against another set.
+"""Validates events against published numbers of the data set, or against another set.
 
     python -m tools.validate_dataset DIR
     python -m tools.validate_dataset DIR --against=DIR2
 
 DIR is a set of events, simulated or imported, or a folder of such sets. Prints a table with a
 verdict for each published quantity and writes a page of plots. The plots need the extra `plots`,
-the jets `validate`; what lacks its extra is left out, and it says so. About 25 events/s.
-Exit status: 0 when all was looked at, whatever it shows; 1 if events are damaged, 2 for wrong
+the jets `validate`; parts without their extra are skipped with a message. About 25 events/s. Exit
+status: 0 if the validation is complete, whatever its results; 1 if events are damaged, 2 for wrong
 usage, 130 on Ctrl-C.
 """
 
@@ -23,14 +23,16 @@ from mlpf_jax.events import manifest, store
 from mlpf_jax.events.validation import agreement, jets, survey, tables
 from mlpf_jax.events.validation import differences as comparison
 
-_AGAINST = flags.DEFINE_string("against", None, "Set of events, or folder of sets, to compare to.")
+_AGAINST = flags.DEFINE_string(
+    "against", None, "Set of events, or folder of sets, to compare with."
+)
 _PAGE = flags.DEFINE_string("page", "validation.pdf", "Plots to write: .pdf or .png; '' for none.")
-_QUIET = flags.DEFINE_bool("quiet", False, "Do not tell how far it is.")
+_QUIET = flags.DEFINE_bool("quiet", False, "Print no progress.")
 
 
 def main(argv: Sequence[str]) -> int:
     if len(argv) != 2:
-        return cli.complain("name one folder: python -m tools.validate_dataset DIR", cli.USAGE)
+        return cli.complain("give one folder: python -m tools.validate_dataset DIR", cli.USAGE)
     try:
         return _validate(Path(argv[1]))
     except (OSError, manifest.DamagedError) as error:
@@ -46,7 +48,7 @@ def _validate(folder: Path) -> int:
         firsts, seconds = survey.pair(firsts, survey.find_sets(Path(_AGAINST.value)))
     page_maker = _page_maker(teller)
     if not jets.is_available():
-        teller.say("jets are left out: pip install 'mlpf_jax[validate]'")
+        teller.say("jets are skipped: pip install 'mlpf_jax[validate]'")
     measured = [_measure(events, teller) for events in firsts]
     others = [_measure(events, teller) for events in seconds] or [None] * len(measured)
     for first, second in zip(measured, others, strict=True):
@@ -60,11 +62,11 @@ def _validate(folder: Path) -> int:
 
 
 def _page_maker(teller: progress.Progress) -> types.ModuleType | None:
-    """Returns the module that draws, if a page is wanted and can be drawn."""
+    """Returns the drawing module, if a page is requested and possible."""
     if not _PAGE.value:
         return None
     if importlib.util.find_spec("matplotlib") is None:
-        teller.say("plots are left out: pip install 'mlpf_jax[plots]'")
+        teller.say("plots are skipped: pip install 'mlpf_jax[plots]'")
         return None
     page_maker = importlib.import_module("mlpf_jax.events.validation.page")
     page_maker.check_path(Path(_PAGE.value))
@@ -72,7 +74,7 @@ def _page_maker(teller: progress.Progress) -> types.ModuleType | None:
 
 
 def _measure(events: store.EventStore, teller: progress.Progress) -> survey.Measurement:
-    with teller.stage(f"looking at {events.provenance['process']}", events.num_events) as stage:
+    with teller.stage(f"measuring {events.provenance['process']}", events.num_events) as stage:
         return survey.measure(events, on_progress=lambda done, _: stage.update(done))
 
 

@@ -1,4 +1,4 @@
-"""Proves on the machine at hand that the network computes what the original graph computes."""
+"""Verifies on this machine that the network computes the same as the original graph."""
 
 from mlpf_jax.commands.verify import run_app
 

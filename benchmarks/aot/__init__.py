@@ -1,1 +1,1 @@
-"""What compiling ahead of time needs and tells: targets without devices, compiled programs."""
+"""Ahead-of-time compilation: targets without devices, and analysis of compiled programs."""

@@ -1,10 +1,11 @@
-"""Compiles the benchmark's steps for a GPU or a TPU that is not there, and tells what came out.
+"""Compiles the benchmark's steps for a GPU or a TPU without having one, and analyses the programs.
 
     python -m benchmarks.aot --platform=cuda --batch=16 --json=FILE
     python -m benchmarks.aot --platform=tpu --precision=bf16 --pair_kernel=pallas
 
-It takes an environment with CUDA's plugin or libtpu (`locks/cuda12.txt`, `locks/tpu.txt`), and no
-device. Without them it lowers only, and says so. Nothing is run: no speed is told, and no result.
+It needs an environment with CUDA's plugin or libtpu (`locks/cuda12.txt`, `locks/tpu.txt`), but no
+device. Without them it only lowers the steps, and reports that. Nothing is run, so there are no
+speeds and no results.
 """
 
 import dataclasses
@@ -22,10 +23,10 @@ from absl import flags
 from mlpf_jax import cli, keeping
 from mlpf_jax import config as config_lib
 
-_PLATFORM = flags.DEFINE_enum("platform", "cuda", ["cuda", "tpu"], "What to compile for.")
+_PLATFORM = flags.DEFINE_enum("platform", "cuda", ["cuda", "tpu"], "Platform to compile for.")
 _BATCH = flags.DEFINE_integer("batch", 16, "Events per step.", lower_bound=1)
 _JSON = flags.DEFINE_string(
-    "json", None, "File for all that was found; one that is there gets more programs."
+    "json", None, "File for the results; programs are added to an existing file."
 )
 _PRECISIONS = flags.DEFINE_multi_enum(
     "precision", ["tf32"], get_args(config_lib.Precision), "May be given several times."
@@ -37,9 +38,11 @@ _PHASES = flags.DEFINE_multi_enum(
     "phase", ["train", "infer"], ["train", "infer"], "May be given several times."
 )
 _STACKS_CHAINS = flags.DEFINE_bool(
-    "stacks_chains", True, "Both chains of layers at once, as the benchmark has it on accelerators."
+    "stacks_chains",
+    True,
+    "Compute both chains of layers at once, as the benchmark does on accelerators.",
 )
-_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Per event, padding included.")
+_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Elements per event, including padding.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -51,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     targets.prepare()
     target = targets.describe(cast(targets.Platform, _PLATFORM.value))
     if target.device is None:
-        print(f"only lowered, for there is no compiler here: {target.reason}")
+        print(f"only lowered, because there is no compiler here: {target.reason}")
     print(_HEADINGS)
     programs = []
     try:
@@ -85,7 +88,7 @@ def _config(precision: config_lib.Precision, kernel: str) -> config_lib.RunConfi
 
 
 def _describe_program(config, phase, target) -> dict[str, Any]:
-    """Lowers and, where there is a compiler, compiles one step."""
+    """Lowers one step and, if there is a compiler, compiles it."""
     start = time.perf_counter()
     lowered = _lower(config, phase, target.device)
     found = {
@@ -173,18 +176,18 @@ def _document(target, programs) -> dict[str, Any]:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    """Writes the document; of what is there already, it keeps the programs.
+    """Writes the document; keeps the programs of an existing one.
 
     Raises:
-        ValueError: if that is of another device or other versions.
+        ValueError: if the existing file is for another device or other versions.
     """
     if path.exists():
         before = json.loads(path.read_text())
         for name in ("platform", "device", "num_elements", "flops_per_event"):
             if before[name] != document[name]:
-                raise ValueError(f"{path}: has another {name}; take another file.")
+                raise ValueError(f"{path}: has another {name}; choose another file.")
         if before["environment"]["versions"] != document["environment"]["versions"]:
-            raise ValueError(f"{path}: was made with other versions; take another file.")
+            raise ValueError(f"{path}: was made with other versions; choose another file.")
         document = document | {"programs": before["programs"] + document["programs"]}
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     keeping.write_file(path, text.encode())

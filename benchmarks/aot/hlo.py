@@ -1,4 +1,4 @@
-"""Counts what a compiled program launches and moves, from its optimised HLO as text."""
+"""Counts the launches and bytes moved of a compiled program, from its optimised HLO text."""
 
 import dataclasses
 import re
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2}
 _BYTES |= {"f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
-# Names for what is there already, or the wait for what was launched before.
+# Operations that only name existing values, or wait for earlier launches.
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
 _FREE |= {"partition-id", "replica-id", "opt-barrier"}
-# They read of their first operand no more than they return.
+# Operations that read only as much of their first operand as they return.
 _SELECTING = {"slice", "dynamic-slice", "gather"}
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
@@ -25,15 +25,15 @@ class Instruction:
     name: str
     shape: str
     opcode: str
-    kind: str  # the opcode; of a custom call and of a fusion, what it calls
+    kind: str  # the opcode; for custom calls and fusions, the callee
     operands: tuple[str, ...]
-    rest: str  # the line from its operands on
+    rest: str  # the rest of the line, starting with its operands
 
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """What a program does: `num_bytes` are those of all results and of what is read of the
-    operands, each operation's for itself, an operand that stands twice counted once.
+    """The launches and memory traffic of a program. `num_bytes` is the sum over operations of the
+    bytes of results and of the read parts of operands, with repeated operands counted once.
     """
 
     launches: dict[str, int]
@@ -41,21 +41,22 @@ class Traffic:
 
     @property
     def num_launches(self) -> int:
-        """All of them."""
+        """Total number of launches."""
         return sum(self.launches.values())
 
 
 def traffic(text: str) -> Traffic:
-    """Returns what the whole program launches and moves; loops by their trip counts.
+    """Returns launches and traffic of the whole program; loops count by their trip counts.
 
-    Of an operand that is only sliced or gathered from, in a fusion too, what is taken is read.
+    For operands that are only sliced or gathered from, also within a fusion, only the taken part
+    counts as read.
 
     Raises:
         ValueError: if the text has no entry computation, or a loop of unknown length.
     """
     computations, entry = _parse(text)
     if entry is None:
-        raise ValueError("this is no HLO: there is no ENTRY computation.")
+        raise ValueError("not an HLO text: there is no ENTRY computation.")
     launches: Counter[str] = Counter()
     num_bytes = 0
     for times, instruction, shapes in _walk(computations, entry, 1):
@@ -130,7 +131,7 @@ def _number(parameter: Instruction) -> int:
 
 
 def _taken_bytes(name: str, body: list[Instruction], whole: int) -> int:
-    """Returns what the operations of a body read of an array of theirs, `whole` bytes long."""
+    """Returns the bytes that the operations of a body read from an array of `whole` bytes."""
     taken = 0
     for user in body:
         if user.opcode in _SELECTING and user.operands[0] == name:

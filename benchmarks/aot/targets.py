@@ -1,4 +1,4 @@
-"""Devices to compile for that are not there: described, not found."""
+"""Descriptions of devices to compile for, without having the devices."""
 
 import dataclasses
 import os
@@ -21,7 +21,7 @@ ABSENT: dict[Platform, AbstractDevice] = {
     "cuda": AbstractDevice("NVIDIA H200", None, "cuda"),
     "tpu": AbstractDevice("TPU v5", 1, "tpu"),
 }
-# CUDA's plugin and libtpu look for their devices, and refuse to load without, unless they are told.
+# CUDA's plugin and libtpu refuse to load without their devices, unless configured.
 _SETTINGS = {
     "JAX_PLATFORMS": "cpu",
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
@@ -40,7 +40,7 @@ class Target:
 
 
 def prepare(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Lets the compilers load where their devices are not. Comes before JAX's first use."""
+    """Lets the compilers load without their devices. Must be called before JAX's first use."""
     environ.update(_SETTINGS)
 
 

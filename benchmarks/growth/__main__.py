@@ -4,9 +4,9 @@
     python -m benchmarks.growth --axis=elements --preset=flags/smoke.cfg --values=64,128,256
     python -m benchmarks.growth --from=FILE --out=growth      # tables and picture of a recorded one
 
-Each run is the benchmark itself in a process of its own. The same command goes on with what an
-interrupted one left in --out; several axes may share it. A size that does not fit is told and left
-out. Exit status: 0, 1 if a size could not be measured, 2 for wrong usage, 130 on Ctrl-C.
+Each run is the benchmark itself in its own process. The same command resumes an interrupted study
+in --out; several axes may share it. A size that does not fit is reported and skipped. Exit status:
+0, 1 if a size could not be measured, 2 for wrong usage, 130 on Ctrl-C.
 """
 
 import functools
@@ -22,16 +22,18 @@ from mlpf_jax.study import engine, findings, output, running, runs
 _AXIS = flags.DEFINE_enum("axis", None, list(axes.AXES), "What grows.")
 _VALUES = flags.DEFINE_list("values", [], "Sizes. Default: those for the published network.")
 _PRESET = flags.DEFINE_string("preset", "flags/default.cfg", "Flag file of all runs.")
-_BATCH = flags.DEFINE_integer("batch", 1, "Events per device and step, unless they grow.")
+_BATCH = flags.DEFINE_integer("batch", 1, "Events per device and step, unless they are the axis.")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", axes.NUM_STEPS, "Training steps of a run.")
 _SETTINGS = flags.DEFINE_multi_string(
-    "setting", [], "Of all runs, such as --setting=precision=bf16."
+    "setting", [], "Setting of all runs, such as --setting=precision=bf16."
 )
-_REPEATS = flags.DEFINE_integer("repeats", 2, "Runs of each size.")
-_TIMEOUT = flags.DEFINE_float("run_timeout_s", 900.0, "Seconds after which a run has failed.")
-_OUT = flags.DEFINE_string("out", "growth", "Folder of the runs, tables and plots.")
+_REPEATS = flags.DEFINE_integer("repeats", 2, "Number of runs of each size.")
+_TIMEOUT = flags.DEFINE_float("run_timeout_s", 900.0, "Seconds after which a run counts as failed.")
+_OUT = flags.DEFINE_string("out", "growth", "Folder for the runs, tables and plots.")
 _PLOT = flags.DEFINE_enum("plot", "svg", ["svg", "png", "none"], "Format of the picture.")
-_FROM = flags.DEFINE_string("from", None, "Recorded study (.json) to show; runs nothing.")
+_FROM = flags.DEFINE_string(
+    "from", None, "Recorded study (.json) to show, without running anything."
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -68,7 +70,7 @@ def _measure(out: Path, teller: progress.Progress) -> findings.Findings:
 
 def _sweep() -> tuple[engine.Axis, engine.Sweep]:
     if _AXIS.value is None:
-        raise engine.StudyError(f"--axis: say what grows, any of {', '.join(axes.AXES)}.")
+        raise engine.StudyError(f"--axis: give one or more of {', '.join(axes.AXES)}.")
     if not Path(_PRESET.value).is_file():
         raise engine.StudyError(f"--preset={_PRESET.value}: no such file.")
     shared = arguments.read_file(Path(_PRESET.value))

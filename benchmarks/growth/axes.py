@@ -1,4 +1,4 @@
-"""The axes of growth, and what the runs at each size are given."""
+"""The axes of growth, and the settings of the runs at each size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from mlpf_jax.study import engine, findings
 
 NUM_STEPS, _NUM_INFER_SAMPLES = 7, 4
 
-# The values are of the published network at 6400 elements.
+# The values are for the published network with 6400 elements.
 AXES: Mapping[str, engine.Axis] = {
     axis.name: axis
     for axis in (
@@ -27,7 +27,7 @@ AXES: Mapping[str, engine.Axis] = {
 
 
 def kind(axis: engine.Axis) -> findings.Kind:
-    """Returns what a study along the axis asks."""
+    """Returns the kind of a study along the axis."""
     return findings.Kind(
         name=f"growth-{axis.name}",
         title=f"Growth with {axis.label}",
@@ -46,10 +46,10 @@ def sweep(
     batch_size: int = 1,
     num_steps: int = NUM_STEPS,
 ) -> engine.Sweep:
-    """Returns the sizes that are named, or the axis' own; all steps of a run see full batches.
+    """Returns the given sizes, or the default ones; all steps of a run have full batches.
 
     Raises:
-        engine.StudyError: if the sizes make no law, or another number is too small.
+        engine.StudyError: if there are too few sizes for a law, or another number is too small.
     """
     if num_steps < 4:
         raise engine.StudyError(f"--num_steps={num_steps}: must be at least 4.")
@@ -81,5 +81,7 @@ def _values(axis: engine.Axis, words: Sequence[str]) -> list[int]:
     except ValueError:
         raise engine.StudyError(f"--values={','.join(words)}: must be whole numbers.") from None
     if len(values) < 3 or values[0] < 1:
-        raise engine.StudyError("--values: a law takes at least three different sizes from 1 on.")
+        raise engine.StudyError(
+            "--values: a law needs at least three different sizes, each at least 1."
+        )
     return values

@@ -1,4 +1,4 @@
-"""Studies of growth read back: files of this version, and those that held their runs by size."""
+"""Reads growth studies: files of this version, and older ones with runs by size."""
 
 import json
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from mlpf_jax.study import documents, findings
 
 
 def read(path: Path) -> findings.Findings:
-    """Reads a study of growth; laws and tables follow from its runs.
+    """Reads a growth study; laws and tables are computed from its runs.
 
     Raises:
-        ValueError: if it is none; one line that begins with the path.
+        ValueError: if it is not one; the message is one line that begins with the path.
         OSError: if it cannot be read.
     """
     try:
@@ -21,7 +21,7 @@ def read(path: Path) -> findings.Findings:
         return _findings(document if "format" in document else _converted(document))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{path}: not a study of growth ({reason}).") from None
+        raise ValueError(f"{path}: not a growth study ({reason}).") from None
 
 
 def _findings(document: Mapping[str, Any]) -> findings.Findings:
@@ -38,7 +38,7 @@ def _findings(document: Mapping[str, Any]) -> findings.Findings:
 
 
 def _converted(old: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a document of November 2026 as one of today; its memory is of all devices."""
+    """Converts a document of November 2026 to the current format; its memory is for all devices."""
     axis = axes.AXES[old["axis"]]
     points = {}
     for value in old["values"]:

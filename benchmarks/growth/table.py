@@ -1,4 +1,4 @@
-"""A study of growth as a table of all sizes, its laws, and what departs from them."""
+"""Shows a growth study: a table of all sizes, the laws, and deviations from them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,11 +7,11 @@ from mlpf_jax.stats import power_laws
 from mlpf_jax.study import documents, findings, runs
 from mlpf_jax.study.scaling import notes
 
-_CLIFF = 0.5  # by which the exponent between neighbours may exceed the law's
+_CLIFF = 0.5  # largest excess of a local exponent over the law's
 
 
 def view(found: findings.Findings) -> tables.View:
-    """Returns the study as a table and notes to read and values to compute with."""
+    """Returns a view of the study: a table and notes for people, values for programs."""
     (series,) = found.series
     columns = (
         *(series.kind.label, "training, events/s", "inference, events/s"),
@@ -27,7 +27,7 @@ def view(found: findings.Findings) -> tables.View:
 
 
 def cliffs(series: findings.Series) -> list[str]:
-    """Returns where a cost grows much faster from one size to the next than by its law."""
+    """Returns the places where a cost grows much faster between two sizes than by its law."""
     found = []
     for cost, by_phase in series.powers.items():
         for phase, law in by_phase.items():
@@ -50,7 +50,7 @@ def _cells(series: findings.Series, row: findings.Row) -> tuple[str, ...]:
 
 
 def _range(values: Sequence[float]) -> str:
-    """Returns the mean over runs, and the least and the most if there are several."""
+    """Returns the mean over runs, and minimum and maximum if there are several."""
     if not values:
         return "-"
     mean = f"{sum(values) / len(values):.4g}"

@@ -1,1 +1,1 @@
-"""The same graph in other frameworks, proved on the golden data and timed beside ours."""
+"""The same graph in other frameworks, verified on the golden data and timed together with ours."""

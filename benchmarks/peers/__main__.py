@@ -1,11 +1,11 @@
-"""Compares our speed with that of the same graph in PyTorch and TensorFlow, in one sitting.
+"""Compares our speed with that of the same graph in PyTorch and TensorFlow, in one session.
 
     make peers
     python -m benchmarks.peers --device=cpu --batch=4 --json=FILE
 
-Every contender runs in fresh processes of its own, in turns, each round in the opposite order; all
-get the same events, weights, threads and allocator. Exit status: 0, 1 if a contender fails or does
-not compute the same, 2 for wrong usage.
+Contenders run alternately in new processes, with the order reversed in every round; all get the
+same events, weights, threads and allocator. Exit status: 0, 1 if a contender fails or does not
+compute the same, 2 for wrong usage.
 """
 
 import dataclasses
@@ -27,22 +27,26 @@ from mlpf_jax import config as config_lib
 from mlpf_jax.events import source
 from mlpf_jax.measure import environment
 
-_DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu"], "Where all run.")
+_DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu"], "Device for all contenders.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Events per step.")
-_JSON = flags.DEFINE_string("json", None, "File for the comparison and every sample behind it.")
+_JSON = flags.DEFINE_string("json", None, "File for the comparison and all samples.")
 _CONTENDERS = flags.DEFINE_list(
     "contenders",
     [contender_lib.OURS, *contender_lib.PEERS],
-    f"Which take part; ours always does. {contender_lib.OURS_TIGHT} is ours without empty bins.",
+    f"Contenders to run; ours always runs. {contender_lib.OURS_TIGHT} is ours without empty bins.",
 )
-_ROUNDS = flags.DEFINE_integer("rounds", 2, "Processes of each contender.", lower_bound=1)
-_SAMPLES = flags.DEFINE_integer("samples", 3, "Of each phase in each process.", lower_bound=3)
-_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Per event, padding included.")
-_EVENTS_AT_ONCE = flags.DEFINE_integer("events_at_once", 1, "Of ours, as in flags/default.cfg.")
+_ROUNDS = flags.DEFINE_integer("rounds", 2, "Number of processes of each contender.", lower_bound=1)
+_SAMPLES = flags.DEFINE_integer(
+    "samples", 3, "Number of samples of each phase in each process.", lower_bound=3
+)
+_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Elements per event, including padding.")
+_EVENTS_AT_ONCE = flags.DEFINE_integer(
+    "events_at_once", 1, "Random seed of ours, as in flags/default.cfg."
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of events; default: the cache.")
 
 _NUM_BATCHES = 2
-_SHORTEST_SAMPLE_S = 1.0  # as the benchmark has it on a CPU
+_SHORTEST_SAMPLE_S = 1.0  # as in the benchmark on a CPU
 _TIMEOUT_S = 1800.0
 
 
@@ -57,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         plan = _plan(num_cores)
         if _JSON.value:
             keeping.try_file(Path(_JSON.value))
-        # Late: these import JAX, and wrong usage need not wait for it.
+        # Imported late: these import JAX, which would delay reports of wrong usage.
         from benchmarks.peers import comparing, events, table
 
         data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
@@ -80,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
         except OSError as error:
             return cli.complain(error, cli.FAILURE)
     for name, reason in outcome.failures.items():
-        cli.complain(f"{name} was left out: {reason}", cli.FAILURE)
+        cli.complain(f"{name} was excluded: {reason}", cli.FAILURE)
     return cli.FAILURE if outcome.failures else 0
 
 
@@ -104,7 +108,7 @@ def _plan(num_cores: int) -> rounds_lib.Plan:
 
 
 def _provenance(config: config_lib.RunConfig, outcome: rounds_lib.Outcome) -> dict[str, Any]:
-    """Returns what was run and where, with everything that the processes said."""
+    """Returns the provenance of the comparison, with all records of the processes."""
     return {
         "device": _DEVICE.value,
         "batch": _BATCH.value,

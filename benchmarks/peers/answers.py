@@ -1,8 +1,8 @@
-"""What a contender makes of a golden case, computed in its own environment, as one file.
+"""Computes a contender's results for a golden case in its own environment, as one file.
 
     python -m benchmarks.peers.answers NAME FOLDER OUT.npz
 
-FOLDER holds a workload whose first batch is the case. `prove` starts this and judges the file.
+FOLDER contains a workload with the case as its first batch. `prove` runs this and checks the file.
 """
 
 import json
@@ -40,7 +40,7 @@ def main() -> None:
     workload = workload_lib.read(Path(folder))
     contender = contender_lib.make(name, workload, num_threads=1)
     if not isinstance(contender, contender_lib.Provable):
-        sys.exit(f"error: {name} does not show what lies between.")
+        sys.exit(f"error: {name} does not provide intermediate values.")
     np.savez(out, **compute(contender, workload))
 
 

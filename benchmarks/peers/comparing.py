@@ -1,6 +1,6 @@
-"""From the processes' records to the comparison: rates, ratios of ours to each peer, intervals.
+"""Computes the comparison from records of processes: rates, ratios of ours to peers, intervals.
 
-Pure: no process, no file, no clock.
+No processes, files or clocks.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ PHASES = ("training", "inference")
 _FEWEST_UNDISTURBED = (
     3  # of a contender; with fewer the disturbed ones are taken too, and it says so
 )
-_MOST_DIFFERENT_LOSS = 1e-3  # relative, of the same events and weights
+_MOST_DIFFERENT_LOSS = 1e-3  # relative, for equal events and weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,18 +26,18 @@ class Cell:
 
     events_per_s: float  # median
     interval: tuple[float, float]
-    rates: tuple[float, ...]  # of the samples that count, in order
+    rates: tuple[float, ...]  # of the samples used, in order
     round_rates: tuple[float | None, ...]  # of every process the median; None without such samples
-    num_disturbed: int  # others used the CPU meanwhile: not averaged in
-    num_warm_up: int  # before the steady state, by the benchmark's rule: neither
-    is_disturbed: bool  # too few others were left, so they had to be averaged in
-    first_call_s: tuple[float, ...]  # of every round, compiling included
+    num_disturbed: int  # samples during CPU use by others: excluded
+    num_warm_up: int  # samples before the steady state, by the benchmark's rule: excluded
+    is_disturbed: bool  # too few undisturbed samples, so disturbed ones are included
+    first_call_s: tuple[float, ...]  # of every round, including compilation
     peak_bytes: int  # of the process until the phase ended; the inference's came first
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All contenders that could be measured, and ours against the others."""
+    """All measured contenders, and the ratios of ours to the others."""
 
     cells: Mapping[str, Mapping[str, Cell]]  # phase -> contender -> cell
     # phase -> another contender -> ours over its rate
@@ -53,7 +53,7 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
     """Compares the drivers' records, in the order of the runs, of steps of `batch` events.
 
     Raises:
-        ValueError: if ours or every peer is missing, or two do not compute the same loss.
+        ValueError: if ours or every peer is missing, or losses differ.
     """
     names = [name for name in contender_lib.ENTRIES if any(run["name"] == name for run in runs)]
     peers = [name for name in names if name in contender_lib.PEERS]
@@ -80,9 +80,9 @@ def compare(runs: Sequence[Mapping[str, Any]], batch: int, num_cores: int) -> Co
 
 
 def _ours_to(other: Cell, ours: Cell) -> comparison.Ratio:
-    """Compares round by round where there are enough for a test: a drift of the machine cancels.
+    """Compares by rounds if there are enough for a test, so that a drift of the machine cancels.
 
-    With fewer rounds, processes that were measured apart; with fewer of those, single samples.
+    With fewer rounds, compares processes as independent; with even fewer, single samples.
     """
     rounds = zip(other.round_rates, ours.round_rates, strict=False)  # one may have failed early
     pairs = [(theirs, own) for theirs, own in rounds if theirs is not None and own is not None]
@@ -123,13 +123,13 @@ def _steady(samples: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]
 
 
 def disturbances(sample: Mapping[str, Any], num_cores: int) -> list[str]:
-    """Returns what others did while a sample was taken, in words; nothing if it is good."""
+    """Returns descriptions of disturbances during a sample; empty if there were none."""
     meanwhile = None if sample["load"] is None else load.Load(**sample["load"])
     return trust.in_load(meanwhile, num_cores, on_cpu=True)
 
 
 def _check_losses(runs: Sequence[Mapping[str, Any]]) -> None:
-    """All were given the same weights and events, so their first losses must agree."""
+    """All have the same weights and events, so their first losses must agree."""
     ours = next(run for run in runs if run["name"] == contender_lib.OURS)
     for run in runs:
         for phase in PHASES:
@@ -143,7 +143,7 @@ def _check_losses(runs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def document(result: Comparison) -> dict[str, Any]:
-    """Returns the comparison as JSON takes it; what an interval leaves open is null."""
+    """Returns the comparison for JSON; unbounded ends of intervals are null."""
     best = {phase: result.best_ratio(phase) for phase in PHASES}
     return {
         "ratio_to_best_peer": {phase: ratio.value for phase, ratio in best.items()},

@@ -27,5 +27,5 @@ HUBER_DELTA: Mapping[str, float] = {
 REGRESSIONS = ("charge", "pt", "eta", "sin_phi", "cos_phi", "energy")
 
 LAYER_NORM_EPSILON = 1e-3
-ID_SHARPNESS = 100.0  # of the choice among the energies of the classes
+ID_SHARPNESS = 100.0  # sharpness of the choice among the energies of the classes
 BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-7

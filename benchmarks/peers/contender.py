@@ -1,6 +1,6 @@
-"""What a contender must be able to do, and which there are.
+"""The interface of contenders, and the list of them.
 
-Imported in every environment: no framework above the call of `make`.
+Imported in every environment, so frameworks are imported only by `make`.
 """
 
 import dataclasses
@@ -13,31 +13,31 @@ import numpy as np
 from benchmarks.peers import workload as workload_lib
 
 Batch = Any  # on the device, in the framework's own type
-Sums = Any  # losses and counts of a step, likewise; perhaps not computed yet
+Sums = Any  # losses and counts of a step on the device, possibly not computed yet
 
 
 @runtime_checkable
 class Contender(Protocol):
     """The network in one framework, with its optimiser, as the benchmark's two phases use it.
 
-    A step gives what ours gives: the mean loss per output and the real elements counted by true
-    and predicted class.
+    As in our network, a step returns the mean loss per output and the counts of real elements by
+    true and predicted class.
     """
 
     def put(self, elements: np.ndarray, targets: np.ndarray) -> Batch:
-        """Brings a batch to where it is computed."""
+        """Places a batch on the device."""
         ...
 
     def train(self, batch: Batch) -> Sums:
-        """Updates the weights by one batch."""
+        """Updates the weights with one batch."""
         ...
 
     def infer(self, batch: Batch) -> Sums:
-        """Runs the network on one batch, without any update."""
+        """Runs the network on one batch, without updates."""
         ...
 
     def wait(self, sums: Sums) -> None:
-        """Returns when the step that gave these is done, its new weights included."""
+        """Waits until the step that returned these is done, including its new weights."""
         ...
 
     def fetch(self, sums: Sums) -> tuple[dict[str, float], np.ndarray]:
@@ -45,13 +45,13 @@ class Contender(Protocol):
         ...
 
     def versions(self) -> dict[str, str]:
-        """Returns what the result records: name of a package -> its version."""
+        """Returns the versions for the result: name of a package -> its version."""
         ...
 
 
 @runtime_checkable
 class Provable(Contender, Protocol):
-    """A contender that shows what lies between, so that it can be held against golden data."""
+    """A contender that provides intermediate values, for comparison with golden data."""
 
     def outputs(self, batch: Batch) -> dict[str, np.ndarray]:
         """Returns `logits` and the outputs by the reference's names, [events, elements, _]."""
@@ -68,7 +68,7 @@ class Provable(Contender, Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """Where a contender lives."""
+    """The location of a contender."""
 
     environment: str | None  # name of its folder in .peers; None: that of this project
     module: str  # has build(workload, num_threads, compiled) -> Contender
@@ -76,7 +76,7 @@ class Entry:
 
 
 OURS = "jax"
-OURS_TIGHT = "jax-tight"  # the same with --padding=tight: less work, so it is compared apart
+OURS_TIGHT = "jax-tight"  # the same with --padding=tight: less work, so compared separately
 OWN = (OURS, OURS_TIGHT)
 ENTRIES: Mapping[str, Entry] = {
     OURS: Entry(None, "benchmarks.peers.ours", compiled=True),

@@ -1,4 +1,4 @@
-"""Makes what all contenders are given out of simulated events and our initial weights."""
+"""Makes the workload of all contenders from simulated events and our initial weights."""
 
 import hashlib
 from pathlib import Path
@@ -19,7 +19,7 @@ def make(config: config_lib.RunConfig, num_batches: int, data_dir: Path) -> work
     """Returns the first ttbar events in batches, padded as the benchmark pads, and the weights.
 
     Raises:
-        ValueError: if the events at `data_dir` are not what was asked for.
+        ValueError: if the events at `data_dir` do not match the arguments.
         OSError: if they cannot be read or written.
     """
     size = config.train.batch_size
@@ -42,7 +42,7 @@ def make(config: config_lib.RunConfig, num_batches: int, data_dir: Path) -> work
 
 
 def sha256(workload: workload_lib.Workload) -> str:
-    """Returns the SHA-256 of the events' bytes as they are fed."""
+    """Returns the SHA-256 of the events' bytes as given to contenders."""
     digest = hashlib.sha256(workload.elements.tobytes())
     digest.update(workload.targets.tobytes())
     return digest.hexdigest()
@@ -51,7 +51,7 @@ def sha256(workload: workload_lib.Workload) -> str:
 def reference_weights(
     created: state.TrainState, model: config_lib.ModelConfig
 ) -> dict[str, np.ndarray]:
-    """Returns the weights under the reference's names, the fixed rotations included."""
+    """Returns the weights under the reference's names, including the fixed rotations."""
     weights = golden.weights_from_params(created.params, model)
     for layer, values in created.rotations["encoder"].items():
         for name, rotations in golden.unstack(layer, values[layout.ROTATIONS], model).items():

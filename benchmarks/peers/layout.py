@@ -1,7 +1,7 @@
-"""How the peers keep the weights: those that multiply the same input are one array.
+"""The layout of the peers' weights: weights that multiply the same input are one array.
 
-One table says which piece of which array is which weight of the reference; the frameworks only
-turn arrays into variables. All kernels are [inputs, outputs]. NumPy alone, any version.
+One table maps pieces of arrays to weights of the reference; the frameworks only convert arrays to
+variables. All kernels are [inputs, outputs]. Needs only NumPy, in any version.
 """
 
 import itertools
@@ -48,12 +48,12 @@ def layers(config: config_lib.ModelConfig) -> dict[str, int]:
 
 
 def passes_input(config: config_lib.ModelConfig, width: int) -> bool:
-    """Tells whether a layer passes its input on, being narrower, and multiplies by theta after."""
+    """Whether a layer passes on its input because it is narrower, and applies theta afterwards."""
     return width < config.hidden_dim
 
 
 def projections(config: config_lib.ModelConfig, width: int) -> list[int]:
-    """Returns the widths of a layer's products: embedding, W_h, W_t and, unless apart, theta."""
+    """Returns the widths of a layer's products: embedding, W_h, W_t and, unless separate, theta."""
     out = config.hidden_dim
     both = [config.embedding_hidden_dim, out, out]
     return both if passes_input(config, width) else [*both, out]
@@ -68,7 +68,7 @@ def head_widths(config: config_lib.ModelConfig, head: str) -> list[int]:
 def merge(
     weights: Mapping[str, np.ndarray], config: config_lib.ModelConfig
 ) -> dict[str, np.ndarray]:
-    """Returns our arrays, out of weights by the reference's names; the rotations are among them."""
+    """Returns our arrays from weights by the reference's names, including the rotations."""
     arrays = {name: np.empty(shape) for name, shape in _shapes(config).items()}
     for part in parts(config):
         rows = weights[part.name]
@@ -84,7 +84,7 @@ def merge(
 def split(
     arrays: Mapping[str, np.ndarray], config: config_lib.ModelConfig
 ) -> dict[str, np.ndarray]:
-    """Returns arrays like ours (weights, gradients) by the reference's names; no rotations."""
+    """Returns arrays like ours (weights, gradients) by the reference's names, without rotations."""
     return {
         part.name: np.concatenate([arrays[name][index] for name, index in part.pieces])
         for part in parts(config)
@@ -109,7 +109,7 @@ def parts(config: config_lib.ModelConfig) -> Iterator[Part]:
 
 
 def columns(widths: Sequence[int]) -> list[slice]:
-    """Returns where pieces of these widths lie side by side."""
+    """Returns the column ranges of adjacent pieces with these widths."""
     return [slice(*pair) for pair in itertools.pairwise([0, *itertools.accumulate(widths)])]
 
 
@@ -137,7 +137,7 @@ def _first_kernel(
     config: config_lib.ModelConfig, head: str, columns_of_head: slice
 ) -> Iterator[tuple[str, Index]]:
     """Yields the rows of a head's first kernel in the reference's order: logits and encodings of
-    energies stand in it twice.
+    energies occur twice.
     """
     yield "decoder/kernel", (_ALL, columns_of_head)
     if head in ("id", "charge"):

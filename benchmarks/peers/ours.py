@@ -1,6 +1,6 @@
 """This project as a contender: the benchmark's steps, on one device, compiled ahead of time.
 
-Padding is full here, as that of all peers; `ours_tight` leaves the empty bins out.
+Padding is full here, as for all peers; `ours_tight` skips empty bins.
 """
 
 import functools
@@ -36,7 +36,9 @@ class Ours:
             train=workload.train,
         )
         if workload.train.batch_size != num_events:
-            raise ValueError(f"{workload.train.batch_size} events a batch, {num_events} are there.")
+            raise ValueError(
+                f"{workload.train.batch_size} events per batch, but only {num_events} exist."
+            )
         params, rotations = golden.variables_from_weights(workload.weights, workload.model)
         self._devices = parallel.Devices(jax.local_devices()[:1], self._config.parallel)
         start = state.TrainState(
@@ -95,6 +97,6 @@ class Ours:
 
 
 def build(workload: workload_lib.Workload, *, num_threads: int, compiled: bool) -> Ours:
-    """Returns the contender. XLA takes as many threads as the process may use cores."""
+    """Returns the contender. XLA uses one thread per available core."""
     del num_threads, compiled
     return Ours(workload)

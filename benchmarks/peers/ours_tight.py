@@ -1,6 +1,6 @@
-"""This project as a contender with `--padding=tight`: bins that hold no element are left out.
+"""This project as a contender with `--padding=tight`, which skips empty bins.
 
-The peers compute all places, so this tells what the empty bins cost, not which framework is faster.
+The peers compute all places, so this shows the cost of empty bins, not which framework is faster.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ class _Event(NamedTuple):
 
 
 class _Padded:
-    """Events of a batch as it is on disk, padded in full, as `Packing` reads them."""
+    """The fully padded events of a batch on disk, in the form that `Packing` reads."""
 
     def __init__(self, elements: np.ndarray, targets: np.ndarray):
         self._padded = elements, targets
@@ -33,7 +33,7 @@ class _Padded:
 
 
 class OursTight(ours.Ours):
-    """The same network and steps; a batch is one list of the bins that hold elements."""
+    """The same network and steps; a batch is one list of the non-empty bins."""
 
     padding: config_lib.Padding = "tight"
 
@@ -54,6 +54,6 @@ class OursTight(ours.Ours):
 
 
 def build(workload: workload_lib.Workload, *, num_threads: int, compiled: bool) -> OursTight:
-    """Returns the contender. XLA takes as many threads as the process may use cores."""
+    """Returns the contender. XLA uses one thread per available core."""
     del num_threads, compiled
     return OursTight(workload)

@@ -1,4 +1,4 @@
-"""Runs a module in a contender's own environment, in a fresh process with the same surroundings."""
+"""Runs a module in a contender's own environment, in a new process with common settings."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from benchmarks.peers import contender as contender_lib
 from mlpf_jax import processes as processes_lib
 
 ROOT = Path(__file__).parent.parent.parent
-_LAST_LINES = 5  # of a failed process that are shown
+_LAST_LINES = 5  # number of shown lines of a failed process
 
 
 def interpreter(name: str) -> Path:
@@ -21,7 +21,7 @@ def interpreter(name: str) -> Path:
     """
     if name not in contender_lib.ENTRIES:
         known = ", ".join(contender_lib.ENTRIES)
-        raise ValueError(f"{name} is no contender: take {known}.")
+        raise ValueError(f"unknown contender {name}: use {known}.")
     environment = contender_lib.ENTRIES[name].environment
     if environment is None:
         return Path(sys.executable)
@@ -32,7 +32,7 @@ def interpreter(name: str) -> Path:
 
 
 def surroundings(cache: Path, num_threads: int) -> dict[str, str]:
-    """Returns the environment variables that every contender gets, caches of its own in `cache`."""
+    """Returns the environment variables of a contender, with its own caches in `cache`."""
     return {
         "JAX_PLATFORMS": "cpu",
         "OMP_NUM_THREADS": str(num_threads),
@@ -48,11 +48,11 @@ def run(
 ) -> str:
     """Runs `python -m module arguments` for a contender and returns what it printed.
 
-    Whatever ends this process or the wait ends the other one too, with all that it started.
+    Anything that ends this process or the wait also ends the other process and its children.
 
     Raises:
         ValueError: as `interpreter`.
-        RuntimeError: if it fails, or takes longer than `timeout_s`; with its last lines.
+        RuntimeError: if it fails or times out; the message contains its last lines.
     """
     command = [str(interpreter(name)), "-m", module, *arguments]
     with subprocess.Popen(
@@ -79,7 +79,7 @@ def run(
 
 
 def _environment(name: str, variables: Mapping[str, str]) -> dict[str, str]:
-    """XLA's flags are for ours: the XLA inside of TensorFlow ends at one that it does not know."""
+    """XLA's flags are for ours only: the XLA inside of TensorFlow aborts at unknown flags."""
     inherited = dict(os.environ)
     if name not in contender_lib.OWN:
         inherited.pop("XLA_FLAGS", None)

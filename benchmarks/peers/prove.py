@@ -1,10 +1,10 @@
-"""Proves the peers on the golden data: outputs, losses, gradients, weights after updates.
+"""Verifies the peers on the golden data: outputs, losses, gradients, weights after updates.
 
     python -m benchmarks.peers.prove [NAME...]
 
-Each peer computes in its own environment (`make peers` makes it); what it computed is judged here,
-by the code and the tolerances that judge our own network. Without NAME all peers are proved.
-Exit status: 0 if all hold, 1 if one does not or fails, 2 for wrong usage.
+Each peer computes in its own environment (made by `make peers`). Its results are checked here, with
+the same code and tolerances as for our own network. Without NAME all peers are verified. Exit
+status: 0 if all pass, 1 if one does not, 2 for wrong usage.
 """
 
 import json
@@ -31,7 +31,7 @@ _NUM_UPDATES = 3
 
 
 def workload_of(case: golden.GoldenCase) -> workload_lib.Workload:
-    """Returns a golden case as contenders take it: its batch is the only one."""
+    """Returns a golden case as a workload with its batch as the only one."""
     return workload_lib.Workload(
         model=case.model_config,
         train=config_lib.TrainConfig(
@@ -44,10 +44,10 @@ def workload_of(case: golden.GoldenCase) -> workload_lib.Workload:
 
 
 def judge(case: golden.GoldenCase, answers: Mapping[str, np.ndarray]) -> list[judging.Check]:
-    """Compares what `answers` computed with the case.
+    """Compares the results of `answers` with the case.
 
     Raises:
-        ValueError: if the gradient or a weight after an update lacks.
+        ValueError: if the gradient or a weight after an update is missing.
     """
     start = case.weights()
     trainable = {name for name in start if not name.endswith("/codebook")}
@@ -55,7 +55,7 @@ def judge(case: golden.GoldenCase, answers: Mapping[str, np.ndarray]) -> list[ju
     weights = [golden.group(answers, f"weights_step{i}/") for i in range(1, _NUM_UPDATES + 1)]
     for found in (gradients, *weights):
         if set(found) != trainable:
-            raise ValueError(f"weights lack or are too many: {sorted(set(found) ^ trainable)}.")
+            raise ValueError(f"missing or unexpected weights: {sorted(set(found) ^ trainable)}.")
     inferred, *losses = json.loads(str(answers["losses"]))
     outputs = golden.group(answers, "out/")
     computed = computed_lib.Computed(
@@ -77,7 +77,7 @@ def judge(case: golden.GoldenCase, answers: Mapping[str, np.ndarray]) -> list[ju
 def _inference_checks(
     inferred: Mapping[str, float], trained: Mapping[str, float]
 ) -> list[judging.Check]:
-    """Inference is a program of its own: its losses are those of the first training step."""
+    """Inference is a separate program: its losses must equal those of the first training step."""
     checks = []
     for name, value in trained.items():
         difference = abs(inferred[name] - value)
@@ -88,7 +88,7 @@ def _inference_checks(
 
 
 def main(argv: Sequence[str]) -> int:
-    """Proves every peer that was named."""
+    """Verifies every given peer."""
     try:
         case = golden.load(Path(_GOLDEN.value))
         names = argv[1:] or contender_lib.PEERS
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         return cli.complain(error, cli.USAGE)
     except RuntimeError as error:
-        return cli.complain(str(error), cli.FAILURE)  # all of it: the peer's own last lines
+        return cli.complain(str(error), cli.FAILURE)  # in full: the peer's own last lines
     return cli.FAILURE if failed else 0
 
 

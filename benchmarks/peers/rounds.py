@@ -1,4 +1,4 @@
-"""Runs the contenders in turns, each time in a fresh process."""
+"""Runs the contenders alternately, each time in a new process."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from benchmarks.peers import processes, worker
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is run."""
+    """The runs to make."""
 
     names: tuple[str, ...]
     num_rounds: int
@@ -23,7 +23,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What the processes said, in order, and who failed, with the reason."""
+    """The records of the processes, in order, and the reasons of failures."""
 
     runs: tuple[dict[str, Any], ...]
     failures: dict[str, str]
@@ -32,8 +32,8 @@ class Outcome:
 def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     """Runs every contender once a round, every second round in the opposite order.
 
-    `folder` holds the workload and takes the compilers' caches: empty in the first round, as a
-    user's are. A contender that fails is left out from then on.
+    `folder` contains the workload and the compilers' caches, which are empty in the first round, as
+    for a new user. A contender that fails is excluded from then on.
     """
     runs: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
@@ -66,10 +66,10 @@ def _job(plan: Plan, name: str, folder: Path) -> worker.Job:
 
 
 def names_of(wanted: Sequence[str], all_names: Sequence[str], ours: str) -> tuple[str, ...]:
-    """Returns those that take part in their fixed order, ours always among them.
+    """Returns the selected contenders in their fixed order, always including ours.
 
     Raises:
-        ValueError: if one is not known or has no environment.
+        ValueError: if one is unknown or has no environment.
     """
     for name in wanted:
         processes.interpreter(name)

@@ -11,7 +11,7 @@ from mlpf_jax.stats import comparison
 
 
 def show(result: comparing.Comparison, title: str) -> None:
-    """Prints one table a phase, and under each what was left out of it."""
+    """Prints one table per phase, with notes on excluded samples."""
     console = rich.console.Console(highlight=False, width=None if sys.stdout.isatty() else 130)
     for phase in comparing.PHASES:
         table = rich.table.Table(title=f"{phase}, {title}", title_justify="left")
@@ -29,9 +29,9 @@ def show(result: comparing.Comparison, title: str) -> None:
             f"{_interval(best.low, best.high)}\n"
         )
     console.print(
-        "samples: averaged + disturbed by other programs and left out + warm-up; * none but\n"
-        "disturbed ones were left. first call: of every round, compiling included, caches empty "
-        "at first."
+        "samples: averaged + disturbed by other programs (excluded) + warm-up; * none "
+        "but\ndisturbed ones were left. first call: of every round, including compilation, with "
+        "empty caches at first."
     )
 
 
@@ -54,7 +54,7 @@ def _interval(low: float, high: float) -> str:
 
 
 def title_of(batch: int, num_elements: int, num_cores: int) -> str:
-    """Returns what both tables have in common."""
+    """Returns the common title of both tables."""
     return (
         f"batch {batch} x {num_elements} elements, float32, {num_cores} CPU cores, "
         f"{contender_lib.OURS} is ours"

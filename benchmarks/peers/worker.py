@@ -1,9 +1,9 @@
-"""One contender in one process: both phases timed, said in one line of JSON.
+"""Times both phases of one contender in one process, and prints one line of JSON.
 
     python -m benchmarks.peers.worker '{"name": "pytorch-eager", "folder": "...", ...}'
 
-The argument has the fields of `Job`. The same for every contender, and light: it runs in all
-environments. Inference comes first, so that the peak of memory after each phase is its own.
+The argument has the fields of `Job`. The code is the same for every contender and runs in all
+environments. Inference comes first, so that the memory peak after each phase belongs to that phase.
 """
 
 import dataclasses
@@ -28,12 +28,12 @@ Clock = Callable[[], int]  # nanoseconds
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a process is told."""
+    """The arguments of a process."""
 
     name: str
-    folder: str  # of the workload
+    folder: str  # folder of the workload
     num_threads: int
-    num_samples: int  # of each phase
+    num_samples: int  # number of samples of each phase
     shortest_sample_s: float
 
 
@@ -44,9 +44,9 @@ def time_phase(
     job: Job,
     clock: Clock = time.perf_counter_ns,
 ) -> dict[str, Any]:
-    """Times the first call, compiling included, and then the samples.
+    """Times the first call, including compilation, and then the samples.
 
-    The first sample is one step, whose length says how many steps make the others long enough.
+    The first sample is one step; its duration determines the number of steps of the other samples.
     """
     endless = itertools.cycle(batches)
     start = clock()
@@ -95,7 +95,8 @@ def _sample(
 
 def run(job: Job) -> dict[str, Any]:
     """Builds the contender and times both phases."""
-    # The same allocator for all; XLA's flags are ours alone, another XLA may not know them.
+    # The same allocator for all; XLA's flags are only for ours, because another XLA may not know
+    # them.
     is_own = job.name in contender_lib.OWN
     settings = runtime.prepare(1, os.environ if is_own else {})
     if is_own:
@@ -120,7 +121,7 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs the job that the command line holds."""
+    """Runs the job given on the command line."""
     job = Job(**json.loads(sys.argv[1]))
     print(json.dumps(run(job)))
 

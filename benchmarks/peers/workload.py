@@ -1,6 +1,6 @@
-"""What every contender is given: sizes, weights and batches, as files of the same bytes.
+"""The workload of every contender: sizes, weights and batches, in the same files.
 
-Needs NumPy alone, any version: it runs in the environments of all frameworks.
+Needs only NumPy, in any version, because it runs in the environments of all frameworks.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from mlpf_jax import config as config_lib
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Workload:
-    """A network with its weights, under the reference's names, and batches to feed it.
+    """A network with its weights, under the reference's names, and its batches.
 
-    `weights` holds the fixed rotations too, as <layer>/lsh/codebook.
+    `weights` also contains the fixed rotations, as <layer>/lsh/codebook.
     """
 
     model: config_lib.ModelConfig

@@ -1,1 +1,1 @@
-"""Where the time of a step goes: its parts by themselves, and the trace of the whole."""
+"""Profiles a step: its parts in isolation, and a trace of the whole step."""

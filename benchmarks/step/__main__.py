@@ -1,12 +1,12 @@
-"""Measures the parts of a step by themselves, and says where the time of a whole step goes.
+"""Measures the parts of a step in isolation, and profiles the whole step.
 
     python -m benchmarks.step --json=FILE
     python -m benchmarks.step --batch=4 --num_elements=6400 --json=FILE
 
-Every part is compiled and timed alone, forward and with its gradients, and compared with what this
-machine can do at most: products of matrices and copies, both measured first. Then one training step
-and one inference step are traced by the profiler, and their operations added up by part. On a CPU
-that happens in a process of its own on one core: on several XLA hands products of matrices to a
+Every part is compiled and timed alone, forward and with its gradients, and compared with the peak
+rates of this machine for matrix products and copies, which are measured first. Then one training
+step and one inference step are traced by the profiler, and their operations added up by part. On a
+CPU that happens in a process of its own on one core: on several XLA hands products of matrices to a
 pool of threads, and a trace shows no more of them than that. Exit status: 0, 1 if a measurement
 fails, 2 for wrong usage.
 """
@@ -31,14 +31,17 @@ _TIMEOUT_S = 3600.0
 _CAN_BIND = hasattr(os, "sched_setaffinity")
 
 _BATCH = flags.DEFINE_integer("batch", 1, "Events per step.")
-_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Per event, padding included.")
+_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Elements per event, including padding.")
 _NETWORK = flags.DEFINE_enum("network", "published", ["published", "small"], "Its sizes.")
-_SAMPLES = flags.DEFINE_integer("samples", 7, "Of every timing.", lower_bound=3)
-_ONLY_TRACE = flags.DEFINE_bool("only_trace", False, "Leave out the parts by themselves.")
+_SAMPLES = flags.DEFINE_integer("samples", 7, "Number of samples of every timing.", lower_bound=3)
+_ONLY_TRACE = flags.DEFINE_bool("only_trace", False, "Skip the parts in isolation.")
 _CORES = flags.DEFINE_integer(
-    "cores", None, "Of the CPU, for everything. Default: all, but for traces.", lower_bound=1
+    "cores",
+    None,
+    "Number of CPU cores for everything. Default: all, except for traces.",
+    lower_bound=1,
 )
-_JSON = flags.DEFINE_string("json", None, "File for all that was measured.")
+_JSON = flags.DEFINE_string("json", None, "File for all measurements.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of events; default: the cache.")
 
 
@@ -51,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         return cli.complain(error, cli.USAGE)
     settings = runtime.prepare(1)
     runtime.set_up_jax(1)
-    # Late: it imports JAX, which must find the process set up.
+    # Imported late: it imports JAX, which needs a configured process.
     from benchmarks.step import report, whole, workload
 
     try:
@@ -93,10 +96,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _bind(num_cores: int | None) -> None:
-    """Restricts this process to some of its cores, if it is told how many.
+    """Restricts this process to `num_cores` of its cores, if given.
 
     Raises:
-        ValueError: if it has not so many, or the system does not know of such a thing.
+        ValueError: if there are fewer cores, or the system does not support it.
     """
     if num_cores is None:
         return
@@ -112,7 +115,7 @@ def _tell(line: str) -> None:
 
 
 def _wholes_on_one_core() -> list[dict[str, Any]]:
-    """Returns the whole steps as a process on one core tells them.
+    """Returns the whole steps as measured by a process on one core.
 
     Raises:
         RunFailedError: if it fails.

@@ -1,8 +1,8 @@
-"""Which part of the network every operation of a compiled program belongs to.
+"""Assigns every operation of a compiled program to a part of the network.
 
-XLA keeps with an operation the path of scopes that it came from, in which the network marks its
-parts (`mlpf_jax.model.parts`). An operation that the compiler made out of several counts as what
-its result is; one that says nothing about itself counts as what made its operands.
+XLA keeps the scope path of an operation, in which the network marks its parts
+(`mlpf_jax.model.parts`). An operation that the compiler merged from several counts as its result;
+one without a path counts as the producer of its operands.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ Direction = Literal["forward", "backward", "update"]
 
 OTHER = "other"
 PARTS = (*map(str, parts.Part), OTHER)
-# They hold other operations, which stand in a trace for themselves.
+# Containers of other operations, which are in a trace themselves.
 _CONTAINERS = frozenset({"while", "call", "conditional"})
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
 _OPCODE = re.compile(r"[\]})] ([a-z][\w\-]*)\(([^)]*)")
@@ -27,7 +27,7 @@ _CALLED = re.compile(r"\b(?:calls|to_apply)=%?([\w.\-]+)")
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where an operation belongs."""
+    """The part and direction of an operation."""
 
     part: str
     direction: Direction
@@ -38,11 +38,11 @@ class _Instruction:
     opcode: str
     operands: tuple[str, ...]
     called: str | None
-    origin: str  # path of scopes; empty if the compiler does not say
+    origin: str  # scope path; empty if the compiler does not give it
 
 
 def places(hlo_text: str) -> dict[str, Place]:
-    """Returns the place of every operation of a compiled program by its name, but containers'."""
+    """Returns the place of every operation of a compiled program by name, without containers."""
     computations: dict[str, list[str]] = {}
     instructions: dict[str, _Instruction] = {}
     inside: list[str] = []
@@ -81,7 +81,7 @@ def _origin_of(
     instructions: Mapping[str, _Instruction],
     origins: Mapping[str, str],
 ) -> str:
-    """Returns the origin of most of what a fusion holds, else that of an operand."""
+    """Returns the most frequent origin in a fusion, or else that of an operand."""
     held = computations.get(one.called or "", ())
     inner = Counter(o for name in held if (o := instructions[name].origin))
     if inner:

@@ -1,8 +1,8 @@
-"""The parts of a step by themselves: what is called, on what, and the work by its shapes.
+"""The parts of a step in isolation: functions, arguments, and work by shapes.
 
-The work is counted from shapes alone: of operations the products of matrices, a multiply-add as
-two, and of bytes what must be read and written if nothing of the inside ever leaves the caches.
-Both are the least that the part needs; XLA's own counts stand beside them.
+The work is counted from shapes only: operations of matrix products, with two per multiply-add, and
+bytes that must be read and written if intermediates never leave the caches. Both are lower limits
+for a part; XLA's own counts are given for comparison.
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ from mlpf_jax.training import state as state_lib
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """One part: a function and its arguments, of which those with gradients come first."""
+    """One part: a function and its arguments, with differentiated arguments first."""
 
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     flops: float  # of the forward pass, products alone
-    num_in_step: int  # how often it stands in one step
+    num_in_step: int  # occurrences in one step
     num_with_gradient: int = 1  # leading arguments that a gradient is taken of; 0: no backward pass
     flops_without_gradient: float = 0.0  # of the forward pass; the others count twice backward
 

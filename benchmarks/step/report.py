@@ -20,13 +20,13 @@ class Pass:
     flops: float  # of products, from the shapes
     xla_flops: float | None  # of everything, as XLA counts
     num_bytes: int  # of arguments and results
-    peak_share: float  # of the machine's rate of products
-    bandwidth_share: float  # of the machine's rate of moving bytes
+    peak_share: float  # share of the machine's peak for products
+    bandwidth_share: float  # share of the machine's peak for copies
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One part by itself."""
+    """One part in isolation."""
 
     name: str
     num_in_step: int
@@ -36,17 +36,17 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All that was measured."""
+    """All measurements."""
 
     device: str
     roofs: roofs.Roofs
     rows: tuple[Row, ...]
     wholes: tuple[whole.Whole, ...]
-    on_one_core: tuple[whole.Whole, ...] = ()  # of another process
+    on_one_core: tuple[whole.Whole, ...] = ()  # measured in another process
 
 
 def shows_products() -> bool:
-    """Whether a trace on all cores holds the products of matrices: XLA's on a CPU does not."""
+    """Whether a trace on all cores contains matrix products: XLA's on a CPU does not."""
     return jax.default_backend() != "cpu"
 
 

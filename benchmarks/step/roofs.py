@@ -1,4 +1,4 @@
-"""What this machine can do at most, measured: products of matrices, and moving of bytes."""
+"""Measured peak rates of this machine: matrix products, and copies."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from mlpf_jax.model import precision as precision_lib
 
 @dataclasses.dataclass(frozen=True)
 class Roofs:
-    """Rates of one device, each the best of several samples: a peak is not disturbed by others."""
+    """Peak rates of one device, each the best of several samples."""
 
     flops_per_s: float
     bytes_per_s: float  # read and written, both counted
@@ -23,7 +23,7 @@ class Roofs:
 def measure(
     precision: config_lib.Precision, *, matrix_size: int = 3072, copied_bytes: int = 2**28
 ) -> Roofs:
-    """Measures a square product at that precision, and a copy larger than any cache."""
+    """Measures a square matrix product at a precision, and a copy larger than any cache."""
     matrix = jnp.ones((matrix_size, matrix_size), jnp.float32)
     product = jax.jit(lambda x, y: precision_lib.matmul(x, y, precision))
     product_s = min(sampling.sample_calls(product, (matrix, matrix)).seconds)

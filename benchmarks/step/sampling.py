@@ -1,4 +1,4 @@
-"""Samples of a function that is called again and again with the same arguments."""
+"""Samples the time of a function that is called repeatedly with the same arguments."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ def sample_calls(
     num_samples: int = NUM_SAMPLES,
     shortest_sample_s: float = SHORTEST_SAMPLE_S,
 ) -> Samples:
-    """Times calls dispatched back to back, waiting once a sample; the first two are no sample."""
+    """Times calls dispatched back to back, waiting once per sample, without the first two calls."""
 
     def advance(state, given):
         return state, function(*given)
@@ -53,7 +53,7 @@ def sample_steps(
     shortest_sample_s: float = SHORTEST_SAMPLE_S,
     waits_each: bool = False,
 ) -> tuple[Any, Samples]:
-    """Times steps that consume their state, as `sample_calls` does; returns the last state too."""
+    """Like `sample_calls`, for steps that donate their state; also returns the last state."""
     state, _, _ = timing.time_steps(advance, state, [batch])
     state, _, seconds = timing.time_steps(advance, state, [batch])
     number = min(timing.steps_per_sample(seconds, shortest_sample_s), 1000)

@@ -1,4 +1,4 @@
-"""Seconds of every operation of one step, out of the profiler's trace of it."""
+"""Seconds of every operation of a step, from a profiler trace."""
 
 import dataclasses
 import gzip
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from benchmarks.step import attribution
 
-_OPERATION = "hlo_op"  # the events of a trace that carry this are operations of a program
+_OPERATION = "hlo_op"  # events of a trace with this attribute are operations of a program
 _MOST_EVENTS = 1_000_000  # that the profiler writes; it drops what exceeds this without a word
 
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """What traced steps say. While several operations run at a time, each is given its share."""
+    """The times of traced steps. Simultaneous operations share the time equally."""
 
-    seconds: Mapping[str, float]  # by operation, containers left out
-    sum_s: float  # of all operations by their own length: more than is covered if they overlap
+    seconds: Mapping[str, float]  # by operation, without containers
+    sum_s: float  # of all operations by their own length: exceeds the covered time if they overlap
 
     @property
     def covered_s(self) -> float:
@@ -50,7 +50,7 @@ def read(path: Path, places: Mapping[str, attribution.Place]) -> Trace:
         if name in places:
             spans.append((event["ts"], event["ts"] + event["dur"], name))
     if not spans:
-        raise ValueError(f"{path}: no operation of the program stands in this trace.")
+        raise ValueError(f"{path}: this trace contains no operation of the program.")
     seconds = {name: length / 1e6 for name, length in shared(spans).items()}
     return Trace(seconds, sum(end - start for start, end, _ in spans) / 1e6)
 

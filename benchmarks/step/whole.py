@@ -1,4 +1,4 @@
-"""The whole step: what it takes untraced, and how that is spread over the parts of the network."""
+"""The whole step: its untraced time, and its breakdown by parts of the network."""
 
 import dataclasses
 import tempfile
@@ -22,7 +22,7 @@ class PartTime:
 
     @property
     def seconds(self) -> float:
-        """Both together."""
+        """The sum of both."""
         return self.forward_s + self.backward_s
 
 
@@ -30,7 +30,7 @@ class PartTime:
 class Breakdown:
     """A step's trace. Operations may overlap, so `sum_s` may exceed `covered_s`."""
 
-    traced_s: float  # of a traced step, by the clock
+    traced_s: float  # wall time of a traced step
     sum_s: float  # of all operations of a traced step, by their own length
     covered_s: float  # of a traced step, at least one operation ran: the parts add up to it
     parts: tuple[PartTime, ...]  # largest first
@@ -38,22 +38,22 @@ class Breakdown:
 
     @property
     def coverage(self) -> float:
-        """What the operations cover as a share of a traced step."""
+        """The share of a traced step covered by operations."""
         return self.covered_s / self.traced_s
 
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
-    """One step, and where its time goes if that was asked for."""
+    """One step, with a breakdown if requested."""
 
     name: str
     samples: sampling.Samples  # untraced
-    step_s: float  # median of them
+    step_s: float  # median of the samples
     breakdown: Breakdown | None
 
 
 def from_document(found: Mapping[str, Any]) -> Whole:
-    """Returns the whole that `dataclasses.asdict` and JSON made `found` of, with its breakdown."""
+    """Returns the value that was converted to `found` by `dataclasses.asdict` and JSON."""
     told = found["breakdown"]
     breakdown = Breakdown(
         **told
@@ -72,7 +72,7 @@ def measure(name: str, step: workload.Step, num_samples: int, *, traces_it: bool
     """Samples a step, then traces a few more of them.
 
     Raises:
-        ValueError: if the trace holds no operation of the step.
+        ValueError: if the trace contains no operation of the step.
     """
     current, samples = sampling.sample_steps(
         step.advance, step.initial, step.batch, num_samples=num_samples

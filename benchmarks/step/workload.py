@@ -1,4 +1,4 @@
-"""The networks, weights and events that the measurements of a step work on."""
+"""The networks, weights and events for measurements of a step."""
 
 import dataclasses
 import functools
@@ -60,14 +60,14 @@ def simulated_batch(config: config_lib.RunConfig, data_dir: Path) -> batch_lib.E
 def drawn_state(config: config_lib.RunConfig) -> state.TrainState:
     """Returns weights of about the size of the initial ones, drawn by NumPy.
 
-    The network's own initialisers take ten seconds to compile, and no time depends on them.
+    The network's own initialisers take ten seconds to compile, and times do not depend on them.
     """
     rng = np.random.default_rng(config.seed)
     abstract = jax.eval_shape(functools.partial(state.create, config), jax.random.key(0))
 
     def draw(path, leaf):
         if leaf.ndim >= 2:
-            size = math.sqrt(2 / sum(leaf.shape[-2:]))  # as glorot has it
+            size = math.sqrt(2 / sum(leaf.shape[-2:]))  # as in Glorot initialisation
             return jnp.asarray(size * rng.normal(size=leaf.shape), leaf.dtype)
         fill = jnp.ones if "scale" in jax.tree_util.keystr(path) else jnp.zeros
         return fill(leaf.shape, leaf.dtype)
@@ -83,7 +83,7 @@ def drawn_state(config: config_lib.RunConfig) -> state.TrainState:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A compiled step of the benchmark, and what it takes to call it again and again."""
+    """A compiled step of the benchmark, with everything to call it repeatedly."""
 
     compiled: jax.stages.Compiled
     times: records.CompileTimes

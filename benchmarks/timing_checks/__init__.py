@@ -1,1 +1,1 @@
-"""What is known about the timing itself."""
+"""Checks of the timing itself."""

@@ -1,9 +1,9 @@
-"""Checks the timing itself: what it says of work whose length is known, or must be the same.
+"""Checks the timing itself, with work of known or equal length.
 
     python -m benchmarks.timing_checks --json=FILE
 
 Everything goes through the functions that time the benchmark (mlpf_jax/measure/timing.py). Exit
-status: 0 if all checks hold, 1 if one does not, 2 for wrong usage.
+status: 0 if all checks pass, 1 if one fails, 2 for wrong usage.
 """
 
 import dataclasses
@@ -22,9 +22,11 @@ from mlpf_jax.measure import environment
 if TYPE_CHECKING:
     from benchmarks.timing_checks import checks
 
-_NETWORK = flags.DEFINE_enum("network", "published", ["published", "small"], "Of the real step.")
-_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 1280, "Of the real step's events.")
-_SAMPLES = flags.DEFINE_integer("samples", 10, "Of every timing.", lower_bound=6)
+_NETWORK = flags.DEFINE_enum(
+    "network", "published", ["published", "small"], "Events per step, for the real step."
+)
+_NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 1280, "Elements per event, for the real step.")
+_SAMPLES = flags.DEFINE_integer("samples", 10, "Number of samples of every timing.", lower_bound=6)
 _JSON = flags.DEFINE_string("json", None, "File for the checks and every sample.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of events; default: the cache.")
 
@@ -34,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     del argv
     settings = runtime.prepare(1)
     runtime.set_up_jax(1)
-    # Late: they import JAX, which must find the process set up.
+    # Imported late: they import JAX, which needs a configured process.
     from benchmarks.step import workload
     from benchmarks.timing_checks import checks
 

@@ -1,4 +1,4 @@
-"""The checks of the timing: what is done, what must come out, and what came out."""
+"""The checks of the timing: the work, the rule and the result."""
 
 import dataclasses
 import time
@@ -15,8 +15,8 @@ from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.measure import timing
 from mlpf_jax.stats import comparison, summaries
 
-KNOWN_S = 0.05  # of the work of known length
-_DISPATCH_S = 5e-3  # a call that does nothing takes less, on any machine that this is for
+KNOWN_S = 0.05  # duration of the work of known length
+_DISPATCH_S = 5e-3  # an empty call takes less on any supported machine
 _KNOWN_SHARE = 0.1  # by which known work may seem longer: a sleeper wakes late, others take cores
 _STEPS_PER_SAMPLE = 20
 _MATRIX_SIZE = 1024
@@ -36,7 +36,7 @@ class Check:
 
     @property
     def summary(self) -> summaries.Summary:
-        """Of the seconds."""
+        """Summary of the seconds."""
         return summaries.summarize(self.seconds)
 
 
@@ -62,7 +62,7 @@ def run(
 
 
 def resolution(num_samples: int, clock: timing.Clock = timing.clock_ns) -> Check:
-    """The clock's smallest step, which is also how long reading it takes at most."""
+    """Checks the clock's smallest step, which is also an upper limit for the time to read it."""
     smallest = []
     for _ in range(num_samples):
         differences = np.diff([clock() for _ in range(10_000)])
@@ -79,7 +79,7 @@ def resolution(num_samples: int, clock: timing.Clock = timing.clock_ns) -> Check
 
 
 def empty_step(num_samples: int) -> Check:
-    """A compiled step that does nothing: what is left is the timing and the dispatch."""
+    """Times an empty compiled step, which leaves the overhead of timing and dispatch."""
     step = jax.jit(lambda x: x + 1).lower(jnp.zeros(())).compile()
     samples = sampling.sample_calls(step, (jnp.zeros(()),), num_samples=num_samples)
     middle = samples.summary.median
@@ -93,12 +93,12 @@ def empty_step(num_samples: int) -> Check:
 
 
 def sleeping_step(num_samples: int) -> Check:
-    """A compiled step that calls the host, which sleeps."""
+    """Times a compiled step with a host callback that sleeps."""
     return _known("step that sleeps 50 ms", time.sleep, num_samples)
 
 
 def busy_step(num_samples: int) -> Check:
-    """A compiled step that calls the host, which computes until the time is over."""
+    """Times a compiled step with a host callback that computes for a given time."""
 
     def work(seconds: float) -> None:
         end = time.perf_counter() + seconds
@@ -109,7 +109,7 @@ def busy_step(num_samples: int) -> Check:
 
 
 def _known(name: str, wait: Callable[[float], None], num_samples: int) -> Check:
-    """Known work must never seem shorter, nor longer by much, one step or several in a row."""
+    """Known work must never appear shorter, nor much longer, for one step or several in a row."""
 
     def on_host(x):
         wait(KNOWN_S)
@@ -124,7 +124,7 @@ def _known(name: str, wait: Callable[[float], None], num_samples: int) -> Check:
     seconds = []
     for number in range(num_samples):  # one step, two steps, and so on
         num_steps = 1 + number % 4
-        # Every step takes the result of the one before, as a training step does.
+        # Every step depends on the result of the previous one, as in training.
         _, _, total = timing.time_steps(
             lambda x, _: ((y := compiled(x)), y), jnp.zeros(()), [None] * num_steps
         )
@@ -140,7 +140,7 @@ def _known(name: str, wait: Callable[[float], None], num_samples: int) -> Check:
 
 
 def bound_steps(num_samples: int) -> Iterator[Check]:
-    """Waiting for every step against once a sample: it may cost a dispatch, and no more."""
+    """Compares waiting for every step with waiting once per sample: it costs at most a dispatch."""
     for name, size in (("dispatch-bound", 2), ("compute-bound", _MATRIX_SIZE)):
         matrix = jnp.eye(size)
         step = jax.jit(lambda x, y: x @ y).lower(matrix, matrix).compile()
@@ -167,7 +167,7 @@ def bound_steps(num_samples: int) -> Iterator[Check]:
 
 
 def against_itself(step: workload.Step, num_samples: int) -> Check:
-    """Samples of one step, dealt out in turns as A, B, B, A: no test may tell them apart."""
+    """Samples of one step, assigned alternately as A, B, B, A, must not differ significantly."""
     _, samples = sampling.sample_steps(
         step.advance, step.initial, step.batch, num_samples=4 * -(-num_samples // 2)
     )

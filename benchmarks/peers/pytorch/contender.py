@@ -13,14 +13,14 @@ from benchmarks.peers.pytorch import model as model_lib
 
 
 class Batch(NamedTuple):
-    """What the model is fed: [events, elements, 12] and [events, elements, 7]."""
+    """The input of the model: [events, elements, 12] and [events, elements, 7]."""
 
     elements: torch.Tensor
     targets: torch.Tensor
 
 
 class Sums(NamedTuple):
-    """What a step says."""
+    """The results of a step."""
 
     losses: dict[str, torch.Tensor]
     counts: torch.Tensor  # [true, predicted], real elements
@@ -61,7 +61,7 @@ class PyTorch:
             return self._infer_sums(batch)
 
     def wait(self, sums: Sums) -> None:
-        """Nothing is left to wait for: on the CPU every operation ends before the next begins."""
+        """Does nothing: on the CPU, every operation ends before the next begins."""
 
     def fetch(self, sums: Sums) -> tuple[dict[str, float], np.ndarray]:
         return {name: float(loss) for name, loss in sums.losses.items()}, sums.counts.numpy()
@@ -107,7 +107,7 @@ class PyTorch:
 
 
 def build(workload: workload_lib.Workload, *, num_threads: int, compiled: bool) -> PyTorch:
-    """Returns the contender, on the CPU with that many threads."""
+    """Returns the contender on the CPU with `num_threads` threads."""
     torch.set_num_threads(num_threads)
     return PyTorch(workload, compiled=compiled)
 

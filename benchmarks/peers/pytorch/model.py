@@ -1,6 +1,6 @@
-"""The network in PyTorch, with the algebra that pays: merged products, doubled inputs read once.
+"""The network in PyTorch, with optimised algebra: merged products, doubled inputs read once.
 
-All events of a batch are rows of one matrix; `real` [rows, 1] is 1 where a row is no padding.
+All events of a batch are rows of one matrix; `real` [rows, 1] is 1 for rows that are not padding.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from mlpf_jax import config as config_lib
 
 
 class Candidates(NamedTuple):
-    """What the network says, [events, elements] each and [..., classes] for the logits."""
+    """The output of the network, [events, elements] each and [..., classes] for the logits."""
 
     logits: torch.Tensor
     charge: torch.Tensor
@@ -29,7 +29,7 @@ class Candidates(NamedTuple):
 
 
 class _Weights(nn.Module):
-    """Holds arrays of the layout as parameters, by the last part of their names."""
+    """Stores arrays of the layout as parameters, by the last part of their names."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], prefix: str):
         super().__init__()
@@ -65,7 +65,7 @@ class GraphLayer(_Weights):
         self._widths = layout.projections(config, width)
 
     def forward(self, x: torch.Tensor, real: torch.Tensor, num_events: int) -> torch.Tensor:
-        """Takes `x` [rows, width]; what comes back is zero at padding."""
+        """Takes `x` [rows, width]; the result is zero at padding."""
         hidden, own, gate, *values = (x @ self.projections).split(self._widths, dim=1)
         hidden = F.elu(hidden + self.bias_hidden)
         embedding = torch.addmm(self.bias_embedding, hidden, self.kernel_embedding)
@@ -92,7 +92,7 @@ class GraphLayer(_Weights):
         projection = embedding @ self.rotations[:, : num_bins // 2]
         axis = torch.cat([projection, -projection], dim=1).argmax(1)
         bucket = torch.where(real[:, 0] != 0, axis, axis + (num_bins - 1)).view(num_events, -1)
-        # Bucket and position in one number: the keys differ, so any sort is the stable one.
+        # Bucket and position form one unique key, so any sort is stable.
         position = torch.arange(num_elements, device=embedding.device)
         order = (bucket * num_elements + position).int().sort(dim=1).values % num_elements
         first = torch.arange(num_events, device=embedding.device)[:, None] * num_elements
@@ -100,7 +100,7 @@ class GraphLayer(_Weights):
 
 
 class FeedForward(_Weights):
-    """What follows a head's first product: elu, then product and bias, again and again."""
+    """The layers after a head's first product: repeatedly elu, product and bias."""
 
     def __init__(self, config: config_lib.ModelConfig, arrays: Mapping[str, np.ndarray], head: str):
         super().__init__(arrays, f"decoder/{head}")
@@ -135,7 +135,7 @@ class Decoder(_Weights):
         known = logits.detach()
         rest = torch.addmm(rest, known, self.kernel_logits)
         eta, phi, rest = rest.split([width, width, 2 * width], dim=1)
-        # The encodings and the logits come in twice: their weights are added instead.
+        # The encodings and the logits are used twice, so their weights are added instead.
         rest = torch.addmm(rest, known, self.kernel_logits_again)
         rest = torch.addmm(rest, energies, self.kernel_energies.sum(0))
         energy, pt = rest.split([width, width], dim=1)

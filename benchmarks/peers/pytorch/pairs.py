@@ -1,8 +1,8 @@
-"""Message passing inside the bins: an operator that walks them one by one, forward and backward.
+"""Message passing inside the bins: an operator that loops over them, forward and backward.
 
 The size x size arrays of one bin fit a CPU's cache; those of all bins would go through memory once
-per operation. Of them the adjacency alone is kept for the backward pass. torch.compile takes the
-operator as it is; with `fused` the operator takes its elementwise parts from torch.compile.
+per operation. Only the adjacency is stored for the backward pass. torch.compile uses the operator
+unchanged; with `fused`, the elementwise parts of the operator are compiled by torch.compile.
 """
 
 import functools
@@ -49,7 +49,7 @@ def _forward(
     fused: bool,
     keeps: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns what is passed on, norm [rows, 1] and, if it is to be kept, A [bins, size, size]."""
+    """Returns the messages, norm [rows, 1] and, if needed later, A [bins, size, size]."""
     adjacency_of = _program(_adjacency, fused)
     passed, norm = torch.empty_like(values), torch.empty_like(real)
     bins = order.split(bin_size)
@@ -80,7 +80,7 @@ def _backward(
     fused: bool,
     wants_values: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the gradients of embedding and values; of the latter nothing if nobody wants it.
+    """Returns the gradients of embedding and values; the latter only if needed.
 
     With z = A u, u = norm v, y = norm z and the cotangent Y of y, the adjacency's own is
     Z_i u_j + D_i real_j, where Z = norm Y, U = A Z and D is the degree's, with
@@ -107,7 +107,7 @@ def _backward(
 
 
 def _adjacency(product: torch.Tensor, square: torch.Tensor, scale: float) -> None:
-    """Puts A in the place of the products, by the reference's n_i - 2 x_i x_j + n_j."""
+    """Overwrites the products with A, by the reference's n_i - 2 x_i x_j + n_j."""
     product.mul_(-2).add_(square[:, None]).add_(square)
     product.clamp_min_(_EPSILON).sqrt_().mul_(-scale).exp_()
 

@@ -16,14 +16,14 @@ Tensor = Any
 
 
 class Batch(NamedTuple):
-    """What the model is fed: [events, elements, 12] and [events, elements, 7]."""
+    """The input of the model: [events, elements, 12] and [events, elements, 7]."""
 
     elements: Tensor
     targets: Tensor
 
 
 class Sums(NamedTuple):
-    """What a step says."""
+    """The results of a step."""
 
     losses: dict[str, Tensor]
     counts: Tensor  # [true, predicted], real elements
@@ -110,7 +110,7 @@ class TensorFlow:
 
 
 def build(workload: workload_lib.Workload, *, num_threads: int, compiled: bool) -> TensorFlow:
-    """Returns the contender, on the CPU with that many threads."""
+    """Returns the contender on the CPU with `num_threads` threads."""
     tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(num_threads)
     tf.config.threading.set_inter_op_parallelism_threads(num_threads)

@@ -1,6 +1,6 @@
-"""The network in Keras layers, with the algebra that pays: merged products, no doubled inputs.
+"""The network in Keras layers, with optimised algebra: merged products, no doubled inputs.
 
-All events of a batch are rows of one matrix; `real` [rows, 1] is 1 where a row is no padding.
+All events of a batch are rows of one matrix; `real` [rows, 1] is 1 for rows that are not padding.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Tensor = Any
 
 
 class Candidates(NamedTuple):
-    """What the network says, [events, elements] each and [..., classes] for the logits."""
+    """The output of the network, [events, elements] each and [..., classes] for the logits."""
 
     logits: Tensor
     charge: Tensor
@@ -29,7 +29,7 @@ class Candidates(NamedTuple):
 
 
 class _Weights(tf.keras.layers.Layer):
-    """Holds arrays of the layout as variables, by the last part of their names."""
+    """Stores arrays of the layout as variables, by the last part of their names."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], prefix: str):
         super().__init__(name=prefix.replace("/", "_"))
@@ -63,7 +63,7 @@ class GraphLayer(_Weights):
         self._widths = layout.projections(config, width)
 
     def call(self, x: Tensor, real: Tensor, num_events: int) -> Tensor:
-        """Takes `x` [rows, width]; what comes back is zero at padding."""
+        """Takes `x` [rows, width]; the result is zero at padding."""
         held = self.held
         hidden, own, gate, *values = tf.split(
             tf.matmul(x, held["projections"]), self._widths, axis=1
@@ -94,7 +94,7 @@ class GraphLayer(_Weights):
         scores = tf.concat([projection, -projection], axis=1)
         axis = tf.argmax(scores, axis=1, output_type=tf.int32)
         bucket = tf.where(real[:, 0] != 0, axis, axis + (num_bins - 1))
-        # Bucket and position in one number: the keys differ, so any sort is the stable one.
+        # Bucket and position form one unique key, so any sort is stable.
         position = tf.range(num_elements)
         keys = tf.reshape(bucket, (num_events, -1)) * num_elements + position
         order = tf.sort(keys, axis=1) % num_elements
@@ -102,7 +102,7 @@ class GraphLayer(_Weights):
 
 
 class FeedForward(_Weights):
-    """What follows a head's first product: elu, then product and bias, again and again."""
+    """The layers after a head's first product: repeatedly elu, product and bias."""
 
     def __init__(self, config: config_lib.ModelConfig, arrays: Mapping[str, np.ndarray], head: str):
         super().__init__(arrays, f"decoder/{head}")
@@ -132,7 +132,7 @@ class Decoder(_Weights):
         known = tf.stop_gradient(logits)
         rest += tf.matmul(known, held["kernel_logits"])
         eta, phi, rest = tf.split(rest, [width, width, 2 * width], axis=1)
-        # The encodings and the logits come in twice: their weights are added instead.
+        # The encodings and the logits are used twice, so their weights are added instead.
         rest += tf.matmul(known, held["kernel_logits_again"])
         rest += tf.matmul(energies, tf.reduce_sum(held["kernel_energies"], axis=0))
         energy, pt = tf.split(rest, 2, axis=1)

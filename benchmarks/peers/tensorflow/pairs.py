@@ -1,7 +1,7 @@
 """Message passing inside the bins, with a gradient of its own that computes the pairs again.
 
-With `walks` one bin comes after the other, whose size x size arrays fit a CPU's cache; else all
-bins are one batch.
+With `walks`, bins are computed one after the other, with size x size arrays that fit a CPU's cache;
+otherwise all bins are one batch.
 """
 
 from collections.abc import Callable, Sequence

@@ -109,7 +109,7 @@ def test_leftovers_of_the_dead_are_removed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_what_a_living_writer_holds_is_left_alone(tmp_path):
+def test_files_of_a_running_writer_are_left_alone(tmp_path):
     with atomic.new_folder(tmp_path / "folder") as temporary:
         atomic.remove_leftovers(tmp_path)
         (temporary / "inside").touch()
@@ -145,7 +145,7 @@ def test_the_first_of_two_folders_is_kept(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_what_is_there_is_kept_under_names_of_its_own(tmp_path):
+def test_existing_files_are_kept_under_their_own_names(tmp_path):
     path = tmp_path / "a.json"
     kept = []
     for content in (b"1", b"2", b"3"):
@@ -170,7 +170,7 @@ def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path):
     assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == sorted(contents)
 
 
-def test_a_full_disk_is_told_with_the_file_that_was_to_be_written(full_disk):
+def test_a_full_disk_is_reported_with_the_target_file(full_disk):
     (full_disk / "a").write_bytes(b"old")
 
     for write in (atomic.write_file, atomic.write_new):

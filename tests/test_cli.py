@@ -103,7 +103,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored():
         (RuntimeError(), "error: RuntimeError"),
     ],
 )
-def test_what_is_wrong_is_one_line(capsys, reason, line):
+def test_problems_are_reported_in_one_line(capsys, reason, line):
     assert cli.complain(reason, cli.FAILURE) == 1
 
     assert capsys.readouterr().err.splitlines() == [line]
@@ -121,9 +121,7 @@ def failing(monkeypatch, capsys, error, *words, **options):
     return ended.value.code, capsys.readouterr().err
 
 
-def test_what_nobody_foresaw_is_one_line_that_names_a_file_of_ours_alone(
-    monkeypatch, capsys, tmp_path
-):
+def test_an_unexpected_error_is_one_line_that_names_a_private_file(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     status, said = failing(monkeypatch, capsys, KeyError("shape"))

@@ -22,7 +22,7 @@ def test_a_full_disk_costs_nothing_that_was_found(full_disk, tmp_path, monkeypat
     assert list(full_disk.iterdir()) == []
 
 
-def test_that_nothing_could_be_kept_is_said(tmp_path, monkeypatch):
+def test_a_complete_failure_to_save_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
 
     with pytest.raises(OSError, match=r"found: No such file or directory\. Nothing was saved\.$"):

@@ -333,7 +333,9 @@ def main_in_process(monkeypatch, capsys, *arguments, settings=None):
         (["--data_dir="], "give a file or folder"),
     ],
 )
-def test_wrong_usage_is_told_in_one_line_before_jax_starts(monkeypatch, capsys, arguments, culprit):
+def test_wrong_usage_is_reported_in_one_line_before_jax_starts(
+    monkeypatch, capsys, arguments, culprit
+):
     status, printed, said = main_in_process(monkeypatch, capsys, *arguments)
 
     assert status == 2

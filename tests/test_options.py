@@ -148,7 +148,7 @@ def test_tight_padding_takes_all_events_at_once_unless_told_otherwise():
     assert config_of("--batch_size=4").train.events_at_once == 1
 
 
-def test_what_is_given_wins_over_a_preset_wherever_it_stands():
+def test_flags_take_precedence_over_a_preset_in_any_order():
     for words in (
         ("--preset=reproducibility", "--num_epochs=2", "--batch_size=3"),
         ("--num_epochs=2", "--batch_size=3", "--preset=reproducibility"),

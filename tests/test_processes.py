@@ -31,7 +31,7 @@ def is_alive(number):
         return file.read().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_what_it_prints_is_kept(tmp_path):
+def test_the_output_of_a_program_is_logged(tmp_path):
     run(tmp_path, "print('out'); import sys; print('err', file=sys.stderr)")
     assert set((tmp_path / "log.txt").read_text().split()) == {"out", "err"}
 

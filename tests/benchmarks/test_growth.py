@@ -144,11 +144,11 @@ def test_a_study_of_an_older_version_is_still_read():
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "x", "studies": {"weak": {}}}'])
-def test_what_is_no_study_of_growth_is_refused_in_one_line(tmp_path, text):
+def test_a_file_that_is_not_a_growth_study_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "odd.json"
     path.write_text(text)
 
-    with pytest.raises(ValueError, match=r"^[^\n]*odd.json: not a study of growth[^\n]*$"):
+    with pytest.raises(ValueError, match=r"^[^\n]*odd.json: not a growth study[^\n]*$"):
         recorded.read(path)
 
 

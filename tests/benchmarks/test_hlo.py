@@ -93,6 +93,6 @@ def test_of_what_is_sliced_or_gathered_from_the_taken_part_is_read():
     ("text", "message"),
     [("HloModule empty", "no ENTRY"), (PROGRAM.replace("known_trip", "some_"), "number of trips")],
 )
-def test_what_cannot_be_counted_is_an_error(text, message):
+def test_a_program_that_cannot_be_counted_is_an_error(text, message):
     with pytest.raises(ValueError, match=message):
         hlo.traffic(text)

@@ -61,7 +61,7 @@ def test_ours_always_takes_part_and_an_unknown_name_is_refused(monkeypatch):
     assert rounds.names_of(["tensorflow-xla"], names, "jax") == ("jax", "tensorflow-xla")
 
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="mxnet is no contender"):
+    with pytest.raises(ValueError, match="unknown contender mxnet"):
         rounds.names_of(["mxnet"], names, "jax")
 
 
@@ -94,7 +94,7 @@ def test_xlas_flags_reach_ours_alone(monkeypatch):
     ("argument", "complaint"),
     [
         ("--batch=0", "--batch_size=0: must be at least 1"),
-        ("--contenders=mxnet", "mxnet is no contender: take jax, jax-tight, pytorch-eager"),
+        ("--contenders=mxnet", "unknown contender mxnet: use jax, jax-tight, pytorch-eager"),
     ],
 )
 def test_wrong_usage_of_the_comparison_is_one_line_and_exit_status_2(argument, complaint):

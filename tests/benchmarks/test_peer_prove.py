@@ -51,7 +51,7 @@ def failed(case, answers):
     return {check.key for check in prove.judge(case, answers) if not check.holds}
 
 
-def test_a_peer_that_answers_as_the_reference_holds(case, answers):
+def test_a_peer_that_agrees_with_the_reference_passes(case, answers):
     checks = prove.judge(case, answers)
 
     # The accuracy of steps 2 and 3 is not in these answers: the counts are those of step 1.
@@ -96,7 +96,7 @@ def test_the_workload_of_a_case_has_its_weights_and_its_one_batch(case):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", contender_lib.PEERS)
-def test_a_peer_holds_in_its_own_environment(case, name):
+def test_a_peer_passes_in_its_own_environment(case, name):
     try:
         processes.interpreter(name)
     except ValueError as error:

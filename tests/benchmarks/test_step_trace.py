@@ -47,14 +47,14 @@ def test_an_operation_belongs_to_the_innermost_part_in_its_path():
     assert found["add.1"] == attribution.Place("optimiser", "update")
 
 
-def test_without_a_word_it_belongs_to_what_it_holds_or_reads():
+def test_an_operation_without_scope_belongs_to_the_part_of_its_contents_or_operands():
     found = attribution.places(HLO)
 
     assert found["fusion.1"].part == "message passing"
     assert found["sort.1"].part == "binning"
 
 
-def test_what_holds_other_operations_counts_for_nothing():
+def test_container_operations_do_not_count():
     assert "while.1" not in attribution.places(HLO)
 
 

@@ -42,7 +42,7 @@ def test_samples_are_dealt_in_turns():
     assert b == [1, 2, 5, 6]
 
 
-def test_the_table_names_what_does_not_hold():
+def test_the_table_names_failed_checks():
     check = checks.Check(name="x", rule="y", seconds=(1.0, 1.0, 1.0, 1.1), found="z", holds=False)
 
     assert checks.text([check]).splitlines()[-1] == "| x | y | z | 4 | 0 % | NO |"

@@ -52,7 +52,7 @@ def test_a_slower_run_is_no_failure_and_any_file_can_be_the_baseline(files, tmp_
     assert rows[1]["training_verdict"] == "slower"
 
 
-def test_a_copy_of_a_file_is_told_and_no_row(files, tmp_path):
+def test_a_copy_of_a_file_is_reported_and_gets_no_row(files, tmp_path):
     copy = tmp_path / "copy.json"
     copy.write_text(json.dumps(json.loads(files[1].read_text()), indent=1))
 

@@ -43,7 +43,7 @@ class Harmful:
         return os.mkdir, (str(self.mark),)
 
 
-def test_good_files_are_imported_and_bad_ones_told(tmp_path, events):
+def test_good_files_are_imported_and_bad_ones_reported(tmp_path, events):
     good = public_files.write_pickle(tmp_path / "tev14_pythia8_ttbar_0_0.pkl.bz2", events)
     shards = public_files.write_tfds(tmp_path, "1.1.0", {"test": [events]})
     hostile = tmp_path / "tev14_pythia8_ttbar_0_1.pkl"
@@ -79,7 +79,7 @@ def test_good_files_alone_end_well(tmp_path, events):
     assert store.open_store(tmp_path / "out/qcd").num_events == 2
 
 
-def test_a_file_larger_than_admitted_is_told(tmp_path):
+def test_a_file_above_the_size_limit_is_reported(tmp_path):
     path = tmp_path / "tev14_pythia8_ttbar_0_0.pkl"
     path.write_bytes(pickle.dumps(bytes(1_100_000)))
 

@@ -82,7 +82,7 @@ def test_interrupted_it_says_so_and_leaves_whole_shards(tmp_path):
         _, said = running.communicate()
 
     assert running.returncode == 130
-    assert "the same command goes on from there" in said
+    assert "repeat the command to resume" in said
     assert "Traceback" not in said
     assert all(path.name.startswith("shard-") for path in out.iterdir())
 

@@ -108,7 +108,7 @@ def test_nothing_to_compare_is_status_5_and_no_verdict(slower):
     assert not (slower / "build" / "regression" / "decision.json").exists()
 
 
-def test_an_output_folder_that_cannot_be_used_is_told_before_any_run(slower):
+def test_an_unusable_output_folder_is_reported_before_any_run(slower):
     (slower / "file").touch()
 
     status, stdout, stderr = regress(slower, "--base=HEAD~1", "--out=file/x")
@@ -129,7 +129,7 @@ regress.run_app()
 """
 
 
-def test_what_nobody_foresaw_is_no_verdict(slower):
+def test_an_unexpected_error_gives_no_verdict(slower):
     code = _PATCHED.format(name="session.compare", error='RuntimeError("no idea")')
 
     status, stdout, stderr = regress(slower, "--base=HEAD", "--debug", code=code)

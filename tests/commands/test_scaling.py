@@ -30,7 +30,10 @@ def scale(*words, environ=None):
         (["--study=weak,strange"], "--study=strange: none of weak, strong, batch, data"),
         (["flags/smoke.cfg"], "stray argument: flags/smoke.cfg"),
         (["--", "--flagfile=flags/missing.cfg"], "flags/missing.cfg"),
-        (["--max_devices=3", "--", "--flagfile=flags/reproducibility.cfg"], "divided evenly among 3"),
+        (
+            ["--max_devices=3", "--", "--flagfile=flags/reproducibility.cfg"],
+            "divided evenly among 3",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(tmp_path, words, culprit):

@@ -101,7 +101,7 @@ def test_runs_without_a_common_phase_are_refused():
     assert "no phase in common" in [finding.text for finding in found]
 
 
-def test_what_is_refused_is_not_marked_as_well():
+def test_refused_ratios_are_not_marked_too():
     changes = {f"{MODEL}/hidden_dim": 64, f"{STATS}/batch_size_per_device": 4}
 
     assert verdicts(changes) == (ALL, set())
@@ -115,7 +115,7 @@ def texts(**parts):
     return [finding.text for finding in comparability.within(documents.report(**parts))]
 
 
-def test_a_sound_run_has_nothing_said_of_it():
+def test_a_reliable_run_has_no_findings():
     assert texts() == []
 
 
@@ -129,13 +129,13 @@ def test_a_sound_run_has_nothing_said_of_it():
         ({"changes": {f"{STATS}/doubts": ["training: a drift of +9 %"]}}, "a drift of +9 %"),
     ],
 )
-def test_what_a_reader_must_know_of_one_run_is_said(parts, words):
+def test_caveats_of_a_single_run_are_reported(parts, words):
     (text,) = texts(**parts)
 
     assert words in text
 
 
-def test_a_doubt_of_one_phase_does_not_concern_the_other():
+def test_distrust_of_one_phase_does_not_affect_the_other():
     doubts = {f"{STATS}/doubts": ["training: a drift of +9 %", "300 pages swapped"]}
 
     found = comparability.within(documents.report(changes=doubts))

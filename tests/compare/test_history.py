@@ -50,7 +50,7 @@ def test_two_runs_of_one_second_are_both_kept(tmp_path):
     assert len({added.path for added in history.add(tmp_path / "store", files)}) == 2
 
 
-def test_what_lies_there_is_never_overwritten(tmp_path):
+def test_existing_results_are_never_overwritten(tmp_path):
     file = documents.write(tmp_path / "a.json")
     (kept,) = history.add(tmp_path / "store", [file])
     kept.path.write_text("damaged")
@@ -173,7 +173,7 @@ def test_every_metric_has_a_value_of_a_whole_run():
     }
 
 
-def test_a_history_is_shown_in_every_format():
+def test_a_history_is_shown_in_every_output_format():
     found = history_tables.view(history.series([report(1), report(2, 0.5)], "training"), "training")
 
     assert "█" * 16 in tables.render(found, "terminal")

@@ -56,7 +56,7 @@ def test_a_marked_number_has_its_footnote():
     assert r"\[2\] marked: unreliable measurement: inference: a drift" in text
 
 
-def test_a_phase_that_was_not_run_is_a_dash_and_told():
+def test_a_phase_that_was_not_run_is_a_dash_and_reported():
     text = shown("markdown", A, documents.report("b.json", training=None))
 
     assert set(cells(text, "Training", "B")[1:]) == {"-"}
@@ -82,7 +82,7 @@ def test_what_changed_is_explained_under_the_tables():
     assert "B against A: the hardware changed, the compiler did not." in shown("terminal", A, gpu)
 
 
-def test_the_noise_that_is_assumed_is_told():
+def test_the_assumed_noise_is_reported():
     text = shown("terminal", A, A)
 
     assert "3 % (--run_noise)" in text.replace("\n", " ")

@@ -58,7 +58,7 @@ def test_a_run_against_itself_is_no_finding():
     assert second(same, group("b", documents.RATES)).ratio.value == pytest.approx(1.0)
 
 
-def test_what_few_samples_cannot_show_is_put_into_the_interval():
+def test_the_assumed_run_noise_widens_the_interval_of_few_runs():
     rates = tuple(rate / 1.04 for rate in documents.RATES * 10)
     a, b = group("a", documents.RATES * 10), group("b", rates)
 

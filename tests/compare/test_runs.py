@@ -79,7 +79,7 @@ def test_a_folder_of_several_kinds_is_a_group_for_each(tmp_path):
         ({"app/environment/versions/jax": {"a": 1}}, "versions/jax"),
     ],
 )
-def test_what_cannot_be_computed_with_is_refused_in_one_line(tmp_path, changes, words):
+def test_unusable_numbers_in_a_report_are_refused_in_one_line(tmp_path, changes, words):
     path = documents.write(tmp_path / "odd.json", changes=changes)
 
     with pytest.raises(ValueError, match=words) as caught:

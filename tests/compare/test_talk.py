@@ -48,7 +48,7 @@ def test_repetitions_stand_in_one_row_and_it_says_whether_their_weights_agree():
         ({"run_info/config/train/learning_rate": 0.1}, "train.learning_rate 0.1, not 0.0001"),
     ],
 )
-def test_another_case_is_left_out_of_the_accuracies_and_told_why(changes, reason):
+def test_another_case_is_excluded_from_the_accuracies_with_a_reason(changes, reason):
     other = documents.report("other.json", changes=documents.TALK | changes)
 
     found = talk.view([other])

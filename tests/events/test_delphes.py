@@ -89,7 +89,7 @@ def test_the_name_tells_the_process(tmp_path, name, process):
 
 
 @pytest.mark.parametrize("name", ["events.pkl", "cms_pf-train.tfrecord-00000-of-00001", "qcd"])
-def test_other_names_tell_none(tmp_path, name):
+def test_other_names_give_no_process(tmp_path, name):
     with pytest.raises(ValueError, match="its name does not tell the process: say --process"):
         delphes.process_of(tmp_path / name)
 

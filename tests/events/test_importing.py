@@ -99,7 +99,7 @@ def test_a_broken_file_stops_no_other(tmp_path, public_events, num_threads):
     assert imported.stores["ttbar"].num_events == 2
 
 
-def test_nothing_is_made_of_nothing(tmp_path):
+def test_an_empty_file_creates_no_set(tmp_path):
     path = tmp_path / "tev14_pythia8_ttbar_0_0.pkl"
     path.touch()
 
@@ -110,7 +110,7 @@ def test_nothing_is_made_of_nothing(tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_set_that_is_there_is_not_touched(tmp_path, public_events):
+def test_an_existing_set_is_not_changed(tmp_path, public_events):
     path = public_files.write_pickle(tmp_path / "tev14_pythia8_ttbar_0_0.pkl", public_events([3]))
     (tmp_path / "out/ttbar").mkdir(parents=True)
 
@@ -164,7 +164,7 @@ def test_files_are_taken_in_the_order_of_their_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "missing"])
-def test_no_files_are_told(tmp_path, name):
+def test_missing_files_are_reported(tmp_path, name):
     with pytest.raises(ValueError, match="no event files found"):
         importing.find_files([str(tmp_path / name)])
 

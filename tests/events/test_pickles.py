@@ -199,7 +199,7 @@ def test_a_harmful_pickle_is_refused_and_does_nothing(tmp_path, name, protocol):
         (slice(1), None),
     ],
 )
-def test_what_is_no_array_of_numbers_is_refused(value, message, protocol, monkeypatch):
+def test_values_that_are_not_a_numeric_array_are_refused(value, message, protocol, monkeypatch):
     if isinstance(value, np.ndarray) and type(value).__name__ == "Sub":
         monkeypatch.setitem(globals(), "Sub", type(value))
         monkeypatch.setattr(type(value), "__module__", __name__)

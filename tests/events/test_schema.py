@@ -106,7 +106,7 @@ CYCLE.append(CYCLE)
         (replace(X=[[]] * (schema.MAX_ROWS + 1)), "1048577 rows, more than the limit of 1048576"),
     ],
 )
-def test_what_is_no_event_is_refused_in_one_line(arrays, change, message):
+def test_arrays_that_are_not_an_event_are_refused_in_one_line(arrays, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         schema.make_event(change(arrays))
 

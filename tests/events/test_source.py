@@ -121,7 +121,7 @@ def test_interrupted_and_repeated_ends_in_the_same_bytes(tmp_path, simulated, st
     assert tree(tmp_path / "part") == tree(tmp_path / "whole")
 
 
-def test_progress_counts_what_is_there_already(tmp_path, simulated):
+def test_progress_includes_existing_events(tmp_path, simulated):
     source.simulate_store(tmp_path, "qcd", 50, seed=1, num_workers=1)
     seen = []
 
@@ -174,7 +174,7 @@ def test_shards_of_another_origin_without_a_manifest_are_refused(tmp_path, simul
         ({"num_workers": 0}, "number of workers is 0"),
     ],
 )
-def test_what_cannot_be_simulated_is_refused(tmp_path, change, message):
+def test_impossible_requests_for_simulation_are_refused(tmp_path, change, message):
     arguments = {"process": "qcd", "num_events": 1, "seed": 1, "num_workers": 1} | change
 
     with pytest.raises(ValueError, match=message):
@@ -273,7 +273,7 @@ def test_an_error_of_a_worker_is_raised_here(tmp_path, monkeypatch):
     assert not list((tmp_path / "set").iterdir())
 
 
-def test_the_death_of_a_worker_is_said(tmp_path, monkeypatch):
+def test_the_death_of_a_worker_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "SHARD_EVENTS", 2)
     started = []
     start = workers._start
@@ -350,7 +350,7 @@ def test_there_are_no_more_workers_than_cores_and_memory_allow(
     assert source._default_workers() == num_workers
 
 
-def test_a_disk_that_is_too_small_is_told_before_any_event(full_disk):
+def test_too_small_a_disk_is_reported_before_any_event(full_disk):
     with pytest.raises(OSError, match=r"50 events take 0\.03 GB, and 0\.00 GB are free: make"):
         source.open_events("qcd", 5, data_dir=full_disk)
 

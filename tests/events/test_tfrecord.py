@@ -104,6 +104,6 @@ def test_a_published_event_has_the_published_length(make_event):
         ),
     ],
 )
-def test_what_is_no_example_is_refused(record, message):
+def test_a_record_that_is_not_an_example_is_refused(record, message):
     with pytest.raises(ValueError, match=message):
         tfrecord.parse_example(record, ("X",))

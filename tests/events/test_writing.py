@@ -111,7 +111,7 @@ def test_two_writers_at_once_do_not_disturb_each_other(tmp_path, folder, events,
     assert tree(shared) == tree(folder)
 
 
-def test_a_shard_that_is_there_is_kept(folder, events, origin):
+def test_an_existing_shard_is_kept(folder, events, origin):
     before = (folder / "shard-00000/elements.npy").stat()
 
     shard = writing.write_shard(folder, "shard-00000", events[:2], origin)

@@ -61,7 +61,7 @@ def caches(*sizes):
     }
 
 
-def test_everything_that_a_virtual_x86_machine_tells_is_read(machine):
+def test_all_fields_of_a_virtual_x86_machine_are_read(machine):
     found = machine(
         ZEN_4 * 2, **firmware("QEMU", "Standard PC"), **caches("32K", "32K", "1024K", "32768K")
     )
@@ -146,7 +146,7 @@ def test_cores_of_several_kinds_are_all_told_and_share_the_extensions_of_each(ma
 
 
 @pytest.mark.parametrize("cpuinfo", ["", "vendor_id\t: \nmodel name\t: unknown\n"])
-def test_what_is_not_told_is_unknown_and_has_no_key(machine, cpuinfo):
+def test_an_unknown_cpu_has_no_key(machine, cpuinfo):
     found = machine(cpuinfo, num_cores=None)
 
     assert set(dataclasses.asdict(found).values()) == {None}
@@ -157,7 +157,7 @@ def test_a_machine_without_proc_is_unknown(tmp_path):
     assert identity.read(4, tmp_path).key is None
 
 
-def test_bytes_that_are_no_text_are_no_error(tmp_path):
+def test_undecodable_bytes_are_not_an_error(tmp_path):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_bytes(b"vendor_id : \xff\xfe\nmodel : 1\n")
 

@@ -7,26 +7,26 @@ from mlpf_jax.measure import load
 STAT = "cpu  1000 200 300 9000 50 10 20 40 0 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n"
 
 
-def test_idle_and_waiting_are_not_busy_and_stolen_stands_apart():
+def test_idle_and_waiting_time_are_not_busy_and_stolen_time_is_separate():
     times = load.parse(STAT, ticks_per_s=100, own_s=3.0)
 
     assert times == load.CpuTimes(busy_s=15.3, stolen_s=0.4, own_s=3.0)
 
 
-def test_others_used_what_is_busy_and_not_ours():
+def test_the_load_by_others_is_busy_time_without_our_own():
     before = load.CpuTimes(100.0, 5.0, 50.0)
     after = load.CpuTimes(104.0, 5.5, 53.0)
 
     assert load.between(before, after, 2.0) == load.Load(other_cores=0.5, stolen_cores=0.25)
 
 
-def test_ticks_that_say_less_than_we_used_say_that_others_used_nothing():
+def test_negative_differences_count_as_no_load():
     before = load.CpuTimes(100.0, 5.0, 50.0)
 
     assert load.between(before, load.CpuTimes(100.99, 5.0, 51.0), 1.0) == load.Load(0.0, 0.0)
 
 
-def test_a_system_that_does_not_tell_gives_none():
+def test_a_system_without_proc_stat_gives_none():
     assert load.between(None, load.CpuTimes(1.0, 1.0, 1.0), 1.0) is None
     assert load.Watch(lambda: None).lap(1.0) is None
 
@@ -50,11 +50,11 @@ def test_a_core_that_we_may_not_use_does_not_count():
 
 
 @pytest.mark.parametrize("stat", ["", "cpu 1 2 3", "cpu a b c d e f g h"])
-def test_what_is_no_stat_is_refused(stat):
+def test_invalid_proc_stat_text_is_refused(stat):
     with pytest.raises(ValueError, match=r"unpack|invalid literal|has no line"):
         load.parse(stat, 100, 0.0)
 
 
-def test_a_core_that_is_not_told_of_is_refused():
+def test_a_core_missing_in_proc_stat_is_refused():
     with pytest.raises(ValueError, match="has no line for cpu7"):
         load.parse(STAT, 100, 0.0, (0, 7))

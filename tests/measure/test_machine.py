@@ -25,7 +25,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_everything_that_the_system_tells_is_read(root):
+def test_all_values_of_the_system_are_read(root):
     state = machine.read(root, lambda query: "0x0000000000000001\n0x0000000000000068\n")
 
     assert state == machine.MachineState(
@@ -41,7 +41,7 @@ def test_everything_that_the_system_tells_is_read(root):
     )
 
 
-def test_what_the_system_does_not_tell_is_none(tmp_path):
+def test_missing_system_files_give_none(tmp_path):
     assert machine.read(tmp_path, lambda query: None) == machine.MachineState(
         governors=None, core_mhz=None, swapped_pages=None, throttle_events=None, gpu_slowdowns=None
     )
@@ -61,7 +61,7 @@ def test_a_driver_that_knows_the_older_name_alone_is_asked_by_it(root):
     assert machine.read(root, answers.get).gpu_slowdowns == ("hardware thermal slowdown",)
 
 
-def test_an_answer_that_is_no_text_is_no_error(root, tmp_path, monkeypatch):
+def test_an_undecodable_answer_is_not_an_error(root, tmp_path, monkeypatch):
     program = tmp_path / "bin" / "nvidia-smi"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nprintf '\\377\\376 0x0000000000000080\\n'\n")
@@ -71,7 +71,7 @@ def test_an_answer_that_is_no_text_is_no_error(root, tmp_path, monkeypatch):
     assert machine.read(root).gpu_slowdowns == ("power brake",)
 
 
-def test_what_is_told_of_frequencies_and_quotas_is_read(root):
+def test_frequencies_and_quotas_are_read(root):
     policy = root / "sys/devices/system/cpu/cpu1/cpufreq"
     (policy / "scaling_driver").write_text("intel_pstate\n")
     (policy / "energy_performance_preference").write_text("performance\n")
@@ -92,7 +92,7 @@ def test_what_is_told_of_frequencies_and_quotas_is_read(root):
     assert state.throttling == slot.Throttling(7, 5)
 
 
-def test_counters_are_told_as_differences(root):
+def test_counters_are_reported_as_differences(root):
     before = machine.read(root, lambda query: None)
     (root / "proc/vmstat").write_text("pswpin 100\npswpout 30\n")
     change = machine.MachineChange(before=before, after=machine.read(root, lambda query: None))

@@ -61,5 +61,5 @@ def test_a_device_has_the_rates_of_its_own_data_sheet(kind, float32, tf32, bf16)
         ("", "not in the table"),
     ],
 )
-def test_a_device_that_only_sounds_like_another_is_unknown_and_says_why(kind, reason):
+def test_a_device_with_a_similar_name_is_unknown_with_a_reason(kind, reason):
     assert reason in peaks.find(kind).reason

@@ -32,11 +32,11 @@ def test_the_allocator_is_the_library_that_holds_malloc(address, name):
 
 
 @pytest.mark.parametrize("name", ["libc.so.6", "libc-2.31.so", "libc.musl-x86_64.so.1"])
-def test_every_libc_is_one(name):
+def test_every_c_library_is_recognised_as_libc(name):
     assert process.whose_malloc(f"10-20 r-xp 0 fe:00 1 /lib/{name}\n", 0x11) == "libc"
 
 
-def test_what_the_system_tells_is_read(tmp_path):
+def test_system_settings_are_read(tmp_path):
     texts = {
         "proc/self/status": "Name:\tpython\nMems_allowed_list:\t0-1\n",
         "proc/meminfo": "SwapTotal:       1024 kB\n",
@@ -57,7 +57,7 @@ def test_what_the_system_tells_is_read(tmp_path):
     assert found.niceness == os.getpriority(os.PRIO_PROCESS, 0)
 
 
-def test_what_is_not_told_is_unknown(tmp_path):
+def test_missing_files_mean_unknown_values(tmp_path):
     found = process.read(tmp_path)
 
     assert found.malloc is found.transparent_huge_pages is found.numa_nodes is None

@@ -143,13 +143,13 @@ def test_a_batch_system_may_limit_the_address_space(machine):
     assert slot.free_memory_bytes(root) == 3 * GIB
 
 
-def test_nothing_is_left_rather_than_less(machine):
+def test_free_memory_is_never_negative(machine):
     groups = {"memory.max": "100", "memory.current": "200"}
 
     assert slot.free_memory_bytes(machine("0::/\n", [V2_MOUNT], groups)) == 0
 
 
-def test_what_is_not_told_is_unknown(tmp_path):
+def test_missing_files_mean_unknown_values(tmp_path):
     found = slot.read(tmp_path)
 
     assert (found.allowed_cores, found.control_groups, found.memory_bytes) == (None, None, None)
@@ -157,7 +157,7 @@ def test_what_is_not_told_is_unknown(tmp_path):
     assert found.num_cores >= 1
 
 
-def test_what_makes_no_sense_is_no_limit(machine):
+def test_invalid_limits_are_ignored(machine):
     groups = {"cpu.max": "banana 100000", "memory.max": "", "cpu.stat": "nr_periods many\n"}
     root = machine("no cgroup here\n0::/gone\n", [V2_MOUNT, "cut off - cgroup2", ""], groups)
 

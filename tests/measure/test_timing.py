@@ -56,7 +56,7 @@ def test_a_sample_ends_when_the_device_is_done_and_waits_once():
     assert seconds == 3.0
 
 
-def test_where_it_must_every_step_is_waited_for():
+def test_every_step_is_waited_for_if_required():
     clock = FakeClock()
 
     _, _, seconds = timing.time_steps(
@@ -94,7 +94,7 @@ def cache(tmp_path):
     compilation_cache.reset_cache()
 
 
-def test_what_is_timed_is_neither_read_from_a_cache_nor_kept_in_it(cache):
+def test_timed_compilations_neither_read_nor_write_a_cache(cache):
     hits = []
     jax.monitoring.register_event_listener(
         lambda event, **_: hits.append(event) if event.endswith("/cache_hits") else None

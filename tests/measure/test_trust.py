@@ -35,7 +35,7 @@ def changed(**fields):
     return machine.MachineChange(before=STATE, after=dataclasses.replace(STATE, **fields))
 
 
-def test_a_quiet_measurement_raises_no_doubt():
+def test_a_quiet_measurement_gives_no_reason_to_distrust():
     assert trust.in_samples(QUIET, STEADY) == []
     assert trust.in_load(load.Load(0.05, 0.01), 2, on_cpu=True) == []
     assert trust.in_machine(changed(), on_cpu=True) == []
@@ -49,12 +49,12 @@ def test_a_quiet_measurement_raises_no_doubt():
         ({"interval_low": 7.0}, "31 % wide"),
     ],
 )
-def test_few_samples_and_wide_intervals_are_told(fields, word):
+def test_few_samples_and_wide_intervals_are_reasons_to_distrust(fields, word):
     (doubt,) = trust.in_samples(dataclasses.replace(QUIET, **fields), STEADY)
     assert word in doubt
 
 
-def test_a_correlation_that_may_be_chance_is_no_doubt():
+def test_an_insignificant_correlation_is_no_reason_to_distrust():
     assert trust.in_samples(dataclasses.replace(QUIET, effective_count=3.2), STEADY) == []
 
 
@@ -62,14 +62,14 @@ def test_a_correlation_that_may_be_chance_is_no_doubt():
     ("count", "correlation", "least", "most"),
     [(6, 0.0, 0.0, 0.02), (9, 0.0, 0.0, 0.02), (9, 0.3, 0.0, 0.06), (16, 0.9, 0.6, 1.0)],
 )
-def test_how_often_samples_are_doubted_for_their_correlation(count, correlation, least, most):
+def test_the_rate_of_distrust_because_of_correlation(count, correlation, least, most):
     """On a quiet machine, where no interval is wide: one false alarm in a hundred phases."""
     series = 10 + 0.05 * noise.first_order(np.random.default_rng(3), (300, count), correlation)
     doubted = [bool(trust.in_samples(summaries.summarize(s), STEADY)) for s in series.tolist()]
     assert least <= np.mean(doubted) <= most
 
 
-def test_a_drift_is_told_with_its_sign():
+def test_a_drift_is_reported_with_its_sign():
     drift = summaries.Drift(change=-0.08, p_value=0.001, verdict="drifting")
     assert trust.in_samples(QUIET, drift) == ["a drift of -8 %"]
 
@@ -81,7 +81,7 @@ def test_other_processes_matter_more_on_a_cpu_than_on_the_host_of_a_device():
     assert trust.in_load(busy, 2, on_cpu=False) == []
 
 
-def test_what_the_hypervisor_took_matters_everywhere():
+def test_stolen_cores_matter_on_every_platform():
     (doubt,) = trust.in_load(load.Load(0.0, 0.2), 4, on_cpu=False)
     assert "hypervisor" in doubt
     assert trust.in_load(load.Load(0.0, 0.2), 16, on_cpu=False) == []
@@ -95,12 +95,12 @@ def test_what_the_hypervisor_took_matters_everywhere():
         ({"gpu_slowdowns": ("power brake",)}, "GPU: power brake"),
     ],
 )
-def test_what_happened_to_the_machine_is_told(fields, word):
+def test_changes_of_the_machines_state_are_reasons_to_distrust(fields, word):
     (doubt,) = trust.in_machine(changed(**fields), on_cpu=True)
     assert word in doubt
 
 
-def test_a_machine_that_tells_nothing_raises_no_doubt():
+def test_an_unknown_machine_state_gives_no_reason_to_distrust():
     unknown = machine.MachineState(
         governors=None, core_mhz=None, swapped_pages=None, throttle_events=None, gpu_slowdowns=None
     )
@@ -109,7 +109,7 @@ def test_a_machine_that_tells_nothing_raises_no_doubt():
     assert trust.in_machine(change, on_cpu=True) == []
 
 
-def test_a_load_that_nobody_tells_is_a_doubt():
+def test_an_unknown_load_is_a_reason_to_distrust():
     assert trust.in_unknown_load([None, None]) == ["the load of other processes is unknown"]
     assert trust.in_unknown_load([None, load.Load(0.0, 0.0)]) == []
     assert trust.in_unknown_load([]) == []
@@ -124,14 +124,14 @@ def test_a_load_that_nobody_tells_is_a_doubt():
         (None, 0.5, []),
     ],
 )
-def test_a_quota_below_the_affinity_is_told(cores, quota, doubts):
+def test_a_quota_below_the_affinity_is_reported(cores, quota, doubts):
     given = slot.Slot(allowed_cores=cores, cpu_quota=quota, control_groups="v2", memory_bytes=None)
 
     assert trust.in_slot(given, on_cpu=True) == doubts
     assert trust.in_slot(given, on_cpu=False) == []
 
 
-def test_periods_without_cpu_time_are_told():
+def test_throttled_periods_are_reported():
     before = dataclasses.replace(STATE, throttling=slot.Throttling(100, 50))
     after = dataclasses.replace(STATE, throttling=slot.Throttling(811, 753))
 

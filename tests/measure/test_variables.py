@@ -25,7 +25,7 @@ from mlpf_jax.measure import jax_options, variables
         ("NVIDIA_TF32_OVERRIDE", "0"),
     ],
 )
-def test_a_variable_with_which_a_run_makes_no_sense_is_refused_by_name(name, value):
+def test_a_variable_that_makes_a_run_meaningless_is_refused_by_name(name, value):
     line = variables.refusal({"PATH": "/bin", name: value})
 
     assert line.startswith(f"{name}={value}: ")
@@ -38,13 +38,13 @@ def test_a_variable_that_is_switched_off_is_not_refused(value):
     assert variables.refusal({"JAX_DISABLE_JIT": value, "JAX_DEBUG_NANS": value}) is None
 
 
-def test_an_option_that_says_its_default_is_not_refused():
+def test_an_option_set_to_its_default_is_not_refused():
     environ = {"JAX_ERROR_CHECKING_BEHAVIOR_OOB": "ignore", "MOCK_NUM_GPU_PROCESSES": "0"}
 
     assert variables.refusal(environ) is None
 
 
-def test_variables_that_would_change_the_work_are_taken_away_and_named():
+def test_variables_that_would_change_the_work_are_removed_and_named():
     environ = {
         "JAX_ENABLE_X64": "1",
         "JAX_THREEFRY_PARTITIONABLE": "0",
@@ -65,7 +65,7 @@ def test_variables_that_would_change_the_work_are_taken_away_and_named():
     )
 
 
-def test_what_can_change_the_speed_is_recorded_in_order():
+def test_variables_that_can_change_the_speed_are_recorded_in_sorted_order():
     environ = {
         "OMP_NUM_THREADS": "1",
         "JAX_OPTIMIZATION_LEVEL": "O0",
@@ -96,11 +96,11 @@ def test_what_can_change_the_speed_is_recorded_in_order():
         ("OMP_NUM_THREADS", "1\nmalicious"),
     ],
 )
-def test_a_value_that_may_tell_of_a_site_is_not_told(name, value):
+def test_a_value_that_could_identify_a_site_is_not_recorded(name, value):
     assert variables.recorded({name: value}) == {name: "(set)"}
 
 
-def test_of_a_preloaded_library_the_file_name_is_told():
+def test_only_the_file_name_of_a_preloaded_library_is_recorded():
     found = variables.recorded({"LD_PRELOAD": "/srv/a/libjemalloc.so.2:/home/someone/libx.so"})
 
     assert found == {"LD_PRELOAD": "libjemalloc.so.2 libx.so"}
@@ -116,11 +116,11 @@ def test_of_a_preloaded_library_the_file_name_is_told():
         "TPU_NAME",
     ],
 )
-def test_what_other_programs_and_launchers_set_makes_no_two_runs_different(name):
+def test_variables_set_by_launchers_make_no_difference_between_runs(name):
     assert variables.recorded({name: "1"}) == {}
 
 
-def test_a_value_that_slows_a_run_is_a_doubt():
+def test_a_variable_that_slows_a_run_is_a_reason_to_distrust():
     found = {"CUDA_LAUNCH_BLOCKING": "1", "NPROC": "1", "JAX_ENABLE_CHECKS": "0", "TF_XLA_X": "1"}
 
     assert variables.doubts(found) == [

@@ -16,7 +16,7 @@ def test_flags_are_split_at_blanks_outside_of_quotation_marks():
     assert xla_flags.read("  ") == []
 
 
-def test_what_does_not_begin_with_a_dash_is_a_file_of_flags(tmp_path):
+def test_a_value_without_a_leading_dash_is_a_file_of_flags(tmp_path):
     path = tmp_path / "flags"
     path.write_text("--xla_a=1\n--xla_b=2\n")
 
@@ -33,12 +33,12 @@ def test_a_file_that_cannot_be_read_is_named_with_the_way_out(tmp_path, content)
         xla_flags.read(str(path))
 
 
-def test_a_quotation_without_end_is_an_error():
+def test_an_unmatched_quotation_mark_is_an_error():
     with pytest.raises(ValueError, match=r"^XLA_FLAGS: No closing quotation"):
         xla_flags.read("--xla_a='b")
 
 
-def test_ours_are_added_where_the_user_says_nothing():
+def test_our_flags_are_added_where_the_user_sets_none():
     joined = xla_flags.join(["--xla_cpu_prefer_vector_width=256", "--xla_b=c d"], OURS)
 
     assert joined == (
@@ -63,7 +63,7 @@ def test_a_flag_with_a_longer_name_does_not_hide_ours():
         ),
     ],
 )
-def test_a_flag_that_xla_would_die_of_is_named(flag, message):
+def test_a_flag_that_would_abort_xla_is_named(flag, message):
     with pytest.raises(ValueError, match=f"^XLA_FLAGS: {message}. Take it out"):
         xla_flags.check(["--xla_cpu_enable_fast_math=false", flag], os.environ)
 
@@ -79,7 +79,7 @@ def test_virtual_devices_have_a_flag_of_ours():
         xla_flags.check(["--xla_force_host_platform_device_count=4"], {})
 
 
-def test_paths_are_not_told():
+def test_paths_are_not_recorded():
     flags = "--xla_dump_to=/home/someone/dump --xla_cpu_prefer_vector_width=512 --xla_c"
 
     shown = xla_flags.shown(flags)
@@ -97,7 +97,7 @@ def test_paths_are_not_told():
         ("--xla_disable_hlo_passes=fusion", "skipped"),
     ],
 )
-def test_flags_that_slow_or_flatter_are_doubts(flag, word):
+def test_flags_that_change_the_speed_are_reasons_to_distrust(flag, word):
     (doubt,) = xla_flags.doubts(f"--xla_cpu_prefer_vector_width=512 {flag}")
 
     assert doubt.startswith(f"XLA_FLAGS {flag}: ")
@@ -105,5 +105,5 @@ def test_flags_that_slow_or_flatter_are_doubts(flag, word):
 
 
 @pytest.mark.parametrize("flag", ["--xla_cpu_enable_fast_math=false", "--xla_gpu_autotune_level=4"])
-def test_other_flags_raise_no_doubt(flag):
+def test_other_flags_give_no_reason_to_distrust(flag):
     assert xla_flags.doubts(flag) == []

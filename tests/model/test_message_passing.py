@@ -62,7 +62,7 @@ def test_values_and_gradients_are_those_of_the_formula(size, dim, width):
             np.testing.assert_allclose(one[:num_real], other[:num_real], rtol=2e-3, atol=2e-4)
 
 
-def test_padding_has_no_say():
+def test_padding_does_not_affect_the_output():
     arrays, mask, cotangent = make_bin(12, 4, 3, 7)
 
     def run(padding):

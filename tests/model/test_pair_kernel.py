@@ -176,7 +176,7 @@ def test_a_degree_is_cut_at_a_thousand():
     ("shape", "dtype", "message"),
     [((16, 300), np.float32, "up to 256 features"), ((16, 8), np.float16, "supports float32")],
 )
-def test_what_the_kernel_cannot_take_is_refused(shape, dtype, message):
+def test_unsupported_arrays_are_refused_by_the_kernel(shape, dtype, message):
     x = jax.ShapeDtypeStruct(shape, dtype)
     real = jax.ShapeDtypeStruct(shape[:1], bool)
     run = functools.partial(

@@ -49,7 +49,7 @@ def poison(batch):
     return batch._replace(elements=elements, targets=targets)
 
 
-def test_padding_says_nothing(network):
+def test_padding_does_not_affect_the_reconstruction(network):
     apply, variables, batch = network
 
     clean = apply(variables, batch.elements)

@@ -166,7 +166,7 @@ def test_values_and_gradients_are_those_of_the_plain_network(lengths, num_elemen
     lengths=strategies.tuples(*[strategies.integers(0, tiny.NUM_ELEMENTS)] * 3),
     seed=strategies.integers(0, 99),
 )
-def test_that_holds_for_events_of_all_lengths_and_other_weights(lengths, seed):
+def test_plain_and_optimised_network_agree_for_events_of_all_lengths(lengths, seed):
     weights = random_weights(MODEL, seed)
     full, _ = make_batches(lengths)
     batch = (full.elements, full.targets)

@@ -146,7 +146,7 @@ def test_every_variable_of_a_figure_or_rule_is_defined_in_the_style_sheet(page):
     assert "#5e51" not in page  # what stands for the palette while a figure is drawn
 
 
-def test_what_stands_in_a_file_is_text_and_never_markup():
+def test_content_of_a_file_is_shown_as_text_and_never_as_markup():
     harmless = report_page(group("x.json", changes=changes("x")), title="x")
     name = EVIL.replace("/", "")
 
@@ -291,7 +291,7 @@ def test_cards_are_named_by_machine_or_by_file_where_machines_are_the_same():
     assert [card.short_name for card in other] == ["CPU, 1 core", "1 x NVIDIA H200"]
 
 
-def test_a_runs_doubts_of_a_phase_are_one_warning():
+def test_reasons_to_distrust_a_phase_are_one_warning():
     doubts = ["training: an interval 30 % wide", "training: a drift of 5 %", "memory was swapped"]
     found = compared(documents.RATES, changes={"report/wl-stats/doubts": doubts})
 

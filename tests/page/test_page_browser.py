@@ -140,7 +140,7 @@ def test_the_browser_has_nothing_to_complain_about_and_asks_for_nothing(page, sh
     "planted",
     ["<script>document.title = 'taken'</script>", "<img src='http://evil.example/x.png'>"],
 )
-def test_what_would_be_smuggled_in_is_stopped_by_the_policy(page, show, tmp_path, planted):
+def test_injected_content_is_blocked_by_the_policy(page, show, tmp_path, planted):
     path = tmp_path / "planted.html"
     path.write_text(page.read_text(encoding="utf-8").replace("<main", f"{planted}<main"))
 

@@ -99,7 +99,7 @@ def test_a_figure_has_the_colours_and_the_typeface_of_the_page():
     assert "xmlns" not in text
 
 
-def test_who_cannot_see_a_figure_is_told_its_title_and_values():
+def test_figures_have_titles_and_descriptions_for_screen_readers():
     root = ElementTree.fromstring(drawn().svg)
 
     assert root.get("role") == "img"
@@ -177,7 +177,7 @@ def test_labels_that_are_apart_stay_where_they_are():
     assert learning.apart([0.1, 0.5, 0.9], 0.1) == [0.1, 0.5, 0.9]
 
 
-def test_a_sample_far_out_does_not_flatten_the_others_and_is_told():
+def test_an_outlying_sample_does_not_flatten_the_plot_and_is_described():
     rates = [10.0 + 0.01 * (i % 5) for i in range(40)]
     rates[20] = 0.5
 
@@ -186,7 +186,7 @@ def test_a_sample_far_out_does_not_flatten_the_others_and_is_told():
     assert "\u25b2 1 beyond the axis, up to 2 s." in plot.caption
 
 
-def test_warm_up_is_shaded_and_told():
+def test_warm_up_is_shaded_and_described():
     changes = {"report/wl-stats/phases/training/num_unsteady_samples": 3}
     rates = [5.0] * 3 + [10.0 + 0.01 * (i % 5) for i in range(40)]
 

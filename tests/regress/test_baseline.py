@@ -25,7 +25,7 @@ def make(name="spring", costs=(1.0, 1.1, 1.0, 1.1, 1.0)):
     return baseline.make(name, SETTINGS, reports[0], runs)
 
 
-def test_what_was_written_is_read_back(tmp_path):
+def test_a_written_file_is_read_back(tmp_path):
     made = make()
 
     path = baseline.write(made, tmp_path)
@@ -36,7 +36,7 @@ def test_what_was_written_is_read_back(tmp_path):
     assert made.runs[1].seconds["training"] == pytest.approx(1.1)
 
 
-def test_a_run_says_its_costs_and_where_they_come_from():
+def test_a_report_gives_the_costs_and_provenance_of_a_run():
     run = measures.from_report(REPORT)
 
     training = REPORT.phases["training"]

@@ -44,7 +44,7 @@ def training(pairs, rules=RULES):
     return next(one for one in judging.judge(pairs, rules, {}) if one.name == "training")
 
 
-def test_what_the_machine_did_is_divided_out():
+def test_a_change_of_the_machines_speed_is_divided_out():
     calm = training(on_a_restless_machine(6))
     restless = training(on_a_restless_machine(6), judging.Rules(limits=sequential.Limits()))
 
@@ -55,14 +55,14 @@ def test_what_the_machine_did_is_divided_out():
     assert restless.decision.verdict == "undecided"
 
 
-def test_what_only_the_steps_take_longer_is_not():
+def test_a_slowdown_of_the_steps_alone_is_not_divided_out():
     found = training(on_a_restless_machine(10, slower=1.08))
 
     assert found.decision.verdict == "regression"
     assert found.ratio.value == pytest.approx(1.08, abs=0.01)
 
 
-def test_a_side_that_slows_down_the_yardstick_too_gets_away_with_nothing():
+def test_a_side_that_also_slows_the_yardstick_is_judged_by_its_times():
     found = training(on_a_restless_machine(10, slower=1.5, yardstick_slower=1.5))
 
     assert found.decision.verdict == "regression"
@@ -102,7 +102,7 @@ def test_another_program_is_another():
     assert not judging.have_same_programs(pairs, sequential.Limits())
 
 
-def test_a_cost_is_judged_by_the_pairs_that_tell_it():
+def test_a_cost_is_judged_by_the_pairs_that_measured_it():
     pairs = [pairing.Pair(run(1.0), run(1.0, program="1")) for _ in range(6)]
     pairs[3] = pairing.Pair(run(1.0, xla_s=None), run(1.0, program="1"))
     pairs[5] = pairing.Pair(run(1.0, xla_s=None), run(1.0, xla_s=None, program="1"))
@@ -197,7 +197,7 @@ def test_the_accuracy_may_fall_and_the_loss_rise_by_no_more_than_the_rules_say(
     assert found["accuracy"].decision.verdict == verdict
 
 
-def test_runs_that_tell_no_accuracy_are_not_judged_by_it():
+def test_runs_without_an_accuracy_are_not_judged_by_it():
     assert "accuracy" not in {
         one.name for one in judging.judge(on_a_restless_machine(6), RULES, {})
     }

@@ -257,7 +257,7 @@ def test_noise_of_a_machine_known_by_its_name_alone_is_not_taken_for_another(rep
 
 
 @pytest.mark.parametrize("after", [{}, {"program": "1"}])
-def test_every_other_block_of_a_baseline_compiles_and_so_do_the_runs_held_to_it(
+def test_every_other_block_of_a_baseline_compiles_and_so_do_the_runs_compared_with_it(
     repository, tmp_path, after
 ):
     folder = repository(_KNOWS_BOTH)
@@ -335,14 +335,14 @@ def test_a_hanging_run_is_killed_and_nothing_is_left_behind(repository, tmp_path
         ({"base": "HEAD", "threshold": 0.0}, "threshold must be above the allowance"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_any_run(repository, changes, message):
+def test_impossible_requests_are_refused_before_any_run(repository, changes, message):
     repository({})
 
     with pytest.raises(ValueError, match=message):
         compare(**changes)
 
 
-def test_two_folders_of_results_are_held_against_each_other(repository, tmp_path):
+def test_two_folders_of_results_are_compared(repository, tmp_path):
     repository({})
     folders = results(tmp_path, "ABBABAABBA" * 2)
 

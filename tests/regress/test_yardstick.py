@@ -128,7 +128,7 @@ def lay_out(package, *modules):
 @pytest.mark.parametrize(
     ("modules", "lacking"), [(["measure/window"], None), (["measure/timing"], "measure.window")]
 )
-def test_what_a_benchmark_lacks_is_told_from_its_files(tmp_path, modules, lacking):
+def test_missing_modules_of_a_benchmark_are_found_from_its_files(tmp_path, modules, lacking):
     assert driver.missing(lay_out(tmp_path / "mlpf_jax", *modules)) == lacking
 
 

@@ -72,6 +72,6 @@ def test_numbers_have_four_digits(value, text):
     assert tables.number(value) == text
 
 
-def test_an_open_interval_is_told():
+def test_an_unbounded_interval_is_reported():
     assert tables.interval(0.0, math.inf) == "unbounded"
     assert tables.interval(0.5, 0.75) == "0.5 to 0.75"

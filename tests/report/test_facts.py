@@ -31,7 +31,7 @@ def changed(changes):
         ({}, set(), "nothing that is recorded differs"),
     ],
 )
-def test_what_changed_is_told_by_its_kind(changes, categories, words):
+def test_changes_are_reported_by_category(changes, categories, words):
     found = changed(changes)
 
     assert {difference.category for difference in found} == categories
@@ -53,14 +53,14 @@ def test_a_commit_that_left_the_package_alone_makes_no_other_run():
     assert facts.identity(a) == facts.identity(b)
 
 
-def test_with_other_code_the_commit_is_told():
+def test_the_commit_is_reported_if_the_code_differs():
     found = changed({"app/bmk_checksum": "1" * 32, "app/environment/git_commit": "2" * 40})
 
     assert [d.name for d in found] == ["package checksum", "commit"]
     assert "commit unknown -> 222222222222" in facts.explanation(found)
 
 
-def test_what_only_one_run_tells_is_unknown_of_the_other():
+def test_a_fact_known_of_one_run_only_is_unknown_of_the_other():
     (found,) = changed({"app/environment/cpu": "Xeon"})
 
     assert (found.before, found.after) == (None, "Xeon")
@@ -91,7 +91,7 @@ XEON = {"app/environment/cpu": "Xeon"}
         (XEON, {VERSIONS: NEWER}, "the compiler changed; whether the hardware did is not known"),
     ],
 )
-def test_what_only_one_run_tells_has_neither_changed_nor_stayed(before, after, words):
+def test_a_fact_known_of_one_run_only_counts_neither_as_changed_nor_as_same(before, after, words):
     a, b = documents.report(changes=before), documents.report("b.json", changes=after)
 
     assert words in facts.explanation(facts.differences(a, b))

@@ -130,7 +130,7 @@ READ = (
 
 
 @pytest.mark.parametrize("path", READ)
-def test_what_is_read_of_every_report_cannot_be_missing(path):
+def test_fields_read_from_every_report_are_required(path):
     document = changed(path, None)
 
     last = path.rpartition("/")[2]
@@ -166,7 +166,7 @@ def test_what_is_read_of_every_report_cannot_be_missing(path):
         ("extra", 1),
     ],
 )
-def test_what_breaks_the_contract_is_refused_and_not_written(tmp_path, path, value):
+def test_an_invalid_report_is_refused_and_not_written(tmp_path, path, value):
     document = changed(path, value)
     with pytest.raises(ValueError, match="not a HEPscore report"):
         hepscore.write(document, tmp_path)

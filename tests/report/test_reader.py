@@ -58,7 +58,7 @@ def test_reports_of_before_the_load_was_recorded_are_read():
         (json.dumps(DOCUMENT)[:-40], "Expecting"),
     ],
 )
-def test_what_is_no_report_is_refused_in_one_line_with_its_path(tmp_path, text, word):
+def test_a_file_that_is_not_a_report_is_refused_in_one_line_with_its_path(tmp_path, text, word):
     path = tmp_path / "odd.json"
     path.write_text(text)
 
@@ -122,7 +122,7 @@ class Parts(fields.Record):
     seen = fields.optional("", fields.keyed(fields.listed(fields.COUNT)), "seen")
 
 
-def test_what_is_written_fits_the_schema_before_it_is_text():
+def test_written_values_match_the_schema_before_serialisation():
     subject = types.SimpleNamespace(pairs=(Pair((1, 2)),), seen={"a": (3,)})
 
     document = fields.written(Parts, subject)

@@ -93,7 +93,7 @@ def test_an_output_that_nobody_reads_costs_no_report(deliver, tmp_path, monkeypa
     assert path.is_file()
 
 
-def test_what_cannot_be_written_besides_costs_nothing_but_itself():
+def test_an_optional_file_that_cannot_be_written_costs_only_itself():
     done = []
 
     def fail():

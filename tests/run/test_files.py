@@ -19,7 +19,7 @@ from mlpf_jax.run import files
         ("checkpoint", "new/weights"),
     ],
 )
-def test_a_full_disk_is_told_at_the_start(full_disk, tmp_path, flag, below):
+def test_a_full_disk_is_reported_at_the_start(full_disk, tmp_path, flag, below):
     places = {"results_dir": tmp_path / "results", flag: full_disk / below}
 
     with pytest.raises(ValueError, match=f"^--{flag}=.*: No space left on device.$"):
@@ -29,7 +29,7 @@ def test_a_full_disk_is_told_at_the_start(full_disk, tmp_path, flag, below):
 
 
 @pytest.mark.parametrize("flag", ["results_dir", "profile", "compilation_cache", "checkpoint"])
-def test_what_can_be_written_leaves_nothing(tmp_path, flag):
+def test_trying_to_write_leaves_nothing(tmp_path, flag):
     places = {"results_dir": tmp_path / "results", flag: tmp_path / "some" / "where"}
 
     files.prepare(config.FilesConfig(**places), infers_only=False)
@@ -39,7 +39,7 @@ def test_what_can_be_written_leaves_nothing(tmp_path, flag):
     assert (tmp_path / "some" / "where").is_dir() == (flag != "checkpoint")
 
 
-def test_a_checkpoint_below_a_file_is_told_at_the_start(tmp_path):
+def test_a_checkpoint_path_below_a_file_is_reported_at_the_start(tmp_path):
     (tmp_path / "file").touch()
     places = config.FilesConfig(
         results_dir=tmp_path / "results", checkpoint=tmp_path / "file" / "a" / "weights"
@@ -64,5 +64,7 @@ def test_a_user_without_a_home_needs_a_data_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "home", nobody)
     files.prepare(config.FilesConfig(results_dir=tmp_path, data_dir=tmp_path), infers_only=False)
 
-    with pytest.raises(ValueError, match="set HOME or XDG_CACHE_HOME, or name a folder with --data"):
+    with pytest.raises(
+        ValueError, match="set HOME or XDG_CACHE_HOME, or name a folder with --data"
+    ):
         files.prepare(config.FilesConfig(results_dir=tmp_path), infers_only=False)

@@ -33,7 +33,9 @@ def test_the_search_ends_at_the_largest_that_fits(monkeypatch, largest):
         ),
     ],
 )
-def test_the_end_of_the_search_is_not_told_as_the_answer(monkeypatch, capsys, largest, answer):
+def test_the_limit_of_the_search_is_not_reported_as_the_answer(
+    monkeypatch, capsys, largest, answer
+):
     def attempt(config, devices, batch_size, limit_bytes):
         return fit.Attempt(batch_size, None, 0.0, fits=batch_size <= largest)
 

@@ -107,7 +107,7 @@ def test_the_report_tells_how_far_its_scores_can_be_trusted(finished):
     assert any(doubt.startswith("inference: only") for doubt in stats["doubts"])
 
 
-def test_doubts_are_one_line_of_the_summary_and_none_without_any(finished, monkeypatch):
+def test_reasons_to_distrust_are_one_line_of_the_summary(finished, monkeypatch):
     def lines(doubts):
         monkeypatch.setattr(result.RunResult, "doubts", doubts)
         stream = io.StringIO()
@@ -217,7 +217,7 @@ def test_tight_padding_has_scores_of_its_own(tight):
     assert reader.from_document(document, "a").variant == "float32, tight"
 
 
-def test_what_a_run_could_not_have_is_a_doubt(finished):
+def test_an_unavailable_device_is_a_reason_to_distrust(finished):
     start = {"platform_demanded": "auto", "fallback": "NVIDIA GPU not used: x", "departure": None}
     run = dataclasses.replace(finished, environment={**finished.environment, "start": start})
 

@@ -91,7 +91,7 @@ def test_an_interrupted_bank_goes_on_and_has_the_same_bytes(fake_pythia, tmp_pat
     assert broken.read_bytes() == whole.read_bytes()
 
 
-def test_progress_counts_what_was_there(fake_pythia, tmp_path):
+def test_progress_includes_existing_collisions(fake_pythia, tmp_path):
     calls = []
     with pytest.raises(KeyboardInterrupt):
         bank_making.make_bank(tmp_path / "b.npz", PLAN, on_progress=interrupt_after(2))
@@ -99,7 +99,7 @@ def test_progress_counts_what_was_there(fake_pythia, tmp_path):
     assert calls == [(7, 11), (10, 11), (11, 11)]
 
 
-def test_a_bank_that_is_there_is_not_made_again(fake_pythia, tmp_path):
+def test_an_existing_bank_is_not_made_again(fake_pythia, tmp_path):
     made = bank_making.make_bank(tmp_path / "bank.npz", PLAN)
     fake_pythia.clear()
     assert bank_making.make_bank(tmp_path / "bank.npz", PLAN).sha256 == made.sha256

@@ -27,7 +27,7 @@ def test_decoded_truth_is_encoded_to_itself(truth):
         np.testing.assert_array_equal(twice.columns[name], column)
 
 
-def test_what_the_detector_cannot_see_is_not_encoded(make_particles):
+def test_invisible_particles_are_not_encoded(make_particles):
     produced = make_particles([211, 211, 211, 22], [1.0, 1.0, 1e-5, 2.0], [0.1, 5.4, 0, 1], 0.0)
     with_neutrino = particles.concatenate(produced, produced.take(np.array([0])))
     with_neutrino.pdg_id[-1] = 12
@@ -47,7 +47,7 @@ def test_parts_are_put_together_as_they_were(truth):
         assert column.dtype == whole.columns[name].dtype
 
 
-def test_nothing_may_be_taken(truth):
+def test_taking_no_events_is_allowed(truth):
     nothing = encoding.encode(truth).take(np.zeros(0, np.int64))
     assert nothing.num_events == len(nothing.code) == len(nothing.v) == 0
 

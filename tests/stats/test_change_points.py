@@ -28,14 +28,14 @@ def false_alarms(kind, num_series, count):
     return np.mean([bool(change_points.change_points(values)) for values in series.tolist()])
 
 
-def test_two_changes_are_found_and_an_outlier_is_none():
+def test_two_changes_are_found_and_an_outlier_is_not_a_change():
     values = levels((1.0, 15), (2.0, 15), (1.5, 15))
     values[5] = 30.0
 
     assert change_points.change_points(values) == [15, 30]
 
 
-def test_a_level_that_came_and_went_is_found():
+def test_a_temporary_change_of_level_is_found():
     values = levels((1.0, 20), (1.2, 8), (1.0, 22), seed=1)
 
     assert change_points.change_points(values) == [20, 28]
@@ -58,7 +58,7 @@ def test_a_short_history_has_no_levels(values):
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from([1.0, 1.5, 1.75, 3.0]), min_size=10, max_size=25))
-def test_levels_know_no_unit_and_begin_inside(values):
+def test_change_points_do_not_depend_on_the_unit_and_lie_inside(values):
     found = change_points.change_points(values)
 
     assert change_points.change_points([256 * value for value in values]) == found
@@ -66,14 +66,14 @@ def test_levels_know_no_unit_and_begin_inside(values):
     assert found == sorted(set(found))
 
 
-def test_a_step_is_placed_where_the_values_lie_and_not_where_their_ranks_do():
+def test_a_step_is_placed_by_values_and_not_by_ranks():
     """The first of the higher level is its lowest: by rank it could be of either."""
     values = [1.0, 1.02, 1.01, 1.03, 0.99, 1.0, 1.02, 1.01, 1.25, 1.31, 1.3, 1.29, 1.32, 1.3, 1.28]
 
     assert change_points.change_points(values) == [8]
 
 
-def test_backwards_the_same_levels_are_found():
+def test_the_reversed_series_has_the_same_change_points():
     values = levels((1.0, 12), (1.3, 20), (0.8, 15))
 
     assert change_points.change_points(values) == [12, 32]
@@ -81,14 +81,14 @@ def test_backwards_the_same_levels_are_found():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_noise_seldom_has_levels(kind):
+def test_noise_rarely_has_change_points(kind):
     assert false_alarms(kind, 120, 30) <= 0.03
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [12, 30, 60])
 @pytest.mark.parametrize("kind", KINDS)
-def test_noise_has_levels_as_seldom_as_said(kind, count):
+def test_the_false_alarm_rate_of_change_points_is_as_stated(kind, count):
     assert false_alarms(kind, 1000, count) <= 0.01 + 2 * math.sqrt(0.01 / 1000)
 
 
@@ -100,6 +100,6 @@ def test_a_higher_rate_finds_smaller_steps():
 
 
 @pytest.mark.parametrize(("values", "rate"), [([math.nan], 0.01), ([1.0], 0.0), ([1.0], 1.0)])
-def test_what_has_no_answer_is_refused(values, rate):
+def test_invalid_values_and_rates_are_refused(values, rate):
     with pytest.raises(ValueError, match="values must be finite, and the rate"):
         change_points.change_points(values, false_alarm=rate)

@@ -132,7 +132,7 @@ def test_swapping_independent_sides_inverts_the_ratio(a, b, run_noise, correlate
 
 @settings(max_examples=30, deadline=None)
 @given(pairs, st.randoms(use_true_random=False))
-def test_a_ratio_of_pairs_knows_no_unit_and_no_order(values, random):
+def test_a_ratio_of_pairs_does_not_depend_on_unit_or_order(values, random):
     a, b = map(list, zip(*values, strict=True))
     ratio = comparison.paired_ratio(a, b)
     random.shuffle(values)
@@ -145,14 +145,14 @@ def test_a_ratio_of_pairs_knows_no_unit_and_no_order(values, random):
 
 @settings(max_examples=30, deadline=None)
 @given(sides, sides)
-def test_uncorrelated_values_have_no_order(a, b):
+def test_the_order_of_uncorrelated_values_does_not_matter(a, b):
     ratio = comparison.independent_ratio(a, b, correlated=False)
     assert comparison.independent_ratio(sorted(a), b[::-1], correlated=False) == ratio
 
 
 @settings(max_examples=40, deadline=None)
 @given(sides, sides, st.floats(0, 0.2), st.booleans())
-def test_an_interval_holds_its_ratio_and_widens_with_the_noise_of_runs(a, b, run_noise, correlated):
+def test_an_interval_contains_its_ratio_and_widens_with_run_noise(a, b, run_noise, correlated):
     ratio = comparison.independent_ratio(a, b, correlated=correlated)
     noisy = comparison.independent_ratio(a, b, correlated=correlated, run_noise=run_noise)
 
@@ -198,7 +198,7 @@ def test_the_smallest_p_values_are_those_of_sides_that_lie_apart():
 
 
 @pytest.mark.parametrize("kind", noise.INDEPENDENT)
-def test_pairs_of_equal_sides_seldom_differ_although_the_machine_drifts(kind):
+def test_pairs_of_equal_sides_rarely_differ_although_the_machine_drifts(kind):
     assert are_as_seldom_as_said(of_pairs(interleaved(kind, 400, 12, drift=0.3)))
 
 
@@ -211,7 +211,7 @@ def test_the_correlation_that_interleaving_leaves_costs_little():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", noise.INDEPENDENT)
-def test_pairs_of_equal_sides_differ_as_seldom_as_said(kind):
+def test_the_false_alarm_rate_of_pairs_is_as_stated(kind):
     assert are_as_seldom_as_said(of_pairs(interleaved(kind, 6000, 12, drift=0.3)))
 
 
@@ -225,14 +225,14 @@ def of_series(kind, num_series, count, shift=0.0):
 
 @pytest.mark.parametrize("count", [8, 30])
 @pytest.mark.parametrize("kind", noise.KINDS)
-def test_series_of_equal_speed_seldom_differ(kind, count):
+def test_series_of_equal_speed_rarely_differ(kind, count):
     assert are_as_seldom_as_said(of_series(kind, 300, count))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [5, 8, 15, 30, 60])
 @pytest.mark.parametrize("kind", noise.KINDS)
-def test_series_of_equal_speed_differ_as_seldom_as_said(kind, count):
+def test_the_false_alarm_rate_of_series_is_as_stated(kind, count):
     assert are_as_seldom_as_said(of_series(kind, 3000, count))
 
 
@@ -296,7 +296,7 @@ def test_times_get_the_verdict_of_their_rates(value, threshold):
 
 
 @pytest.mark.parametrize("num_pairs", [8, 15, 50])
-def test_the_smallest_detectable_effect_is_found_as_often_as_said(num_pairs):
+def test_the_smallest_detectable_effect_is_found_with_the_stated_power(num_pairs):
     effect = comparison.smallest_detectable_effect(0.05, num_pairs)
     logs = np.random.default_rng(14).normal(math.log1p(effect), 0.05, size=(600, num_pairs))
 
@@ -318,7 +318,7 @@ def test_effects_shrink_with_pairs_and_grow_with_noise_and_demands():
 
 
 @pytest.mark.parametrize("side", [[], [0.0], [-1.0], [math.nan], [math.inf]])
-def test_what_has_no_ratio_is_refused(side):
+def test_values_without_a_ratio_are_refused(side):
     for function in (comparison.paired_ratio, comparison.independent_ratio):
         with pytest.raises(ValueError, match="all must be positive"):
             function(side, side)

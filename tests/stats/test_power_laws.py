@@ -6,7 +6,7 @@ import pytest
 from mlpf_jax.stats import power_laws
 
 
-def test_a_power_law_is_found_and_its_interval_holds_it():
+def test_a_power_law_is_found_and_its_interval_contains_the_exponent():
     rng = np.random.default_rng(1)
     held = 0
     for _ in range(200):
@@ -18,7 +18,7 @@ def test_a_power_law_is_found_and_its_interval_holds_it():
     assert 180 <= held <= 197
 
 
-def test_an_exact_law_has_no_width_and_nothing_off():
+def test_an_exact_law_has_a_zero_interval_and_no_deviations():
     law = power_laws.fit({n: [2.0 * n] for n in (1, 10, 100)})
 
     assert (law.exponent, law.low, law.high) == pytest.approx((1, 1, 1))
@@ -33,13 +33,13 @@ def test_a_cost_that_never_changes_is_known_exactly(cost):
     assert (law.exponent, law.low, law.high) == pytest.approx((0, 0, 0))
 
 
-def test_a_cliff_shows_between_neighbours():
+def test_a_cliff_is_visible_in_local_exponents():
     found = power_laws.local_exponents({1: [1.0], 2: [2.0], 4: [16.0]})
 
     assert found == pytest.approx({2: 1.0, 4: 3.0})
 
 
 @pytest.mark.parametrize("costs", [{1: [1.0], 2: [2.0]}, {1: [1.0], 2: [0.0], 3: [1.0]}])
-def test_what_is_no_law_is_refused(costs):
+def test_costs_that_determine_no_power_law_are_refused(costs):
     with pytest.raises(ValueError, match=r"three sizes|must be positive"):
         power_laws.fit(costs)

@@ -43,7 +43,7 @@ def test_the_largest_exact_distribution_is_nearly_normal(exact):
         assert 0 <= at - normal.most_rejected(level) < 0.05 * exact.deviation
 
 
-def test_less_certainty_rejects_less():
+def test_a_smaller_level_rejects_less():
     null = rank_tests.rank_sum(12, 12)
     wider = dataclasses.replace(null, wider=1.5)
     unsure = dataclasses.replace(wider, freedom=8.0)

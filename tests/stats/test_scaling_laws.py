@@ -26,7 +26,7 @@ def rounds_of(law, fraction, *, levels=(100.0,), noise=0.0, seed=0):
 
 
 @hypothesis.given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9))
-def test_the_interval_of_a_mean_is_the_one_of_students_test(values):
+def test_the_interval_of_a_mean_is_students(values):
     hypothesis.assume(np.std(values) > 1e-6)
     found = scaling_laws.mean(values)
 
@@ -47,7 +47,7 @@ def test_a_single_run_has_no_interval():
 @hypothesis.given(
     fraction=st.floats(-0.1, 1.1), levels=st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=3)
 )
-def test_without_noise_the_fraction_comes_back_whatever_a_rounds_level(law, fraction, levels):
+def test_without_noise_the_fraction_is_exact_for_any_level_of_a_round(law, fraction, levels):
     found = scaling_laws.serial_fraction(rounds_of(law, fraction, levels=levels), law)
 
     assert found.value == pytest.approx(fraction, abs=1e-6)
@@ -57,7 +57,7 @@ def test_without_noise_the_fraction_comes_back_whatever_a_rounds_level(law, frac
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_the_interval_of_the_fraction_holds_the_truth_as_often_as_it_says(law):
+def test_the_interval_of_the_fraction_has_the_stated_coverage(law):
     held = 0
     for seed in range(150):
         rounds = rounds_of(law, 0.05, levels=(90.0, 100.0, 105.0), noise=0.02, seed=seed)
@@ -67,7 +67,7 @@ def test_the_interval_of_the_fraction_holds_the_truth_as_often_as_it_says(law):
     assert scipy.stats.binomtest(held, 150, 0.95).pvalue > 0.001
 
 
-def test_the_interval_of_an_efficiency_holds_the_truth_as_often_as_it_says():
+def test_the_interval_of_an_efficiency_has_the_stated_coverage():
     truth = scaling_laws.speedup("Amdahl", 0.05, 8) / 8
     held = 0
     for seed in range(500):
@@ -84,7 +84,7 @@ def test_more_than_ideal_is_below_zero_and_slower_than_one_device_above_one():
         assert scaling_laws.serial_fraction([{1: 1.0, 2: 0.8}], law).value > 1
 
 
-def test_runs_that_the_law_misses_widen_its_interval():
+def test_runs_off_the_law_widen_its_interval():
     fitting = rounds_of("Amdahl", 0.1, levels=(1.0, 1.0), noise=0.001)
     missing = [{**values, 8: 0.5 * values[8]} for values in fitting]
 
@@ -101,7 +101,7 @@ def test_one_ratio_gives_a_fraction_without_an_interval():
     assert (found.low, found.high, found.misfit) == (-math.inf, math.inf, None)
 
 
-def test_missing_runs_cost_no_more_than_themselves():
+def test_missing_runs_do_not_affect_other_runs():
     whole = rounds_of("Amdahl", 0.1, levels=(90.0, 100.0, 110.0))
     gaps = [whole[0], {n: whole[1][n] for n in (2, 8)}, {1: whole[2][1]}]
 
@@ -109,7 +109,7 @@ def test_missing_runs_cost_no_more_than_themselves():
     assert scaling_laws.ratios(gaps, 1)[8].count == 1
 
 
-def test_speed_is_told_from_the_smallest_number_of_devices_that_ran():
+def test_the_speed_up_refers_to_the_smallest_number_of_devices_with_runs():
     speedups = scaling_laws.ratios([{2: 20.0, 8: 60.0}], 2)
 
     assert scaling_laws.efficiencies(speedups, 2)[8].value == pytest.approx(0.75)
@@ -122,7 +122,7 @@ def test_a_fit_without_one_and_several_devices_is_refused(rounds):
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
-def test_what_is_no_throughput_is_refused(rate):
+def test_a_throughput_that_is_not_positive_and_finite_is_refused(rate):
     with pytest.raises(ValueError, match="throughputs must be"):
         scaling_laws.ratios([{1: rate, 2: 1.0}], 1)
 
@@ -138,7 +138,7 @@ def test_what_is_no_throughput_is_refused(rate):
         [0.5, 0.6],
     ],
 )
-def test_the_interval_of_fractions_stays_within_0_and_1_and_holds_their_mean(values):
+def test_the_interval_of_fractions_stays_within_0_and_1_and_contains_their_mean(values):
     found = scaling_laws.mean_of_fractions(values)
 
     assert found.value == pytest.approx(np.mean(values))
@@ -146,7 +146,7 @@ def test_the_interval_of_fractions_stays_within_0_and_1_and_holds_their_mean(val
         assert 0 <= found.low <= found.value <= found.high <= 1
 
 
-def test_far_from_the_ends_the_interval_of_fractions_is_students():
+def test_the_interval_of_fractions_far_from_the_ends_is_students():
     values = [0.501, 0.499, 0.503]
     bounded, plain = scaling_laws.mean_of_fractions(values), scaling_laws.mean(values)
 
@@ -165,7 +165,7 @@ def test_the_interval_of_fractions_covers_their_mean_as_often_as_students_where_
     assert covered(scaling_laws.mean_of_fractions) > covered(scaling_laws.mean) > 0.88
 
 
-def test_what_is_no_fraction_is_refused():
+def test_values_outside_0_and_1_are_refused_as_fractions():
     with pytest.raises(ValueError, match="fractions must be"):
         scaling_laws.mean_of_fractions([0.5, 1.5])
 

@@ -76,13 +76,13 @@ def test_the_p_value_counts_the_signs_that_say_as_much(values):
 @pytest.mark.parametrize(
     ("sequence", "bound"), [(sequential._FIRST, 0.036), (sequential._CONFIRMING, 0.088)]
 )
-def test_a_sequence_finds_b_slower_by_chance_as_seldom_as_stated(sequence, bound):
+def test_the_rate_of_false_slowdowns_in_a_sequence_is_as_stated(sequence, bound):
     """Whatever the magnitudes are: the test only sees signs of ranks."""
     found = crossing(sequence.looks, sequence.first_level, sequence.later_level)
     assert bound - 0.008 < found < bound + 0.003
 
 
-def test_of_all_timed_measures_together_one_in_a_hundred_is_a_false_alarm_at_most():
+def test_the_false_alarm_rate_of_all_timed_measures_together_is_at_most_1_percent():
     both = [
         crossing(one.looks, one.first_level, one.later_level)
         for one in (sequential._FIRST, sequential._CONFIRMING)
@@ -91,7 +91,7 @@ def test_of_all_timed_measures_together_one_in_a_hundred_is_a_false_alarm_at_mos
     assert sequential.MOST_TIMED_MEASURES * math.prod(both) < 0.01
 
 
-def test_a_sequence_finds_a_slowdown_of_the_threshold_fine_as_seldom_as_stated():
+def test_the_rate_of_missing_a_slowdown_by_the_threshold_is_as_stated():
     looks = [look for look in sequential._FIRST.looks if look >= sequential._FEWEST_FINE]
     levels = sequential._FINE_FIRST_LEVEL, sequential._FINE_LATER_LEVEL
     assert 0.015 < crossing(looks, *levels) < 0.026
@@ -125,7 +125,7 @@ def test_slowdowns_are_caught(noise, slowdown, least):
     assert rates["undecided"] <= 0.05
 
 
-def test_a_quiet_machine_needs_six_pairs_to_clear_and_ten_to_accuse():
+def test_on_a_quiet_machine_six_pairs_suffice_to_pass_and_ten_to_fail():
     for slowdown, expected, num_pairs in ((0.0, "no regression", 6), (0.15, "regression", 10)):
         rates, mean = verdicts(normal(0.01), slowdown, 100)
         assert rates[expected] == 1
@@ -143,7 +143,7 @@ def test_noise_far_above_the_threshold_leaves_it_undecided():
     assert rates["undecided"] > 0.7
 
 
-def test_what_looks_slower_at_first_must_look_slower_again():
+def test_a_slowdown_must_be_confirmed_by_fresh_pairs():
     slower, same = [0.2, 0.21, 0.19, 0.2, 0.22, 0.18], [0.01, -0.01, 0.02, -0.02, 0.0, 0.01]
 
     assert sequential.decide(slower, LIMITS) == sequential.Decision("undecided", False, 6, 0)
@@ -160,7 +160,7 @@ def test_recorded_noise_keeps_a_few_pairs_that_agree_from_deciding():
     assert sequential.decide(agreeing, noisy).verdict == "undecided"
 
 
-def test_an_allowance_excuses_slowdowns_up_to_it():
+def test_slowdowns_up_to_the_allowance_are_ignored():
     values = [0.03, 0.031, 0.029, 0.055, 0.06, 0.058] * 2
     assert sequential.decide(values, LIMITS).verdict == "regression"
     allowing = sequential.Limits(allowance=0.04)

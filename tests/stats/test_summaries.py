@@ -65,13 +65,13 @@ def covered(series, truth):
     return np.mean([s.interval_low <= truth <= s.interval_high for s in summaries])
 
 
-def test_the_interval_covers_the_true_median_as_often_as_it_says():
+def test_the_interval_covers_the_true_median_with_the_stated_probability():
     series = np.random.default_rng(1).lognormal(size=(400, 20))
     assert covered(series.tolist(), 1.0) > 0.94
 
 
 @pytest.mark.parametrize(("count", "least"), [(10, 0.85), (30, 0.90), (100, 0.93)])
-def test_the_interval_is_nearly_as_honest_when_samples_are_correlated(count, least):
+def test_the_coverage_is_nearly_the_same_for_correlated_samples(count, least):
     series = noise.first_order(np.random.default_rng(2), (400, count), 0.6)
     assert covered(series.tolist(), 0.0) > least
 
@@ -80,7 +80,7 @@ def test_the_interval_is_nearly_as_honest_when_samples_are_correlated(count, lea
     ("count", "correlation", "least"),
     [(6, 0.0, 0.95), (9, 0.0, 0.95), (9, 0.3, 0.91), (9, 0.6, 0.82), (12, 0.6, 0.86)],
 )
-def test_the_interval_of_few_samples_covers_what_the_documentation_says(count, correlation, least):
+def test_the_coverage_of_the_interval_of_few_samples_is_as_documented(count, correlation, least):
     series = noise.first_order(np.random.default_rng(11), (300, count), correlation)
     assert covered(series.tolist(), 0.0) > least
 
@@ -91,7 +91,7 @@ def test_the_interval_of_few_samples_covers_what_the_documentation_says(count, c
     [stats.summarize, stats.effective_count, stats.correlation_p_value, stats.drift],
     ids=lambda f: f.__name__,
 )
-def test_what_cannot_be_summarised_is_refused(function, values):
+def test_empty_or_non_finite_values_are_refused(function, values):
     with pytest.raises(ValueError, match="all must be finite"):
         function(values)
 
@@ -133,7 +133,7 @@ def test_an_outlier_does_not_hide_a_correlation():
     assert stats.effective_count(values.tolist()) == pytest.approx(before, rel=0.2)
 
 
-def test_few_independent_values_are_called_correlated_as_seldom_as_it_says():
+def test_the_false_alarm_rate_of_the_correlation_test_is_as_stated():
     """Over all orders of six, which are equally likely."""
     orders = itertools.permutations([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
     p_values = [stats.correlation_p_value(order) for order in orders]
@@ -143,7 +143,7 @@ def test_few_independent_values_are_called_correlated_as_seldom_as_it_says():
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "outliers"])
 @pytest.mark.parametrize("count", [9, 30])
-def test_independent_noise_is_seldom_called_correlated(kind, count):
+def test_independent_noise_is_rarely_called_correlated(kind, count):
     series = steady_series(kind, 500, count)
     assert np.mean([stats.correlation_p_value(values) < 0.01 for values in series]) < 0.02
 
@@ -165,7 +165,7 @@ def false_drifts(kind, count, num_series):
 
 
 @pytest.mark.parametrize("kind", noise.KINDS)
-def test_noise_is_seldom_called_a_drift(kind):
+def test_noise_is_rarely_called_a_drift(kind):
     assert false_drifts(kind, 30, 300) <= 0.01
 
 
@@ -202,7 +202,7 @@ def test_a_drift_backwards_is_its_opposite():
     assert backwards.p_value == pytest.approx(drift.p_value)
 
 
-def test_too_few_or_too_similar_samples_tell_of_no_drift():
+def test_too_few_or_too_similar_samples_show_no_drift():
     assert stats.drift([1.0, 2.0, 3.0]).verdict == "too few samples"
     assert stats.drift([1.0 + 0.1 * i for i in range(9)]).verdict == "too few samples"
     long_waves = np.sin(np.linspace(0, 2 * np.pi, 12)).tolist()
@@ -232,7 +232,7 @@ def test_the_steady_state_begins_by_the_rule(times, expected):
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(positive, max_size=30))
-def test_at_most_half_is_cut_and_three_are_left(times):
+def test_at_most_half_is_removed_and_three_samples_are_left(times):
     cut = stats.steady_start(times)
     assert cut <= len(times) // 2
     assert cut == 0 or len(times) - cut >= 3
@@ -240,7 +240,7 @@ def test_at_most_half_is_cut_and_three_are_left(times):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(positive, max_size=20))
-def test_what_is_cut_is_slower_than_the_middle_of_the_rest_in_any_unit(times):
+def test_warm_up_samples_are_slower_than_the_median_of_the_rest_in_any_unit(times):
     cut = stats.steady_start(times)
 
     assert stats.steady_start([1024 * time for time in times]) == cut
@@ -253,7 +253,7 @@ def share_cut(series, least=1):
 
 @pytest.mark.parametrize("count", [4, 6, 10, 30])
 @pytest.mark.parametrize("kind", ["normal", "correlated", "heavy tails"])
-def test_noise_is_seldom_cut(kind, count):
+def test_noise_is_rarely_taken_for_warm_up(kind, count):
     assert share_cut(steady_series(kind, 300, count)) <= 0.02
 
 
@@ -264,13 +264,13 @@ def test_a_machine_with_slow_samples_now_and_then_keeps_most_of_its_first(count)
 
 
 @pytest.mark.parametrize("trend", [0.2, -0.2])
-def test_a_trend_is_not_cut(trend):
+def test_a_trend_is_not_taken_for_warm_up(trend):
     errors = 0.03 * np.random.default_rng(3).standard_normal((300, 20))
     assert share_cut((1 + trend * np.linspace(0, 1, 20) + errors).tolist()) <= 0.01
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
-def test_a_heap_that_grows_is_cut_wholly(length):
+def test_a_growing_heap_is_removed_completely(length):
     times = 1 + 0.05 * np.random.default_rng(9).standard_normal((300, 20))
     times[:, :length] += 1
 

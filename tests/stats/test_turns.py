@@ -25,12 +25,12 @@ def both(order, **times):
 
 
 @pytest.mark.parametrize("order", ["ABBA", "ABABABAB", "BAABABBA", "AB"])
-def test_neighbours_are_pairs(order):
+def test_neighbouring_runs_are_valid_pairs(order):
     assert turns.why_no_pairs(*both(order)) is None
 
 
 @pytest.mark.parametrize("order", ["AABB", "A" * 10 + "B" * 10, "ABAABB", "ABBAAABB"])
-def test_runs_that_are_no_neighbours_are_no_pairs(order):
+def test_runs_that_do_not_alternate_are_not_valid_pairs(order):
     assert "not taken in turns" in str(turns.why_no_pairs(*both(order)))
 
 
@@ -38,12 +38,12 @@ def test_the_last_runs_of_the_longer_side_do_not_count():
     assert turns.why_no_pairs(*both("ABBAAAA")) is None
 
 
-def test_runs_at_the_same_time_are_no_pairs():
+def test_overlapping_runs_are_not_valid_pairs():
     assert turns.why_no_pairs(*both("ABBA", end=3)) == "runs were taken at the same time"
     assert turns.why_no_pairs(*both("ABBA", end=2)) is None
 
 
-def test_unknown_times_are_no_turns():
+def test_unknown_times_give_no_pairs():
     unknown = [turns.Span("yesterday", "today")]
 
     assert turns.why_no_pairs(unknown, unknown) == "the times of the runs are unknown"
@@ -62,7 +62,7 @@ def test_unknown_times_are_no_turns():
         ("A" * 8 + "B" * 8 + "A", True),
     ],
 )
-def test_sides_that_lie_apart_are_told_from_chance(order, apart):
+def test_sides_that_do_not_alternate_are_detected(order, apart):
     assert turns.are_apart(*both(order)) is apart
 
 

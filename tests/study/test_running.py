@@ -27,14 +27,14 @@ def test_a_run_gets_its_arguments_and_leaves_a_log(run, tmp_path):
     assert (tmp_path / "log.txt").read_text() == "--batch_size=2 --seed=1\n"
 
 
-def test_the_error_is_told_even_if_it_is_not_the_last_line(run):
+def test_the_error_is_reported_even_if_it_is_not_the_last_line(run):
     lines = "start\nerror: out of \x1b[31mmemory\nbye"
     outcome = run(f"import sys; print({lines!r}, file=sys.stderr); sys.exit(1)")
 
     assert outcome == running.Outcome(1, "out of memory")
 
 
-def test_silence_is_told(run):
+def test_missing_output_is_reported(run):
     assert run("raise SystemExit(3)") == running.Outcome(3, "it had no output")
 
 
@@ -45,13 +45,13 @@ def test_silence_is_told(run):
         (signal.SIGABRT, "ended by signal 6; its last line: step 1"),
     ],
 )
-def test_a_signal_is_told(run, number, reason):
+def test_a_signal_is_reported(run, number, reason):
     code = f"import os; print('step 1', flush=True); os.kill(os.getpid(), {int(number)})"
 
     assert run(code) == running.Outcome(-number, reason)
 
 
-def test_what_takes_too_long_is_ended_with_its_children(run, tmp_path):
+def test_a_process_that_takes_too_long_is_ended_with_its_children(run, tmp_path):
     child = "import time; time.sleep(600)"
     outcome = run(
         "import pathlib, subprocess, sys, time\n"

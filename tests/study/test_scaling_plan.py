@@ -80,11 +80,14 @@ def test_a_later_setting_wins_as_in_the_program_itself():
         (["--batch_size", "4"], "--batch_size: must be a whole number"),
         (["--seed=many"], "--seed=many"),
         (["--batch_size=0", "--global_batch_size=4"], "must be at least 1"),
-        (["--global_batch_size=6"], "--global_batch_size=6 cannot be divided evenly among 4 devices"),
+        (
+            ["--global_batch_size=6"],
+            "--global_batch_size=6 cannot be divided evenly among 4 devices",
+        ),
         (["--num_epochs=3"], "--study=data needs --num_train_events"),
     ],
 )
-def test_what_runs_cannot_share_is_refused(arguments, culprit):
+def test_settings_that_runs_cannot_share_are_refused(arguments, culprit):
     with pytest.raises(engine.StudyError, match=r"^[^\n]+$") as caught:
         plan.make(["strong", "data"], arguments, max_devices=4, repeats=1)
 

@@ -91,7 +91,7 @@ def test_a_study_that_was_interrupted_goes_on(tmp_path):
     assert len(runner.calls) == 9 - 4
 
 
-def test_a_point_that_fails_is_told_and_the_study_goes_on(tmp_path):
+def test_a_failed_point_is_reported_and_the_study_continues(tmp_path):
     failing = fake_runs.FakeMain(failures={(1, 8): fake_runs.OUT_OF_MEMORY})
     found = fake_runs.findings(tmp_path, failing, "batch", repeats=2)
 
@@ -103,7 +103,7 @@ def test_a_point_that_fails_is_told_and_the_study_goes_on(tmp_path):
     assert found.num_failed == 1
 
 
-def test_what_failed_is_tried_again_when_the_study_is_run_again(tmp_path):
+def test_failed_runs_are_repeated_when_the_study_is_run_again(tmp_path):
     failing = fake_runs.FakeMain(failures={(2, 2): fake_runs.OUT_OF_MEMORY})
     fake_runs.findings(tmp_path, failing, "weak", repeats=1)
     runner = fake_runs.FakeMain()
@@ -114,7 +114,7 @@ def test_what_failed_is_tried_again_when_the_study_is_run_again(tmp_path):
     assert found.num_failed == 0
 
 
-def test_speed_is_told_from_the_first_point_that_ran_and_no_law_without_one_device(tmp_path):
+def test_the_speed_up_refers_to_the_first_point_with_runs_and_laws_need_one_device(tmp_path):
     failing = fake_runs.FakeMain(serial=0.0, failures={(1, 2): fake_runs.OUT_OF_MEMORY})
     found = by_name(fake_runs.findings(tmp_path, failing, "weak"))["weak"]
 

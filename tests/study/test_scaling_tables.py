@@ -73,7 +73,7 @@ def test_the_size_of_the_data_is_judged_by_its_last_doubling(tmp_path):
     assert "changes by +0.0000: that may be chance" in notes
 
 
-def test_runs_in_doubt_are_told(view):
+def test_unreliable_runs_are_reported(view):
     assert table_of(view, "Batch size").rows[0][-1] == "3 of 3 runs unreliable"
     told = [note for note in view.notes if "are unreliable measurements" in note]
     assert len(told) == 1

@@ -35,9 +35,13 @@ def test_an_event_is_drawn(one_event, tmp_path):
 
 @pytest.mark.parametrize(
     ("flags", "reason"),
-    [(["--event=1"], "no event 1"), (["--out=x.jpg"], "the picture is a .png"), (["b"], "one set")],
+    [
+        (["--event=1"], "no event 1"),
+        (["--out=x.jpg"], "the name of the picture must end in .png"),
+        (["b"], "one set"),
+    ],
 )
-def test_what_cannot_be_drawn_is_one_line_and_status_2(one_event, flags, reason):
+def test_an_event_that_cannot_be_drawn_is_one_line_and_status_2(one_event, flags, reason):
     run = draw(one_event, *flags)
     assert run.returncode == 2
     assert reason in run.stderr

@@ -78,9 +78,9 @@ def test_without_the_extras_the_rest_is_shown_and_the_cure_named(sets, tmp_path)
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ([], "name one folder"),
+        ([], "give one folder"),
         (["nowhere"], "nowhere is not a set of events and contains none"),
-        (["nowhere", "elsewhere"], "name one folder"),
+        (["nowhere", "elsewhere"], "give one folder"),
         (["nowhere", "--higgs"], "higgs"),
     ],
 )
@@ -109,7 +109,7 @@ def test_damaged_events_are_one_line_and_status_1(sets, tmp_path):
     assert len(run.stderr.strip().splitlines()) == 1
 
 
-def test_a_page_that_cannot_be_written_is_told_before_anything_is_looked_at(sets, full_disk):
+def test_an_unwritable_page_is_reported_before_any_work(sets, full_disk):
     run = validate(sets, f"--page={full_disk / 'page.pdf'}", "--quiet")
 
     assert (run.returncode, run.stdout) == (1, "")

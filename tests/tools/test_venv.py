@@ -198,7 +198,7 @@ def test_two_at_once_take_turns(repository):
         ({"VENV": "pyproject.toml/x"}, "VENV=pyproject.toml/x: no such folder can be made"),
     ],
 )
-def test_what_cannot_be_made_is_one_line_and_nothing_is_removed(repository, environ, message):
+def test_a_failed_environment_is_one_line_and_removes_nothing(repository, environ, message):
     status, told = made(repository, **environ)
 
     assert status == 2

@@ -43,7 +43,7 @@ def test_another_network_is_refused_with_the_place(saved):
         checkpoint.load(saved, other)
 
 
-def test_what_was_not_finished_leaves_nothing(tmp_path, monkeypatch):
+def test_an_unfinished_write_leaves_nothing(tmp_path, monkeypatch):
     def fail(path, chunks):
         raise OSError("No space left on device")
 
@@ -53,7 +53,7 @@ def test_what_was_not_finished_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path):
+def test_a_folder_that_is_not_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no checkpoint is there"):
         checkpoint.load(tmp_path, tiny.random_state(RUN))
 

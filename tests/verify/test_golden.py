@@ -46,7 +46,7 @@ def write_npz(path, **arrays):
     ],
     ids=["missing", "garbage", "empty", "other npz", "broken json", "no sizes", "pickled"],
 )
-def test_what_is_no_golden_file_is_refused_in_one_line(tmp_path, make, message):
+def test_a_file_that_is_not_a_golden_file_is_refused_in_one_line(tmp_path, make, message):
     path = make(tmp_path / "case.npz")
     with pytest.raises(ValueError, match=message) as error:
         golden.load(path)

@@ -22,7 +22,7 @@ def case():
     return golden.load(golden.SMALL_CASE)
 
 
-def test_the_small_case_holds(case):
+def test_the_small_case_passes(case):
     verdict = parity.verify(case)
 
     failures = [check for check in verdict.checks if not check.holds]

@@ -20,7 +20,7 @@ def particles(pt, eta, phi, class_id=1):
     )
 
 
-def test_near_particles_are_one_jet_and_far_ones_two(capfd):
+def test_near_particles_form_one_jet_and_distant_ones_two(capfd):
     near = particles([50, 30], [0.5, 0.6], [1.0, 1.1])
     far = particles([50, 30], [0.5, 1.5], [1.0, 1.1])
     one, two = jets.cluster([near, far])

@@ -80,7 +80,7 @@ def test_simulated_events_are_plausible(qcd):
         ("targets", 0, 6, 0.01, "targets of less energy than momentum"),
     ],
 )
-def test_what_is_not_plausible_is_counted(sets, array, row, column, value, kind):
+def test_implausible_rows_are_counted(sets, array, row, column, value, kind):
     original = store.open_store(sets / "qcd").event(0)
     arrays = {name: getattr(original, name).copy() for name in store.NUM_FEATURES}
     arrays[array][row, column] = value

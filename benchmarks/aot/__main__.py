@@ -111,7 +111,7 @@ def _lower(config, phase, device):
     from mlpf_jax.training import parallel, state, step
 
     if device is None:
-        spread = parallel.Devices.described(targets.ABSENT[_PLATFORM.value])
+        spread = parallel.Devices.described(targets.ABSENT[cast(targets.Platform, _PLATFORM.value)])
     else:
         spread = parallel.Devices([device], config.parallel)
     batch = batch_lib.abstract_batch(

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
@@ -28,15 +28,13 @@ class Devices:
     def __init__(self, devices: Sequence[jax.Device], parallel: config_lib.Parallel):
         self.devices = tuple(devices)
         self._parallel = available(parallel)
-        self._mesh = Mesh(np.array(self.devices), (step_lib.AXIS,))
+        self._mesh: Mesh | AbstractMesh = Mesh(np.array(self.devices), (step_lib.AXIS,))
 
     @classmethod
-    def described(cls, device: jax.sharding.AbstractDevice) -> "Devices":
+    def described(cls, device: AbstractDevice) -> "Devices":
         """Returns one device that is not there: a step can be lowered for it, not compiled."""
         found = cls((), "shard_map")
-        found._mesh = jax.sharding.AbstractMesh(
-            (1,), (step_lib.AXIS,), (jax.sharding.AxisType.Auto,), abstract_device=device
-        )
+        found._mesh = AbstractMesh((1,), (step_lib.AXIS,), (AxisType.Auto,), abstract_device=device)
         return found
 
     def replicate(self, tree: PyTree) -> PyTree:

@@ -1,7 +1,7 @@
 # make bench and make test are all that most people need; both make their virtual environment first.
 VENV ?= .venv
-PYTHON ?= # of the environment that is there, else python3
-BACKEND ?= # likewise, else what this machine has; or cpu, cuda12, cuda13, rocm7, tpu, newest
+PYTHON ?= # default: of the existing environment, else python3
+BACKEND ?= # default: of the existing environment, else what this machine has; or cpu, cuda12, cuda13, rocm7, tpu, newest
 DATA ?= data
 PEER_PYTHON ?= python3.11 # TensorFlow 2.15 has no later one
 
@@ -17,11 +17,11 @@ unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 
 help:
 	@echo 'make bench      trains and infers on this machine and prints its throughput'
-	@echo 'make bench-regression  says whether this is slower than where the branch began [BASE=REV] [INJECT=0.15]'
+	@echo 'make bench-regression  tests whether this is slower than the start of the branch [BASE=REV] [INJECT=0.15]'
 	@echo 'make test       format, lint, types, tests, one smoke run with a valid report'
 	@echo 'make test-slow  the long tests'
 	@echo 'make dataset    the 2000 + 200 events of flags/hepscore.cfg, into $(DATA)/'
-	@echo 'make peers      the same graph in PyTorch and TensorFlow, each in its environment, proved [PEER_PYTHON=...]'
+	@echo 'make peers      the same graph in PyTorch and TensorFlow, each in its environment, verified [PEER_PYTHON=...]'
 	@echo 'make venv       the virtual environment $(VENV) alone [PYTHON=python3.12] [BACKEND=cuda12]'
 	@echo 'make lock       locks/*.txt from pyproject.toml [UPGRADE=1]'
 	@echo 'make clean      removes $(VENV), caches and builds; data and results stay'
@@ -48,7 +48,7 @@ lint: venv-test
 	$(PY) -m ruff check .
 	$(PY) -m pyrefly check --python-interpreter-path=$(PY)
 
-# The report is held against the schema by jsonschema itself, not by the code that wrote it.
+# The report is validated by jsonschema itself, not by the code that wrote it.
 smoke: venv-test
 	@rm -rf $(SMOKE)
 	$(PY) -m mlpf_jax.main --flagfile=flags/smoke.cfg --results_dir=$(SMOKE)

@@ -21,7 +21,7 @@ from mlpf_jax.settings import setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChoiceConfig:
-    """Choices that other settings follow from."""
+    """Choices that determine other settings."""
 
     preset: str | None = setting(
         None,
@@ -35,7 +35,7 @@ class ChoiceConfig:
     global_batch_size: int | None = setting(
         None,
         "Events per step on all devices together, instead of --batch_size. With "
-        "--num_devices=all as near to it as can be shared evenly.",
+        "--num_devices=all, the nearest number that can be divided evenly.",
         on_accelerator=16,
         at_least=1,
     )
@@ -134,19 +134,19 @@ class Request:
 
     @property
     def platform(self) -> config_lib.Platform:
-        """The platform that is demanded."""
+        """The requested platform."""
         return self.given.get("platform", "auto")
 
     @property
     def num_virtual_devices(self) -> int:
-        """How many devices a CPU is made to have."""
+        """Number of virtual devices on a CPU."""
         return self._num_devices("cpu", config_lib.NUM_VIRTUAL_DEVICES)
 
     def check(self) -> config_lib.RunConfig:
-        """Returns a config that some machine of the platform could run; JAX is not asked.
+        """Returns a config that some machine of the platform could run, without using JAX.
 
         Raises:
-            ValueError: if there is none, whatever the machine has.
+            ValueError: if no machine could run it.
         """
         platforms = ("cpu", "gpu") if self.platform == "auto" else (self.platform,)
         refusals = []
@@ -159,7 +159,7 @@ class Request:
         raise refusals[0]
 
     def run_config(self, platform: str, num_local: int) -> config_lib.RunConfig:
-        """Returns the config on a machine with so many devices of a platform, as JAX names it.
+        """Returns the config for a number of devices of a platform, by JAX's name of the platform.
 
         Raises:
             ValueError: if settings contradict each other or are impossible.
@@ -179,13 +179,13 @@ class Request:
         )
 
     def departure(self, platform: str, config: config_lib.RunConfig) -> str | None:
-        """Returns in which way the config is not what was asked for, in one line."""
+        """Returns one line about the difference between the config and the request."""
         total = self._global_batch_size(platform)
         if total in (None, config.global_batch_size):
             return None
         return (
-            f"{total} events per step cannot be shared evenly by {config.num_devices} devices: "
-            f"each takes {config.train.batch_size}, {config.global_batch_size} in all"
+            f"{total} events per step cannot be divided evenly among {config.num_devices} "
+            f"devices: each takes {config.train.batch_size}, {config.global_batch_size} in all"
         )
 
     def _chosen(self, platform: str) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class Request:
         return config_lib.NUM_VIRTUAL_DEVICES if platform == "cpu" else num_local
 
     def _global_batch_size(self, platform: str) -> int | None:
-        """Returns the events per step that are asked for; None: each device has its own number."""
+        """Returns the requested events per step; None: the number is given per device."""
         return (
             None if "batch_size" in self.given else self._chosen(platform).get("global_batch_size")
         )
@@ -275,7 +275,7 @@ def _defaults(platform: str) -> dict[str, Any]:
 
 
 def _share(total: int, num_devices: int, *, exactly: bool) -> int:
-    """Returns the events for each device, if not `exactly`, the nearest number."""
+    """Returns the events per device; without `exactly`, the nearest number."""
     if num_devices < 1 or total % num_devices == 0:
         return total // max(num_devices, 1)
     if exactly:

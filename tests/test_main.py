@@ -370,7 +370,7 @@ def test_the_first_command_runs_on_what_is_there(
     ((config, _, used, surroundings, _),) = ran
     assert (len(used), config.global_batch_size) == (devices, in_all)
     assert config.steps_by_epoch == {16: (69,) * 5, 15: (74,) * 5, 8: (5, 5)}[in_all]
-    departs = "16 events per step cannot be shared evenly by 3 devices: each takes 5, 15 in all"
+    departs = "16 events per step cannot be divided evenly among 3 devices: each takes 5, 15 in all"
     assert (departs in said) == (surroundings["start"]["departure"] == departs) == (number == 3)
     assert ("no accelerator found: 8 virtual devices share 2" in said) == (platform == "cpu")
 

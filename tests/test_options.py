@@ -85,7 +85,7 @@ def test_the_first_command_takes_all_accelerators_and_keeps_16_events_a_step_if_
         assert request.departure("gpu", run) is None
     else:
         assert request.departure("gpu", run) == (
-            f"16 events per step cannot be divided evenly by {num_local} devices: each takes "
+            f"16 events per step cannot be divided evenly among {num_local} devices: each takes "
             f"{batch_size}, {batch_size * num_local} in all"
         )
 

@@ -1,4 +1,4 @@
-"""The anatomy of a step: roofs, parts by themselves, whole steps; and how it is told."""
+"""The profile of a step: peak rates, parts in isolation, whole steps; and its report as text."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from mlpf_jax.events import batch as batch_lib
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """A part's forward pass, or that and its gradients together, timed alone."""
+    """A part's forward pass, or forward pass with gradients, timed in isolation."""
 
     samples: sampling.Samples
     median_s: float
@@ -143,7 +143,7 @@ def _table_of_parts(found: Report) -> Iterator[str]:
 
 
 def _table_of_whole(one: whole.Whole) -> Iterator[str]:
-    """Shares are of the time covered: operations that overlap divide it among them."""
+    """Shares refer to the covered time; overlapping operations share it equally."""
     summary = one.samples.summary
     step = (
         f"{one.name}: {1e3 * one.step_s:.4g} ms a step (spread {1e3 * summary.spread:.2g} ms, "

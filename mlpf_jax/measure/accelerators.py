@@ -1,6 +1,6 @@
-"""Which accelerators a machine has, whether or not JAX can use them: its files are asked, not JAX.
+"""Finds the accelerators of a machine from its files, even if JAX cannot use them.
 
-In a container that was started without its devices, the driver and the bus still tell of them.
+Driver and bus also reveal devices that a container was started without.
 """
 
 import importlib.metadata
@@ -13,12 +13,12 @@ PLUGINS = ("jax-cuda12-plugin", "jax-cuda13-plugin", "jax-rocm7-plugin", "libtpu
 _NVIDIA, _AMD, _GOOGLE = "0x10de", "0x1002", "0x1ae0"  # PCI vendors
 # Display controllers that are not for a screen, and processing accelerators (PCI classes).
 _COMPUTES = ("0x0302", "0x0380", "0x1200")
-# Of Google's devices, as JAX knows them (jax/_src/hardware_utils.py): the others are no TPUs.
+# Google's TPUs, as in JAX (jax/_src/hardware_utils.py); other devices of Google are not TPUs.
 _TPUS = ("0x0027", "0x0056", "0x005e", "0x0062", "0x0063", "0x006f", "0x0076")
 
 
 def present(root: Path = Path("/")) -> tuple[str, ...]:
-    """Returns the kinds of accelerator that are there, in words."""
+    """Returns descriptions of the kinds of accelerators."""
     found = {
         "NVIDIA GPU": ("dev/nvidia[0-9]*", "dev/dxg", "proc/driver/nvidia/gpus/*"),
         "AMD GPU": ("dev/kfd",),

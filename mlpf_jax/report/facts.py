@@ -96,9 +96,9 @@ def at(place: Any, *path: str) -> Any:
 
 
 def _state(found: Sequence[Difference], category: Category) -> State:
-    """Where every difference is one that only one run tells, nothing is known to have changed.
+    """If all differing facts are known for one run only, no change is known.
 
-    Another commit alone is none: what is measured may be the same in both.
+    Another commit alone is not a change: the measured code may be the same.
     """
     of_it = [difference for difference in found if difference.category == category]
     known = [d for d in of_it if d.before is not None and d.after is not None]

@@ -28,9 +28,9 @@ class Written(NamedTuple):
 
 
 def write(document: dict[str, Any], folder: Path) -> Written:
-    """Writes the report into `folder`, whole or not at all.
+    """Writes the report into `folder` atomically.
 
-    It is validated first, unless it says itself that there is no validator.
+    It is validated first, unless `is_validated` is false because there is no validator.
 
     Raises:
         ValueError: if it does not match its schema.

@@ -1,4 +1,4 @@
-"""Starts JAX and takes the devices of a run; says which accelerators it does not use, and why."""
+"""Starts JAX and selects the devices of a run; explains why an accelerator is not used."""
 
 import dataclasses
 import logging
@@ -20,22 +20,22 @@ _HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The devices of this process, and what is to be said of them."""
+    """The devices of this process, with messages about them."""
 
     devices: tuple[Any, ...]  # jax.Device, or a test's
-    fallback: str | None = None  # why accelerators that are there are not used
-    warnings: tuple[str, ...] = ()  # of JAX, besides
+    fallback: str | None = None  # why existing accelerators are not used
+    warnings: tuple[str, ...] = ()  # other warnings of JAX
 
     @property
     def platform(self) -> str:
-        """As JAX names it."""
+        """JAX's name of the platform."""
         return self.devices[0].platform
 
     def pick(self, config: config_lib.RunConfig) -> tuple[Any, ...]:
         """Returns the devices of the run.
 
         Raises:
-            ValueError: if there are fewer than asked for, or they lack the precision.
+            ValueError: if there are fewer than requested, or they do not support the precision.
         """
         first, number = self.devices[0], len(self.devices)
         if number < config.num_devices:
@@ -54,7 +54,7 @@ class Found:
 
     @staticmethod
     def with_parallel(config: config_lib.RunConfig) -> tuple[config_lib.RunConfig, str | None]:
-        """Returns the config, with shard_map where JAX has no pmap, and a line that says so."""
+        """Returns the config, with shard_map and a message if JAX has no pmap."""
         chosen = parallel.available(config.parallel)
         if chosen == config.parallel:
             return config, None
@@ -63,7 +63,7 @@ class Found:
 
 
 def find(demanded: config_lib.Platform) -> Found:
-    """Starts JAX on the platform demanded, or on the best one that is there.
+    """Starts JAX on the requested platform, or on the best available one.
 
     Raises:
         ValueError: if there is none, with JAX's reason in one line.
@@ -89,10 +89,10 @@ def explain(
     warnings: Sequence[str],
     environ: Mapping[str, str],
 ) -> str | None:
-    """Returns why JAX uses the CPU though there is an accelerator, or a plug-in for one.
+    """Returns why JAX uses the CPU despite an accelerator, or a plug-in for one.
 
-    `present` and `plugins` are as `accelerators` tells them, `warnings` what JAX said at its start.
-    None if there is neither.
+    `present` and `plugins` come from `accelerators`, `warnings` from the start of JAX. None if
+    there is neither.
     """
     if not present and not plugins and not warnings:
         return None
@@ -110,7 +110,7 @@ def explain(
 
 
 def _has_tf32(platform: str, compute_capability: str) -> bool:
-    """Tells NVIDIA's "8.0" and later from older ones and from AMD's "gfx942"."""
+    """Whether a compute capability is NVIDIA's "8.0" or later; AMD's are like "gfx942"."""
     major = compute_capability.partition(".")[0]
     return platform == "gpu" and major.isdigit() and int(major) >= 8
 
@@ -124,13 +124,13 @@ def _unavailable(platform: str, warnings: Sequence[str]) -> str:
 
 
 def _reason(error: Exception, warnings: Sequence[str]) -> str:
-    """Returns one line: what JAX warned of, if it did, else what it raised."""
+    """Returns one line: JAX's warning, or else its error."""
     return warnings[0] if warnings else str(error).strip().partition("\n")[0]
 
 
 @contextmanager
 def _warnings_of_jax() -> Iterator[list[str]]:
-    """Collects what JAX would print while it looks for devices, tracebacks and all, as lines."""
+    """Collects the warnings that JAX prints while it looks for devices, as lines."""
     collected: list[str] = []
 
     class Collector(logging.Handler):

@@ -23,14 +23,14 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 @pytest.fixture(autouse=True)
 def _no_user_cache(tmp_path_factory, monkeypatch):
-    """No test reads or fills the cache of the person who runs it."""
+    """Isolates tests from the user's cache."""
     cache = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
 @pytest.fixture
 def make_disk(tmp_path):
-    """Returns a function that mounts a disk of some size and returns its folder; root alone may."""
+    """Returns a function that mounts a disk of a given size and returns its folder; needs root."""
     with contextlib.ExitStack() as stack:
 
         def make(size):

@@ -1,4 +1,4 @@
-"""A repository whose benchmark takes no time: it writes a report with the costs its files say."""
+"""A repository with a fake benchmark, which writes a report with the costs in its files."""
 
 import json
 import os
@@ -58,7 +58,7 @@ COSTS = {
 
 
 def git(folder, *words):
-    """Runs git in `folder` as nobody in particular."""
+    """Runs git in `folder` with a neutral identity."""
     who = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "core.hooksPath=/dev/null"]
     done = subprocess.run(
         ["git", "-C", str(folder), *who, *words], capture_output=True, text=True, check=True
@@ -87,12 +87,12 @@ def make(folder, *costs):
 
 
 def set_costs(folder, **changed):
-    """Lets the files as they stand cost something else."""
+    """Changes the costs in the working tree."""
     (folder / "mlpf_jax" / "costs.json").write_text(json.dumps(COSTS | changed))
 
 
 def run_once(folder, results):
-    """Runs the benchmark of the files as they stand."""
+    """Runs the benchmark of the working tree."""
     subprocess.run(
         [sys.executable, "-P", "-m", "mlpf_jax.main", f"--results_dir={results}"],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Makes files as the public ones are, byte by byte, from events at hand."""
+"""Makes files in the exact formats of the public ones, from given events."""
 
 import bz2
 import json
@@ -16,7 +16,7 @@ NAMES = {"X": "elements", "ygen": "targets", "ycand": "candidates"}
 
 
 def columns(events: Sequence[store.Event]) -> dict[str, list[np.ndarray]]:
-    """What a published pickle holds: lists of float64 arrays."""
+    """The content of a published pickle: lists of float64 arrays."""
     return {
         public: [getattr(event, ours).astype(np.float64) for event in events]
         for public, ours in NAMES.items()
@@ -67,7 +67,7 @@ def ragged(event: store.Event) -> dict[str, np.ndarray]:
 def write_tfds(
     folder: Path, version: str, splits: dict[str, list[list[store.Event]]]
 ) -> list[Path]:
-    """Writes a folder delphes_pf/VERSION: per split a list of shards, and the JSON beside them."""
+    """Writes a folder delphes_pf/VERSION: a list of shards per split, and the JSON next to them."""
     folder = folder / "delphes_pf" / version
     folder.mkdir(parents=True)
     arrays_of, rows, width = {"1.0.1": (padded, 6400, 7), "1.1.0": (ragged, -1, 8)}[version]

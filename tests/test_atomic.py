@@ -56,7 +56,7 @@ def test_a_file_is_whole_where_nothing_can_be_synced(tmp_path, monkeypatch, code
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_a_file_is_lost_if_syncing_it_was_tried_and_failed(tmp_path, monkeypatch, code):
-    """A network's file system tells of a full disk no sooner."""
+    """Network file systems report a full disk only then."""
     refuse_to_sync(monkeypatch, code)
 
     with pytest.raises(OSError, match=os.strerror(code)):

@@ -184,7 +184,7 @@ def test_a_word_after_two_dashes_is_no_flag_of_ours(monkeypatch):
     ],
 )
 def test_an_unknown_user_without_a_home_is_told_the_way_out_in_one_line(tmp_path, module, words):
-    """As in a container that runs as an arbitrary user; none is told of a regression (status 1)."""
+    """As in a container with an arbitrary user; the status must not be 1 (a regression)."""
     unknown = (
         "import pwd, runpy, sys\n"
         "def getpwuid(uid): raise KeyError(uid)\n"

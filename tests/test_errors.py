@@ -1,4 +1,4 @@
-"""A lack of memory is told from a full disk."""
+"""A lack of memory is distinguished from a full disk."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A program that is run ends, whatever happens, with all that it started."""
+"""A program and its children end in all cases."""
 
 import os
 import signal

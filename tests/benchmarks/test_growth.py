@@ -1,4 +1,4 @@
-"""Growth: runs are given what their size asks for; laws and tables come out of their reports."""
+"""Growth studies: runs get the settings of their size; laws and tables come from the reports."""
 
 import json
 

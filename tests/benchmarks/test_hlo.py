@@ -1,4 +1,4 @@
-"""What a compiled program launches and moves is read from its text."""
+"""Launches and memory traffic are counted from the text of a compiled program."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The comparison counts what was undisturbed and steady, and says how sure a ratio is."""
+"""The comparison uses undisturbed steady samples, and gives intervals for ratios."""
 
 import json
 

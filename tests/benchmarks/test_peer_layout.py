@@ -1,4 +1,4 @@
-"""The merged arrays hold every weight of the reference once, wherever the sizes lie."""
+"""The merged arrays contain every weight of the reference once, for all sizes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Our contenders compute the same, one of them without the bins that hold no element."""
+"""Our contenders compute the same; one of them skips empty bins."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def workload(lengths=(20, 40, 64, 10)):
 
 
 def steps(contender, given):
-    """What inference and then training make of each batch."""
+    """The results of inference and then training on each batch."""
     batches = [contender.put(*pair) for pair in zip(given.elements, given.targets, strict=True)]
     sums = [step(batch) for step in (contender.infer, contender.train) for batch in batches]
     contender.wait(sums[-1])

@@ -1,4 +1,4 @@
-"""Contenders run in turns in processes of their own, and what fails is said and survived."""
+"""Contenders run alternately in separate processes; failures are reported and tolerated."""
 
 import json
 import re

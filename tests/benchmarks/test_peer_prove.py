@@ -1,4 +1,4 @@
-"""A peer's answers are judged as our own network is, and a wrong one is found."""
+"""The results of peers are checked like those of our network, and wrong ones are found."""
 
 import json
 
@@ -17,7 +17,7 @@ def case():
 
 @pytest.fixture
 def answers(case):
-    """What a perfect peer would answer, put together from the file itself."""
+    """The results of a perfect peer, taken from the golden file itself."""
     arrays = case.arrays
     kept = ("out/", "grads/", "weights_step1/", "weights_step3/")
     found = {key: value for key, value in arrays.items() if key.startswith(kept)}

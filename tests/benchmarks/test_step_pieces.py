@@ -17,7 +17,7 @@ def found():
 
 
 def product_flops(jaxpr) -> float:
-    """Of all products of matrices in a traced function, a multiply-add as two."""
+    """Counts all matrix products in a traced function, with two per multiply-add."""
     total = 0.0
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":

@@ -1,4 +1,4 @@
-"""Operations find their part of the network; traces are summed and spread over the parts."""
+"""Operations are assigned to parts of the network, and traces are summed by part."""
 
 import dataclasses
 import functools

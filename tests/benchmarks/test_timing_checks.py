@@ -1,4 +1,4 @@
-"""The checks of the timing hold where they must, and fail where the timing is wrong."""
+"""The timing checks pass for correct timing, and fail for wrong timing."""
 
 import itertools
 import time

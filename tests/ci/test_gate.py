@@ -1,4 +1,4 @@
-"""CI fails on whatever the gate says of a commit and itself that is no sound verdict."""
+"""CI fails unless the gate gives a valid verdict on a commit compared with itself."""
 
 import os
 import pathlib

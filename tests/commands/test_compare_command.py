@@ -1,4 +1,4 @@
-"""The tool shows, keeps and complains, with the exit statuses that it promises."""
+"""The tool shows and stores results and reports errors, with documented exit statuses."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What a user sees who imports good, broken and hostile files."""
+"""The command's output for good, broken and hostile files."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""Whatever kills it, the same command ends in the same bytes."""
+"""Repeating the command gives the same bytes after any interruption."""
 
 import os
 import pathlib
@@ -35,7 +35,7 @@ def tree(folder):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """A set made by one worker without a break."""
+    """A set made by one worker without interruption."""
     folder = tmp_path_factory.mktemp("uninterrupted") / "ttbar"
     made = make(folder, "--process=ttbar", f"--events={NUM_EVENTS}", "--workers=1")
     assert made.returncode == 0, made.stderr

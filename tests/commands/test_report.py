@@ -1,4 +1,4 @@
-"""The tool writes a page; what cannot be shown is one line."""
+"""The tool writes a page; errors are reported in one line."""
 
 import pathlib
 import subprocess

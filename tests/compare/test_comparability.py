@@ -1,4 +1,4 @@
-"""Each difference refuses a ratio or marks it, as the documented rules say."""
+"""Each difference refuses or marks a ratio, according to the documented rules."""
 
 import pathlib
 

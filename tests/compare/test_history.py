@@ -1,4 +1,4 @@
-"""A store takes every result once and loses none; changes of level are found and explained."""
+"""A store contains every result once and loses none; changes of level are found and explained."""
 
 import json
 

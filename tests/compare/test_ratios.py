@@ -1,4 +1,4 @@
-"""Ratios to the baseline are right, as sure as they say, and absent where they must be."""
+"""Ratios to the baseline are correct, with correct intervals, and refused where required."""
 
 import math
 
@@ -88,7 +88,7 @@ def test_noise_between_few_runs_counts_less_the_more_there_are():
 
 
 def process(rng, noise):
-    """The rates of one process: 20 samples around what this process happens to run at."""
+    """The rates of one process: 20 samples around the process's own mean."""
     return tuple(10 * np.exp(rng.normal(0, noise) + rng.normal(0, 0.02, 20)))
 
 

@@ -1,4 +1,4 @@
-"""Files become groups of runs; what is damaged or hostile is refused or shown safely."""
+"""Files are grouped into runs; damaged or hostile files are refused or shown safely."""
 
 import copy
 import json

@@ -84,7 +84,7 @@ def test_published_figures_stand_apart_and_say_so_in_every_format():
 
 
 def test_the_published_figures_agree_with_themselves():
-    """Throughput is events over epoch time: so a digit that was copied wrongly shows."""
+    """Throughput is events over epoch time, which reveals wrongly copied digits."""
     for published in (*talk.PUBLISHED_HARDWARE[:2], *talk.PUBLISHED_RUNS):
         for epoch_s, rate in zip(published.epoch_s, published.events_per_s, strict=True):
             assert epoch_s * rate == pytest.approx(1100, rel=0.003)

@@ -14,7 +14,7 @@ def origin():
 
 @pytest.fixture(scope="session")
 def make_event():
-    """Returns an event of so many elements, whose content follows from a seed."""
+    """Returns an event with a number of elements and random content from a seed."""
 
     def make(num_elements, seed):
         rng = np.random.default_rng([num_elements, seed])

@@ -1,4 +1,4 @@
-"""Padding and cutting lose only what they say, and fill only with zeros."""
+"""Padding fills with zeros only, and truncation removes only the excess elements."""
 
 import numpy as np
 import pytest

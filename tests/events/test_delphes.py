@@ -1,4 +1,4 @@
-"""Public files are read; what is not one is refused in a line that names file and event."""
+"""Public files are read; other files are refused in a line that names file and event."""
 
 import bz2
 import json
@@ -108,7 +108,7 @@ def dump(content):
 
 
 def spoiled(event, name, row, value):
-    """A file in which one number of one event is another."""
+    """A file with one changed number in one event."""
 
     def writer(folder, events):
         columns = public_files.columns(events)
@@ -119,7 +119,7 @@ def spoiled(event, name, row, value):
 
 
 def changed(suffix, change):
-    """A file whose bytes are changed."""
+    """A file with changed bytes."""
 
     def writer(folder, events):
         if suffix == ".tfrecord":
@@ -147,7 +147,7 @@ def flip_last(content):
 
 
 def repeat_one_array(folder, events):
-    """A small file that says the same array again and again."""
+    """A small file that repeats the same array many times."""
     columns = public_files.columns(events)
     return dump({name: arrays[:1] * 1000 for name, arrays in columns.items()})(folder, events)
 
@@ -164,7 +164,7 @@ def shard_of_other_widths(folder, events):
 
 
 def with_info(change):
-    """A shard beside which dataset_info.json says something else."""
+    """A shard next to a dataset_info.json with another number of events."""
 
     def writer(folder, events):
         (path,) = public_files.write_tfds(folder, "1.1.0", {"test": [events]})

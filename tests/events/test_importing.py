@@ -1,4 +1,4 @@
-"""Every process gets its set, whole or not at all; a broken file stops no other."""
+"""Sets are written atomically per process; a broken file does not affect others."""
 
 import hashlib
 import pathlib
@@ -15,7 +15,7 @@ from tests import public_files
 
 @pytest.fixture
 def public_events(make_event):
-    """Makes events of so many rows that have the types and classes of public ones."""
+    """Makes events with given numbers of rows and the types and classes of public events."""
 
     def make(lengths):
         events = [make_event(length, seed) for seed, length in enumerate(lengths)]
@@ -171,7 +171,7 @@ def test_missing_files_are_reported(tmp_path, name):
 
 @pytest.fixture
 def published(tmp_path, public_events, monkeypatch):
-    """A folder of shards, taken for those that were published as delphes_pf 1.0.1."""
+    """A folder of shards that counts as the published delphes_pf 1.0.1."""
     train = [public_events([3]), public_events([4])]
     test = [public_events([5])]
     paths = public_files.write_tfds(tmp_path, "1.0.1", {"train": train, "test": test})

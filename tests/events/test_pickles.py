@@ -1,4 +1,4 @@
-"""Arrays in plain containers are read; all else that a pickle asks for is refused, and not done."""
+"""Arrays in plain containers are read; all other instructions are refused and not executed."""
 
 import bz2
 import collections
@@ -25,7 +25,7 @@ def load(content, max_bytes=10**6):
 
 
 def refusal(content):
-    """What is said of a pickle that cannot be read."""
+    """Returns the error message for a pickle that cannot be read."""
     try:
         load(content)
     except ValueError as error:
@@ -67,7 +67,7 @@ def test_arrays_and_plain_containers_come_back(value, protocol):
 
 @pytest.fixture
 def old_numpy(monkeypatch):
-    """Has NumPy write the module names of NumPy 1."""
+    """Makes NumPy write the module names of NumPy 1."""
     from numpy._core import multiarray, numeric
 
     for owner, name in (

@@ -1,4 +1,4 @@
-"""Packing loses nothing but empty bins, in as few lengths as are worth a program each."""
+"""Packing removes only empty bins, and uses few lengths."""
 
 import numpy as np
 import pytest

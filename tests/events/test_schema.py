@@ -1,4 +1,4 @@
-"""An event is what has the shapes, finite numbers, types and classes; nothing more is asked."""
+"""Events are validated by shapes, finite numbers, types and classes only."""
 
 import numpy as np
 import pytest

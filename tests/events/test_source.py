@@ -1,4 +1,4 @@
-"""Missing events are simulated, once, and found again; the user's own are checked."""
+"""Missing events are simulated once and cached; the user's own events are checked."""
 
 import contextlib
 import errno
@@ -25,7 +25,7 @@ def shipped_bank():
 
 @pytest.fixture
 def simulated(monkeypatch, make_event, shipped_bank):
-    """Replaces the simulation by a quick one; returns the list of what it was asked for."""
+    """Replaces the simulation by a fast one; returns the list of its calls."""
     asked = []
 
     def simulate(bank, process, seed, index):

@@ -1,4 +1,4 @@
-"""What was written comes back, and what was damaged is found and named."""
+"""Written events are read back, and damage is found and named."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from mlpf_jax.events import store, writing
 
 
 def digest_in_memory(events):
-    """The content digest as it is defined: of four whole arrays."""
+    """The content digest by its definition, from four concatenated arrays."""
     arrays = {
         "offsets": np.cumsum([0] + [len(event.elements) for event in events], dtype=np.int64),
         "X": np.concatenate([event.elements for event in events]),

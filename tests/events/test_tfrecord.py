@@ -1,4 +1,4 @@
-"""Records come back whole, and damage is found wherever it is."""
+"""Records are read back completely, and any damage is found."""
 
 import io
 import struct
@@ -21,7 +21,7 @@ def read(content):
 
 
 def refusal(content):
-    """What is said of a file that cannot be read."""
+    """Returns the error message for a file that cannot be read."""
     try:
         read(content)
     except ValueError as error:

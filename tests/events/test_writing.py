@@ -1,4 +1,4 @@
-"""Whatever interrupts a writer, a shard is there whole or not at all."""
+"""Shards are written atomically, also after interruptions."""
 
 import dataclasses
 import signal

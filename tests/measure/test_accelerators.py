@@ -1,4 +1,4 @@
-"""Accelerators are found by what a machine's files say, also inside a container."""
+"""Accelerators are found from a machine's files, also inside a container."""
 
 import pytest
 

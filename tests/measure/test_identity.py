@@ -1,4 +1,4 @@
-"""Machines made up of the files in which Linux tells of them."""
+"""Fake machines, made of files under /proc and /sys."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""What others used is what is busy and not ours."""
+"""The load by others is busy time without our own."""
 
 import pytest
 

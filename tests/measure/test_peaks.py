@@ -1,4 +1,4 @@
-"""Peak rates by the names of devices as drivers and JAX tell them."""
+"""Peak rates by device names as reported by drivers and JAX."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How the system treats this process, from made-up files and from this process itself."""
+"""System settings of a process, from fake files and from this process itself."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What was recorded gives rates of real events, and the memory that is needed at once."""
+"""Records give rates of real events and the total memory."""
 
 from mlpf_jax.measure import records
 

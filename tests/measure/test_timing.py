@@ -11,7 +11,7 @@ from mlpf_jax.measure import records, timing
 
 
 class FakeClock:
-    """A clock that moves when it is told to."""
+    """A clock that is advanced by the test."""
 
     def __init__(self):
         self.now_ns = 0
@@ -24,7 +24,7 @@ class FakeClock:
 
 
 class Pending:
-    """What an asynchronous step returns: at once, but ready only three seconds later."""
+    """The result of an asynchronous step: returned at once, ready three seconds later."""
 
     def __init__(self, clock):
         self._clock = clock

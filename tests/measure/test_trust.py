@@ -1,4 +1,4 @@
-"""Doubts come from what was measured, at their limits and not before."""
+"""Reasons to distrust a measurement appear exactly at their limits."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What becomes of each environment variable: refused, pinned or recorded."""
+"""The treatment of each environment variable: refused, pinned or recorded."""
 
 import re
 

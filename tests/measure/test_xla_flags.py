@@ -1,4 +1,4 @@
-"""A user's XLA_FLAGS, as XLA itself reads them."""
+"""A user's XLA_FLAGS, parsed as by XLA itself."""
 
 import os
 

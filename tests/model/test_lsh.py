@@ -77,7 +77,7 @@ def test_gradient_of_permuting_is_that_of_indexing_without_a_scatter(hashed):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.booleans(), st.data())
 def test_sorting_in_events_mixes_no_two_events(bins, is_long, data):
-    """Also where one integer does not tell all rows apart, and two are sorted by."""
+    """Also for so many rows that sorting needs two integer keys."""
     num_events = 2**27 if is_long else len(bins)
     event = np.repeat([*range(len(bins)), num_events], np.multiply([*bins, 2], 4)).astype(np.int32)
     hashes = data.draw(hnp.arrays(np.int32, len(event), elements=st.integers(0, 11)))

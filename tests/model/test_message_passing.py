@@ -88,7 +88,7 @@ def test_the_order_in_a_bin_does_not_matter():
 
 
 def test_elements_in_one_place_pull_at_nothing():
-    """Below the cut-off of the distance the reference has no slope, and division by it no sense."""
+    """Below the cut-off, the derivative is zero and a division by the distance is invalid."""
     values = jax.random.normal(jax.random.key(0), (6, 3))
     mask = jnp.ones(6, bool)
 

@@ -1,4 +1,4 @@
-"""What the network must keep whatever its weights: padding is silent, events are independent."""
+"""Invariants of the network for any weights: padding has no effect, events are independent."""
 
 import functools
 
@@ -42,7 +42,7 @@ def test_published_sizes_have_the_published_number_of_weights():
 
 
 def poison(batch):
-    """Puts NaN into every padded row, but for the type that says that it is padding."""
+    """Puts NaN into every padded row, except for the type, which marks padding."""
     real = pfnet.real_elements(batch.elements)[..., None]
     elements = jnp.where(real, batch.elements, jnp.nan).at[..., 0].set(batch.elements[..., 0])
     targets = jnp.where(real, batch.targets, jnp.nan).at[..., 0].set(batch.targets[..., 0])

@@ -1,4 +1,4 @@
-"""The network computes what its plain form computes, and that what the original graph computes.
+"""The network agrees with its plain form, and the plain form with the original graph.
 
 In float64 the two differ by rounding alone: 1e-10 of a tensor's norm leaves room for the squared
 distances, which cancel, and is far below what any change of a formula makes.

@@ -1,4 +1,4 @@
-"""The page holds together, shows whatever stands in a file as text, and says the right thing."""
+"""The page is consistent, shows content of files as text only, and states correct results."""
 
 import base64
 import copy
@@ -76,7 +76,7 @@ def report_page(*groups, files=(), **options):
 
 
 def changes(text):
-    """A report in which all that may be any text is that text."""
+    """A report with all free text fields set to one text."""
     return {
         "app/environment/cpu": text,
         "app/environment/git_commit": text,

@@ -86,7 +86,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def show(browser):
-    """Shows a page at a width; what the browser said before is forgotten."""
+    """Shows a page at a width; clears earlier messages of the browser."""
 
     def shown(path, width=1280, scheme="light"):
         browser.get("about:blank")
@@ -103,7 +103,7 @@ def show(browser):
 
 
 def requests(browser):
-    """The addresses of all that was asked for since the page was opened, and not held back."""
+    """The addresses requested since the page was opened, without blocked ones."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     of = {
         name: [m["params"] for m in messages if m["method"] == f"Network.{name}"]

@@ -1,4 +1,4 @@
-"""Figures are the page's own: its colours, its fonts, its ids; and what they leave out they say."""
+"""Figures use the page's colours, fonts and ids, and report what they omit."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""What git says of commits, and what is told of it where it says no."""
+"""Checkouts of commits, and error messages for git's failures."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What is the machine's is taken out of a cost, and nothing that is the side's own."""
+"""Changes of the machine's speed are divided out of a cost, but not those of the side."""
 
 import dataclasses
 import random

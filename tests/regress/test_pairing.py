@@ -1,4 +1,4 @@
-"""Runs are taken in turns, in blocks of four, until it is enough or the time is up."""
+"""Runs alternate in blocks of four, until a decision or the end of the time."""
 
 import random
 

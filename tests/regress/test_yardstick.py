@@ -1,4 +1,4 @@
-"""The injected work is as long as asked for, inside the timed window, and changes no result."""
+"""The injected work has the requested duration inside the timed window and changes no result."""
 
 import os
 import pathlib

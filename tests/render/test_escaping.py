@@ -1,4 +1,4 @@
-"""Text of a hostile file can neither command a terminal, nor mark up a page, nor be a formula."""
+"""Hostile text cannot control a terminal, inject markup or be a spreadsheet formula."""
 
 import csv
 import io

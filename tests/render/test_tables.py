@@ -1,4 +1,4 @@
-"""One view in four formats; whatever is in it, each stays what it is."""
+"""One view in four formats, which remain valid for any content."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""A change of the hardware and one of the compiler are told apart, and repetitions are known."""
+"""Changes of hardware and compiler are distinguished, and repetitions recognised."""
 
 import pytest
 

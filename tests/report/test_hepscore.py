@@ -181,7 +181,7 @@ def test_a_number_that_is_none_is_never_written(tmp_path):
 
 
 def test_an_earlier_report_is_kept_under_another_name(tmp_path):
-    """hep-score reads one name alone; who reads a folder finds both runs."""
+    """hep-score reads only one file name; readers of a folder find both runs."""
     path, none = hepscore.write(DOCUMENT, tmp_path)
     again, kept = hepscore.write(changed("report/wl-scores/training", 5.0), tmp_path)
 

@@ -1,4 +1,4 @@
-"""Reports come back as they were written; what is none is refused in one line."""
+"""Reports are read back as written; other files are refused in one line."""
 
 import dataclasses
 import json

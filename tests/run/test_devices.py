@@ -1,4 +1,4 @@
-"""Which devices a run takes, and what is said of those that it does not."""
+"""The devices of a run, and messages about unused ones."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What was measured is written and shown, whatever else cannot be."""
+"""Results are written and shown even if optional outputs fail."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from tests.report.test_hepscore import DOCUMENT
 
 @pytest.fixture
 def deliver(monkeypatch, tmp_path):
-    """Ends a run of which this report tells."""
+    """Ends a run with this report."""
     show = "shown, report: {}".format
     monkeypatch.setattr(summary, "show", lambda run, path, stream: print(show(path), file=stream))
     (tmp_path / "temporary").mkdir()

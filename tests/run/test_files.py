@@ -1,4 +1,4 @@
-"""Where a run will write is tried before it starts."""
+"""Output paths are tested before a run starts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Events are checked before they are fed."""
+"""Events are checked before use."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The story of a run, on tiny events, in this process."""
+"""A whole run on tiny events, in this process."""
 
 import dataclasses
 import gzip
@@ -173,7 +173,7 @@ def test_a_profile_is_written_after_all_and_changes_no_bit(tmp_path, finished):
 
 @pytest.fixture(scope="module")
 def tight(finished):
-    """The same run without the bins that hold no element."""
+    """The same run without empty bins."""
     data = dataclasses.replace(finished.config.data, padding="tight")
     run = dataclasses.replace(finished.config, data=data)
     return story.run(

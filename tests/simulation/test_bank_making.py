@@ -1,4 +1,4 @@
-"""A bank has the same bytes whatever interrupts its making, in however many processes."""
+"""A bank has the same bytes after interruptions and for any number of processes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Candidates are what particle flow made, given to the elements they came from."""
+"""Candidates of the particle flow are assigned to their elements."""
 
 import numpy as np
 import pytest

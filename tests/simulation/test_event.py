@@ -1,4 +1,4 @@
-"""Events have the agreed bytes, the public schema, and depend on nothing but their name."""
+"""Events have fixed bytes and the public schema, and depend only on their arguments."""
 
 import hashlib
 import subprocess

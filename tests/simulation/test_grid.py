@@ -1,4 +1,4 @@
-"""Every point belongs to one cell, whose bounds hold it."""
+"""Every point belongs to one cell, with bounds that contain it."""
 
 import numpy as np
 import pytest

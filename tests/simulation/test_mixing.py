@@ -11,7 +11,7 @@ PROTON_MASS = 0.93827
 
 @pytest.fixture(scope="module")
 def tiny_bank(make_particles):
-    """One particle per collision; pile-up collisions are told apart by their pT of 1 to 10 GeV."""
+    """One particle per collision; pile-up collisions differ by their pT of 1 to 10 GeV."""
     pileup = make_particles(2212, np.arange(1.0, 11.0), 0.7, 0.3, x=2.0)
     hard = make_particles(11, 50.0, -1.0, 2.0)
     events = {

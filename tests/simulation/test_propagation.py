@@ -1,4 +1,4 @@
-"""Particles fly as the equation of motion says, up to the calorimeter's face and no further."""
+"""Particles follow the equation of motion up to the calorimeter's face."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The kept collisions stand for all."""
+"""The kept collisions are representative of all."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from mlpf_jax.simulation import particles, thinning
 
 @pytest.fixture(scope="module")
 def activities():
-    """Skewed sums of 4000 collisions that hang together a little, as real ones do."""
+    """Skewed sums of 4000 collisions with a small correlation, as in real ones."""
     rng = np.random.default_rng(0)
     scale = rng.gamma(1.0, 1.0, (4000, 1))
     return scale * rng.gamma(2.0, 1.0, (4000, 11))

@@ -1,4 +1,4 @@
-"""Tracks are found as often, and measured as well, as the detector's card says."""
+"""Tracks have the efficiency and resolution of the detector's card."""
 
 import math
 

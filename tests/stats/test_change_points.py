@@ -1,4 +1,4 @@
-"""Levels are found where they change, and seldom where they do not."""
+"""Changes of level are found, with few false alarms."""
 
 import math
 
@@ -20,7 +20,7 @@ def levels(*parts, sigma=0.01, seed=0):
 
 
 def false_alarms(kind, num_series, count):
-    """Rounded values are seldom different from each other."""
+    """Rounded values have many ties."""
     is_rounded = kind == "rounded"
     rng = np.random.default_rng(21)
     logs = noise.logs("normal" if is_rounded else kind, rng, (num_series, count))
@@ -67,7 +67,7 @@ def test_change_points_do_not_depend_on_the_unit_and_lie_inside(values):
 
 
 def test_a_step_is_placed_by_values_and_not_by_ranks():
-    """The first of the higher level is its lowest: by rank it could be of either."""
+    """The first value of the higher level is its lowest, so its rank fits either level."""
     values = [1.0, 1.02, 1.01, 1.03, 0.99, 1.0, 1.02, 1.01, 1.25, 1.31, 1.3, 1.29, 1.32, 1.3, 1.28]
 
     assert change_points.change_points(values) == [8]

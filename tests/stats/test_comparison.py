@@ -36,7 +36,7 @@ def alarms(ratios, level):
 
 
 def are_as_seldom_as_said(ratios):
-    """False alarms at 5 % and 1 % are no more, but for what so few simulations may add."""
+    """Checks the false-alarm rates at 5 % and 1 %, within the error of the simulation."""
     return all(
         alarms(ratios, level) <= level + 2 * math.sqrt(level / len(ratios))
         for level in (0.05, 0.01)
@@ -238,7 +238,7 @@ def test_the_false_alarm_rate_of_series_is_as_stated(kind, count):
 
 @pytest.mark.parametrize(("count", "found"), [(30, 0.7), (60, 0.95)])
 def test_the_interval_of_correlated_series_covers_the_true_ratio(count, found):
-    """With under six independent values a side ranks cannot tell, however far apart they lie."""
+    """With fewer than six independent values a side, rank tests cannot reject anything."""
     ratios = of_series("correlated", 300, count, shift=math.log(1.2))
 
     assert np.mean([ratio.low <= 1.2 <= ratio.high for ratio in ratios]) > 0.95

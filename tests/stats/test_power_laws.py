@@ -1,4 +1,4 @@
-"""Power laws come out of known costs."""
+"""Power laws are recovered from known costs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Speed-ups, efficiencies and serial fractions: exact without noise, honest with it."""
+"""Speed-ups, efficiencies and serial fractions: exact without noise, with valid intervals else."""
 
 import math
 

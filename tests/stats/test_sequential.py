@@ -1,4 +1,4 @@
-"""The error bounds of the gate's decision hold, whatever the noise looks like."""
+"""The error bounds of the gate's decision hold for any kind of noise."""
 
 import math
 
@@ -77,7 +77,7 @@ def test_the_p_value_counts_the_signs_that_say_as_much(values):
     ("sequence", "bound"), [(sequential._FIRST, 0.036), (sequential._CONFIRMING, 0.088)]
 )
 def test_the_rate_of_false_slowdowns_in_a_sequence_is_as_stated(sequence, bound):
-    """Whatever the magnitudes are: the test only sees signs of ranks."""
+    """For any magnitudes, because the test uses only signs of ranks."""
     found = crossing(sequence.looks, sequence.first_level, sequence.later_level)
     assert bound - 0.008 < found < bound + 0.003
 
@@ -98,7 +98,7 @@ def test_the_rate_of_missing_a_slowdown_by_the_threshold_is_as_stated():
 
 
 def crossing(looks, first_level, later_level, num_trials=20_000):
-    """The share of random signs at which any look is below its level."""
+    """The share of random signs for which any evaluation is below its level."""
     rng = np.random.default_rng(0)
     values = rng.standard_normal((num_trials, looks[-1]))
     crossed = np.zeros(num_trials, bool)

@@ -259,7 +259,7 @@ def test_noise_is_rarely_taken_for_warm_up(kind, count):
 
 @pytest.mark.parametrize("count", [10, 30])
 def test_a_machine_with_slow_samples_now_and_then_keeps_most_of_its_first(count):
-    """One of twenty is slow. What leads and stays alone looks like warming up."""
+    """One of twenty is slow. A single leading slow sample looks like warm-up."""
     assert share_cut(steady_series("outliers", 300, count)) <= 0.05 * 0.95 ** (count - 1) + 0.03
 
 

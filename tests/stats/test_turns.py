@@ -1,4 +1,4 @@
-"""Runs of two days are told from runs in turns."""
+"""Runs of two days are distinguished from alternate runs."""
 
 import itertools
 

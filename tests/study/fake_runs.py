@@ -1,4 +1,4 @@
-"""Runs of the benchmark that take no time: they write a report with the speed a law says."""
+"""Fake runs of the benchmark, which write a report with the speed of a law."""
 
 import copy
 import functools

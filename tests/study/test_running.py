@@ -1,4 +1,4 @@
-"""A run is a process whose end is told in one line, and which never outlives the study."""
+"""A run is a process that is summarised in one line and never outlives the study."""
 
 import os
 import signal

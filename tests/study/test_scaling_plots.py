@@ -1,4 +1,4 @@
-"""The picture of a study is drawn whatever failed, and the same every time."""
+"""The figure of a study is drawn despite failures, and reproducibly."""
 
 import pytest
 

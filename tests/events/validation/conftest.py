@@ -1,4 +1,4 @@
-"""A few simulated events of both processes, and what is seen in them."""
+"""A few simulated events of both processes, and their observables."""
 
 import pytest
 
@@ -27,11 +27,11 @@ def sets(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def qcd(sets):
-    """What is seen in the QCD events."""
+    """The observables of the QCD events."""
     return survey.measure(store.open_store(sets / "qcd"))
 
 
 @pytest.fixture(scope="session")
 def ttbar(sets):
-    """What is seen in the ttbar events."""
+    """The observables of the ttbar events."""
     return survey.measure(store.open_store(sets / "ttbar"))

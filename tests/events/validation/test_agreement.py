@@ -1,4 +1,4 @@
-"""Simulated events agree with what is published, and damage to them is noticed."""
+"""Simulated events agree with published numbers, and damage to them is detected."""
 
 import dataclasses
 

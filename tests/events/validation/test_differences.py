@@ -1,4 +1,4 @@
-"""Equal sets do not differ, alike ones by chance only, and unlike ones where they are unlike."""
+"""Equal sets do not differ, similar ones only by chance, and changed ones where changed."""
 
 import dataclasses
 
@@ -70,7 +70,7 @@ def test_a_shift_is_noticed(qcd, quantity):
 
 
 def test_all_found_against_none_found_is_a_difference(qcd):
-    """Both shares alone leave a Gaussian no error at all."""
+    """With shares of 0 and 1, Gaussian errors are zero."""
     sides = [made_of(qcd, np.random.default_rng(6)) for _ in range(2)]
     for side, is_found in zip(sides, (False, True), strict=True):
         curve = observables.Efficiency(-6.0, 6.0)

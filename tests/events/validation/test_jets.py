@@ -1,4 +1,4 @@
-"""Jets are found where energy is, whatever makes it up. Needs the extra `validate`."""
+"""Jets are found where energy is deposited. Needs the extra `validate`."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_jets_across_the_seam_of_phi_are_one():
 
 
 def test_jets_are_those_of_a_plain_implementation():
-    """Against the definition, pair by pair: smallest of d_ij and d_iB, again and again."""
+    """Compared with the definition: repeatedly take the smallest of d_ij and d_iB."""
     rng = np.random.default_rng(0)
     event = particles(rng.exponential(20, 30), rng.uniform(-2, 2, 30), rng.uniform(-3, 3, 30))
     found = jets.cluster([event])[0]

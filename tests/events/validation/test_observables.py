@@ -1,4 +1,4 @@
-"""What is accumulated equals what loops over all particles at once would give."""
+"""Accumulated observables equal loops over all particles."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Sets are found, paired and looked at; what is not plausible is counted, what is none refused."""
+"""Sets are found, paired and measured; implausible rows are counted, invalid events refused."""
 
 import numpy as np
 import pytest

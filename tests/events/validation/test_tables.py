@@ -1,4 +1,4 @@
-"""The tables say it in columns, with as many digits as the errors allow."""
+"""Tables show results in columns, with as many digits as the errors allow."""
 
 import dataclasses
 

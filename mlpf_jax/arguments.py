@@ -1,5 +1,7 @@
 """Preprocesses a command line before flags are parsed: expands flag files, unifies dashes."""
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,12 +11,12 @@ _FLAG_FILE = "--flagfile"
 def expand(words: Sequence[str]) -> list[str]:
     """Returns the words with `--flagfile=FILE` replaced by the content of the file.
 
-    `--num-devices` becomes `--num_devices`, because HEPscore's configurations use dashes. Words
-    after `--` are unchanged.
+    `--num-devices` becomes `--num_devices`, because HEPscore's configurations use dashes. `~` at
+    the start of a path becomes the home folder. Words after `--` are unchanged.
 
     Raises:
         OSError: if a flag file cannot be read.
-        ValueError: if one includes itself, or is given without a path.
+        ValueError: if one includes itself, or is given without a path, or `~` has no home folder.
     """
     return list(_expanded(iter(words), ()))
 
@@ -35,15 +37,15 @@ def _expanded(words: Iterator[str], within: tuple[Path, ...]) -> Iterator[str]:
             yield word
             yield from words
             return
-        word = _with_underscores(word)
-        name, equals, value = word.partition("=")
+        name, equals, value = _unified(word).partition("=")
+        word = name + equals + value
         if name not in (_FLAG_FILE, _FLAG_FILE[1:]):
             yield word
             continue
         value = value if equals else next(words, "")
         if not value:
             raise ValueError(f"{_FLAG_FILE}: give a file, {_FLAG_FILE}=FILE.")
-        yield from _words_of(Path(value).expanduser(), within)
+        yield from _words_of(Path(_from_home(value)), within)
 
 
 def _words_of(path: Path, within: tuple[Path, ...]) -> Iterator[str]:
@@ -57,8 +59,21 @@ def _words_of(path: Path, within: tuple[Path, ...]) -> Iterator[str]:
     yield from _expanded(settings, (*within, path.resolve()))
 
 
-def _with_underscores(word: str) -> str:
-    if not word.startswith("--"):
-        return word
+def _unified(word: str) -> str:
+    """Returns the word with underscores in its flag's name and `~` replaced by the home folder."""
+    if not word.startswith("-"):
+        return _from_home(word)
     name, equals, value = word.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value
+    if name.startswith("--"):
+        name = "--" + name[2:].replace("-", "_")
+    return name + equals + _from_home(value)
+
+
+def _from_home(value: str) -> str:
+    """Expands `~` at the start: a shell does not expand it in `--out=~/x`."""
+    if not re.match(r"~[\w.-]*(/|$)", value):
+        return value
+    expanded = os.path.expanduser(value)
+    if expanded == value:
+        raise ValueError(f"{value}: no such home folder.")
+    return expanded

@@ -19,7 +19,7 @@ try:
 except ModuleNotFoundError:
     sys.exit(f"error: the module absl is missing: {sys.executable} -m pip install absl-py")
 
-from mlpf_jax import arguments, errors
+from mlpf_jax import arguments, errors, streams
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
@@ -40,6 +40,7 @@ def run(
     of its module and the flags: those that the module defines, or all of `values`. Errors that
     `main` does not handle exit with `crash_status`.
     """
+    streams.prepare()
     try:
         status = _run(main, takes_files, values)
     except KeyboardInterrupt:
@@ -51,8 +52,8 @@ def run(
         # Cleanup is complete. A normal exit of Python would destroy objects that XLA's compiler
         # threads still use, and crash.
         os._exit(status)
-    except BrokenPipeError:  # the reader closed the pipe
-        raise
+    except BrokenPipeError as error:
+        status = complain(error, crash_status)
     except ModuleNotFoundError as error:
         lacking = _missing(error)
         status = complain(lacking, crash_status) if lacking else _crash(error, crash_status)
@@ -60,12 +61,17 @@ def run(
         status = complain(f"out of memory on this machine: {errors.one_line(error)}", crash_status)
     except Exception as error:  # noqa: BLE001 - there is nobody above to handle it
         status = _crash(error, crash_status)
+    if problem := streams.flush():
+        status = complain(problem, status or crash_status)
     sys.exit(status)
 
 
 def _run(main: Callable, takes_files: bool, values: flags.FlagValues) -> int | None:
+    if _HELP & set(_own_words()):
+        print(help_text(main, values))
+        return 0
     try:
-        argv = _parse(main, values)
+        argv = _parse(values)
     except (flags.Error, OSError, ValueError) as error:
         return complain(error, USAGE)
     if len(argv) > 1 and not takes_files:
@@ -75,16 +81,18 @@ def _run(main: Callable, takes_files: bool, values: flags.FlagValues) -> int | N
     return main(argv)
 
 
-def _parse(main: Callable, values: flags.FlagValues) -> list[str]:
-    """Returns the program's name and the words that are not flags; prints help on request."""
+def _parse(values: flags.FlagValues) -> list[str]:
+    """Returns the program's name and the words that are not flags."""
     own = _own_words()
-    if _HELP & set(own):
-        print(help_text(main, values))
-        sys.exit(0)
     values.set_gnu_getopt()  # flags may follow files
     flags.FLAGS.mark_as_parsed()  # libraries read their flags from it
     kept = [word for word in own if word not in _DEBUG]
-    return values([sys.argv[0], *arguments.expand([*kept, *sys.argv[1 + len(own) :]])])
+    argv = values([sys.argv[0], *arguments.expand([*kept, *sys.argv[1 + len(own) :]])])
+    for name in values:
+        value = values[name].value
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"--{name}={value}: has more than 64 bits.")
+    return argv
 
 
 def _own_words() -> list[str]:
@@ -138,7 +146,8 @@ def _flag_help(flag: flags.Flag) -> str:
     short = f"-{flag.short_name}, " if flag.short_name else ""
     shown = (flag.default_as_str or "").strip("'")
     text = f"{short}{name}: {flag.help}" + (f" Default: {shown}." if shown else "")
-    return flags.text_wrap(text, length=100, indent="      ", firstline_indent="  ")
+    columns = streams.width(sys.stdout, 100)
+    return flags.text_wrap(text, length=columns, indent="      ", firstline_indent="  ")
 
 
 def _missing(error: ModuleNotFoundError) -> str | None:
@@ -177,7 +186,13 @@ def insist_on_interrupts() -> None:
 
 
 def complain(reason: str | BaseException, status: int) -> int:
-    """Writes an error or message to stderr in one line and returns the exit status."""
+    """Writes an error or message to stderr in one line and returns the exit status.
+
+    A broken pipe is not reported: its reader closed it on purpose.
+    """
+    if isinstance(reason, BrokenPipeError):
+        return status
     text = reason if isinstance(reason, str) else errors.one_line(reason)
-    print(f"error: {text}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # it cannot be said
+        print(f"error: {text}", file=sys.stderr, flush=True)
     return status

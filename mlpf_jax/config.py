@@ -102,7 +102,9 @@ class DataConfig:
         "Compute all --num_elements places of an event (full), or only the bins with elements "
         "(tight). Same result, but separate scores.",
     )
-    data_seed: int = setting(1, "Random seed of the simulated events.", at_least=0)
+    data_seed: int = setting(
+        1, "Random seed of the simulated events.", at_least=0, at_most=2**63 - 1
+    )
     # The reference keeps the order of the files in every epoch.
     shuffle: bool = setting(False, "Shuffle the training events in every epoch, by --seed.")
 
@@ -189,7 +191,9 @@ class RunConfig:
         flag="measure_compile",
     )
     seed: int = setting(
-        1234, "Random seed for weights, LSH rotations and event order, but not for the events."
+        1234,
+        "Random seed for weights, LSH rotations and event order, but not for the events.",
+        at_most=2**32 - 1,
     )
 
     def __post_init__(self):

@@ -10,7 +10,6 @@ interrupted. JAX is imported late, after the flags are checked and `runtime` has
 
 import dataclasses
 import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
             return 0 if fit.print_table(config, devices, progress) else cli.FAILURE
         cache = {"compilation_cache": files.has_cache(request.files)}  # shortens `init_s`
         surroundings = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
-        problems = _run(config, request.files, devices, surroundings, progress)
+        problems = _run(config, request, devices, surroundings, progress)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         problems = [_way_out(error, config)]
     for problem in problems:
@@ -99,7 +98,7 @@ def _emulated(num_devices: int, num_cores: int, start: Mapping[str, str | None])
 
 def _run(
     config: config_lib.RunConfig,
-    places: config_lib.FilesConfig,
+    request: options.Request,
     devices: "tuple[jax.Device, ...]",
     surroundings: Mapping[str, Any],
     progress: progress_lib.Progress,
@@ -108,12 +107,13 @@ def _run(
     from mlpf_jax.measure import environment
     from mlpf_jax.run import ending, inputs, story
 
+    places = request.files
     opened = inputs.open_inputs(config, places, progress)
     known = {**environment.describe(), **surroundings}
     result, extras = story.run(
         config, devices, opened, known, progress, places.checkpoint, places.profile
     )
-    problems = ending.deliver(result, " ".join(sys.argv[1:]), places.results_dir)
+    problems = ending.deliver(result, " ".join(request.arguments), places.results_dir)
     return problems + ending.finish(extras)
 
 

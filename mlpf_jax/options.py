@@ -8,7 +8,7 @@ the program sees, once the platform is known. Nothing else reads the flags.
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,7 @@ class _PathParser(flags.ArgumentParser):
     def parse(self, argument: str) -> Path:
         if not argument:
             raise ValueError("give a file or folder")
-        try:
-            return Path(argument).expanduser()
-        except RuntimeError:
-            raise ValueError("its home folder is unknown: give the full path") from None
+        return Path(argument)
 
 
 class _WordOrIntegerParser(flags.ArgumentParser):
@@ -131,6 +128,7 @@ class Request:
 
     given: Mapping[str, Any]  # by the name of the field
     files: config_lib.FilesConfig
+    arguments: tuple[str, ...] = ()  # as they were given, without those that name files
 
     @property
     def platform(self) -> config_lib.Platform:
@@ -230,7 +228,20 @@ def read(values: flags.FlagValues) -> Request:
     files = config_lib.FilesConfig(**_pick(config_lib.FilesConfig, given))
     if files.fit and given.get("padding") == "tight":
         raise ValueError("--fit needs --padding=full: tight padding needs no more memory.")
-    return Request(given, files)
+    return Request(given, files, tuple(_told(values)))
+
+
+def _told(values: flags.FlagValues) -> Iterator[str]:
+    """Gives the flags that a report may show: a path can tell of a user or a site."""
+    for config in _CONFIGS:
+        for name, said in settings.settings_of(config).items():
+            flag = said.flag or name
+            value = values[flag].value
+            if config is config_lib.FilesConfig or value is None:
+                continue
+            if name == "preset" and value not in presets.NAMES:
+                value = "FILE"
+            yield f"--{flag}={value}"
 
 
 def _given(values: flags.FlagValues) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Shows the progress of a run: bars on a terminal, plain lines elsewhere, or nothing."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from io import TextIOBase
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -35,9 +35,10 @@ class Progress:
     def say(self, message: str) -> None:
         """Prints one line."""
         if not self._quiet:
-            print(f"[{self._elapsed()}] {message}", file=self._stream, flush=True)
+            with contextlib.suppress(OSError):  # nobody reads: no reason to end the work
+                print(f"[{self._elapsed()}] {message}", file=self._stream, flush=True)
 
-    @contextmanager
+    @contextlib.contextmanager
     def stage(self, name: str, total: int) -> Iterator[Stage]:
         """Shows a stage within the context."""
         if self._quiet:
@@ -58,10 +59,10 @@ def _bars(stream: Any) -> "rich.progress.Progress":
     import rich.progress  # here: --help and plain lines need not wait for it
 
     return rich.progress.Progress(
-        rich.progress.TextColumn("{task.description:<22}"),
+        rich.progress.TextColumn("{task.description:<22}", markup=False),
         rich.progress.BarColumn(bar_width=30),
         rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("{task.fields[note]}"),
+        rich.progress.TextColumn("{task.fields[note]}", markup=False),
         rich.progress.TimeElapsedColumn(),
         rich.progress.TextColumn("ETA"),
         rich.progress.TimeRemainingColumn(),

@@ -32,10 +32,22 @@ def test_a_flag_file_can_be_named_in_every_form_of_a_flag(folder, form):
     ]
 
 
-def test_home_is_expanded(folder, monkeypatch):
-    monkeypatch.setenv("HOME", str(folder))
+def test_home_is_expanded_wherever_a_path_may_stand(folder, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    (folder / "inner" / "last.cfg").write_text("--cache=~/cache\n")
+    words = ["--out=~/x", "--a-b", "~/y", "~", "a~b", "--c=~", "--d=x~", "--e=~ 5 %", "--", "~"]
 
-    assert arguments.expand(["--flagfile=~/inner/last.cfg"])[-1] == "--quiet"
+    assert arguments.expand([*words[:-2], f"--flagfile={folder}/inner/last.cfg", *words[-2:]]) == [
+        *("--out=/home/someone/x", "--a_b", "/home/someone/y", "/home/someone", "a~b"),
+        *("--c=/home/someone", "--d=x~", "--e=~ 5 %", "--cache=/home/someone/cache", "--", "~"),
+    ]
+    monkeypatch.setenv("HOME", str(folder))
+    assert arguments.expand(["--flagfile=~/inner/last.cfg"])
+
+
+def test_a_home_folder_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="~nobody-at-all/x: no such home folder"):
+        arguments.expand(["--out=~nobody-at-all/x"])
 
 
 def test_a_flag_file_that_includes_itself_is_refused(folder):

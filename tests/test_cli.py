@@ -98,7 +98,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored():
         ("--mode=x: no such mode.", "error: --mode=x: no such mode."),
         (FileNotFoundError(2, "No such file", "a.json"), "error: a.json: No such file."),
         (OSError("the disk is full"), "error: the disk is full"),
-        (BrokenPipeError(32, "Broken pipe"), "error: Broken pipe."),
+        (OSError(28, "No space left"), "error: No space left."),
         (ValueError("wrong\nand why"), "error: wrong"),
         (RuntimeError(), "error: RuntimeError"),
     ],
@@ -206,3 +206,21 @@ def test_an_unknown_user_without_a_home_is_told_the_way_out_in_one_line(tmp_path
             "error: no home folder for events: set HOME or XDG_CACHE_HOME, or name a "
             "folder with --data_dir=.\n"
         )
+
+
+def test_nothing_is_said_of_a_reader_who_has_seen_enough(capsys):
+    assert cli.complain(BrokenPipeError(32, "Broken pipe"), cli.FAILURE) == 1
+
+    assert capsys.readouterr().err == ""
+
+
+def test_a_number_that_does_not_fit_is_refused(capsys, monkeypatch):
+    values = flags.FlagValues()
+    flags.DEFINE_integer("size", 1, "How many.", flag_values=values)
+    monkeypatch.setattr(sys, "argv", ["program", "--size=99999999999999999999999"])
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda argv: None, values=values)
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: --size=99999999999999999999999: has more")

@@ -17,6 +17,8 @@ from tests import tiny
         ("data", {"num_elements": 60}, "--num_elements=60 is not a multiple of --bin_size=16"),
         ("data", {"num_elements": 16}, "makes 1 bins"),
         ("data", {"data_seed": -1}, "--data_seed=-1: must not be negative"),
+        ("data", {"data_seed": 10**22}, f"--data_seed={10**22}: must be at most {2**63 - 1}"),
+        ("train", {"num_epochs": 2**31}, "--num_epochs=2147483648: must be at most 2147483647"),
         ("train", {"batch_size": 0}, "--batch_size=0"),
         ("train", {"learning_rate": 0.0}, "--learning_rate=0.0: must be a positive number"),
         ("train", {"learning_rate": float("nan")}, "--learning_rate=nan"),
@@ -25,6 +27,7 @@ from tests import tiny
         ("train", {"num_steps": 1}, "gives no steady-state sample"),
         (None, {"num_devices": 0}, "--num_devices=0"),
         (None, {"seed": -1}, "--seed=-1: must be from 0"),
+        (None, {"seed": 2**32}, "--seed=4294967296: must be at most 4294967295"),
     ],
 )
 def test_impossible_settings_are_refused(section, change, message):

@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "processes": set(),
     "progress": set(),
     "runtime": {"measure"},
-    "cli": {"arguments", "errors"},
+    "streams": set(),
+    "cli": {"arguments", "errors", "streams"},
     "options": {"arguments", "config", "presets", "settings"},
     "measure": {"stats"},
     "render": set(),
@@ -34,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"config", "events"},
     "training": {"atomic", "config", "events", "model"},
     "verify": {"config", "events", "model", "training"},
-    "report": {"atomic", "config", "measure", "render", "stats"},
+    "report": {"atomic", "config", "measure", "render", "stats", "streams"},
     "compare": {"atomic", "config", "render", "report", "stats"},
     "study": {
         "atomic",

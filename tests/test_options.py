@@ -263,3 +263,19 @@ def test_the_check_before_jax_starts_refuses_what_no_machine_can_run(words, mess
 def test_a_global_batch_is_shared_by_the_devices():
     run = config_of("--global_batch_size=8", "--num_devices=4")
     assert run.train.batch_size == 2
+
+
+def test_a_report_is_told_the_settings_as_they_were_given_and_no_path():
+    words = (
+        "--num-devices=2",
+        "--noshuffle",
+        "--preset=smoke",
+        "--data_dir=/data/someone",
+        "--fit",
+    )
+    own = f"--preset={PRESETS[0]}"
+
+    told = request_of(*words, "--checkpoint=~/weights", "--learning_rate=0.5").arguments
+
+    assert told == ("--preset=smoke", "--num_devices=2", "--shuffle=False", "--learning_rate=0.5")
+    assert request_of(own).arguments == ("--preset=FILE",)

@@ -43,8 +43,14 @@ def find_files(words: Sequence[str]) -> list[Path]:
             inside = [
                 file
                 for file in path.iterdir()
-                if re.search(r"\.(pkl(\.bz2)?$|tfrecord)", file.name)
+                if re.search(r"\.(pkl(\.bz2)?$|tfrecord|array_record)", file.name)
             ]
+        for file in inside:
+            if ".array_record" in file.name:
+                raise ValueError(
+                    f"{file}: array_record files cannot be read. Prepare the data set with "
+                    "TFRecord files (tfds build --file_format=tfrecord)."
+                )
         if not inside or not path.exists():
             raise ValueError(f"{path}: no event files found.")
         found.extend(sorted(inside, key=_natural))

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import tokenize
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ NUM_FEATURES = {"elements": 12, "targets": 7, "candidates": 7}
 
 # The names of the arrays in the content digest, as in the published data set.
 _DIGEST_NAMES = {"elements": "X", "targets": "ygen", "candidates": "ycand"}
+_MOST_MAPPED = 16  # shards
 _DTYPES = {"offsets": np.dtype("<i8")} | {name: np.dtype("<f4") for name in NUM_FEATURES}
 
 
@@ -48,7 +50,7 @@ class EventStore:
     path: Path
     manifest: manifest_lib.Manifest
     offsets: Int64[np.ndarray, " bounds"]  # of all events, starting at 0: num_events + 1 values
-    arrays: tuple[dict[str, np.ndarray], ...]  # of each shard, by name
+    arrays_of: Callable[[int], Mapping[str, np.ndarray]]  # of a shard, by name
 
     @property
     def num_events(self) -> int:
@@ -61,7 +63,11 @@ class EventStore:
     @property
     def num_bytes(self) -> int:
         """Size of the arrays in bytes, on disk and when read into memory."""
-        return sum(array.nbytes for arrays in self.arrays for array in arrays.values())
+        row_bytes = sum(4 * width for width in NUM_FEATURES.values())
+        return sum(
+            8 * (shard.num_events + 1) + row_bytes * shard.num_elements
+            for shard in self.manifest.shards
+        )
 
     @property
     def provenance(self) -> manifest_lib.Provenance:
@@ -83,7 +89,7 @@ class EventStore:
         number = int(np.searchsorted(self._first_events, index, side="right")) - 1
         shard_row = self.offsets[self._first_events[number]]
         rows = slice(*(self.offsets[index : index + 2] - shard_row).tolist())
-        return Event(**{name: self.arrays[number][name][rows] for name in NUM_FEATURES})
+        return Event(**{name: self.arrays_of(number)[name][rows] for name in NUM_FEATURES})
 
     def digest(self, num_events: int | None = None) -> str:
         """Returns the SHA-256 of the content of the first `num_events` events (None: all).
@@ -100,8 +106,8 @@ class EventStore:
         for name, width in NUM_FEATURES.items():
             digest.update(f"{_DIGEST_NAMES[name]}:<f4:{(num_rows, width)}".encode())
             left = num_rows
-            for arrays in self.arrays:
-                rows = arrays[name][:left]
+            for number in range(len(self.manifest.shards)):
+                rows = self.arrays_of(number)[name][:left]
                 digest.update(_raw(rows))
                 left -= len(rows)
         return digest.hexdigest()
@@ -141,11 +147,19 @@ def open_store(path: Path) -> EventStore:
             names it.
     """
     manifest = manifest_lib.read_manifest(path)
-    arrays = tuple(_map_shard(path / shard.name, shard) for shard in manifest.shards)
+
+    def map_shard(number: int) -> dict[str, np.ndarray]:
+        shard = manifest.shards[number]
+        return _map_shard(path / shard.name, shard)
+
+    # A mapped file is an open one, and there may be thousands: only the last few stay so.
+    arrays_of = functools.lru_cache(_MOST_MAPPED)(map_shard)
     bounds = [np.zeros(1, np.int64)]
-    for shard in arrays:
-        bounds.append(bounds[-1][-1] + shard["offsets"][1:])
-    return EventStore(path=path, manifest=manifest, offsets=np.concatenate(bounds), arrays=arrays)
+    for number in range(len(manifest.shards)):
+        bounds.append(bounds[-1][-1] + arrays_of(number)["offsets"][1:])
+    return EventStore(
+        path=path, manifest=manifest, offsets=np.concatenate(bounds), arrays_of=arrays_of
+    )
 
 
 def _map_shard(folder: Path, shard: manifest_lib.Shard) -> dict[str, np.ndarray]:

@@ -14,6 +14,6 @@ def find(name: str) -> Path:
     """
     if name in NAMES:
         return _FOLDER / f"{name}.cfg"
-    if not Path(name).expanduser().is_file():
+    if not Path(name).is_file():
         raise ValueError(f"--preset={name}: no file, and none of {', '.join(NAMES)}.")
-    return Path(name).expanduser()
+    return Path(name)

@@ -1,12 +1,14 @@
 """Prints the summary of a run on one screen."""
 
+import io
 from io import TextIOBase
-from typing import IO, cast
 
 import rich.console
+import rich.markup
 import rich.panel
 import rich.table
 
+from mlpf_jax import streams
 from mlpf_jax.render import tables
 from mlpf_jax.report import result
 from mlpf_jax.stats import summaries
@@ -21,19 +23,21 @@ _WEIGHTS = {
 
 def show(run: result.RunResult, path: str, stream: TextIOBase) -> None:
     """Prints the scores, their uncertainty, and the path of the report."""
-    console = rich.console.Console(file=cast(IO[str], stream), highlight=False, width=_WIDTH)
+    width, rendered = streams.width(stream, _WIDTH), io.StringIO()
+    console = rich.console.Console(
+        file=rendered, force_terminal=stream.isatty(), highlight=False, width=width
+    )
     table = rich.table.Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column()
     for heading, text in _rows(run):
         table.add_row(heading, text)
-    console.print(rich.panel.Panel(table, title="MLPF benchmark", width=_WIDTH))
+    console.print(rich.panel.Panel(table, title="MLPF benchmark", width=width))
     if run.doubts:
-        console.print(
-            f"[bold yellow]warning: unreliable measurement:[/] {'; '.join(run.doubts)}",
-            soft_wrap=True,
-        )
-    console.print(f"report: {path}", soft_wrap=True)
+        doubts = rich.markup.escape("; ".join(run.doubts))
+        console.print(f"[bold yellow]warning: unreliable measurement:[/] {doubts}", soft_wrap=True)
+    # Not by rich: it exits the process when the pipe is closed.
+    stream.write(f"{rendered.getvalue()}report: {path}\n")
 
 
 def _rows(run: result.RunResult) -> list[tuple[str, str]]:
@@ -101,7 +105,7 @@ def _devices(run: result.RunResult) -> str:
         return f"{len(run.devices)} virtual devices, emulated on {cores}"
     if first.platform == "cpu":
         return f"CPU, {tables.count(num_cores, 'core')}"
-    return f"{len(run.devices)} x {first.name}"
+    return f"{len(run.devices)} x {rich.markup.escape(first.name)}"
 
 
 def _work(phase: result.PhaseResult, run: result.RunResult) -> str:
@@ -138,4 +142,5 @@ def _data(run: result.RunResult) -> str:
     for data in sets:
         cut = f", {data.num_cut_events} cut" if data.num_cut_events else ""
         texts.append(f"{data.num_events} {data.provenance.get('process')}{cut}")
-    return " + ".join(texts) + f" events ({sets[0].provenance.get('kind')})"
+    told = " + ".join(texts) + f" events ({sets[0].provenance.get('kind')})"
+    return rich.markup.escape(told)

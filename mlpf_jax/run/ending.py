@@ -35,7 +35,8 @@ def deliver(finished: result.RunResult, extra_arguments: str, folder: Path) -> l
             print(_text(document))
         sys.stdout.flush()
     except (OSError, ValueError) as error:  # closed pipe, or an encoding without such characters
-        problems.append(f"standard output: {errors.one_line(error)} The report is {path}.")
+        reason = getattr(error, "strerror", None) or errors.one_line(error)
+        problems.append(f"standard output: {reason}. The report is {path}.")
     return problems
 
 

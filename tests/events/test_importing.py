@@ -236,3 +236,11 @@ def test_importing_keeps_the_numbers(tmp_path, public_events):
     imported = importing.import_files([pathlib.Path(path)], tmp_path / "out")
 
     assert imported.stores["qcd"].event(0).elements[0, 1] == np.float32(0.1)
+
+
+def test_array_record_files_are_refused_by_name_and_not_left_out(tmp_path):
+    for name in ("delphes_pf-train.tfrecord-00000-of-00001", "delphes_pf-test.array_record-0"):
+        (tmp_path / name).touch()
+
+    with pytest.raises(ValueError, match=r"test.array_record-0: array_record files cannot be read"):
+        importing.find_files([str(tmp_path)])

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -208,3 +210,28 @@ def test_a_shard_of_another_length_than_the_manifest_says_is_refused(folder):
 
     with pytest.raises(ValueError, match=r"offsets.npy has the wrong count"):
         store.open_store(folder)
+
+
+_FEW_FILES = """
+import pathlib, resource, sys
+import numpy as np
+from mlpf_jax.events import store
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+events = store.open_store(pathlib.Path(sys.argv[1]))
+events.verify()
+assert sum(len(events.event(index).elements) for index in range(100)) == 500
+print(events.digest())
+"""
+
+
+def test_more_shards_are_read_than_files_may_be_open(tmp_path, make_event, origin):
+    events = [make_event(5, seed) for seed in range(100)]
+    made = writing.write_store(tmp_path / "many", events, origin, shard_events=1)
+
+    done = subprocess.run(
+        [sys.executable, "-c", _FEW_FILES, str(made.path)], capture_output=True, text=True
+    )
+
+    assert done.stderr == ""
+    assert done.stdout.strip() == digest_in_memory(events)

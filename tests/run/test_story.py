@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import io
 import json
+import re
 
 import jax
 import pytest
@@ -215,6 +216,25 @@ def test_tight_padding_has_scores_of_its_own(tight):
     assert set(document["report"]["wl-scores"]) == {"training-tight", "inference-tight"}
     assert document["run_info"]["padding"] == "tight"
     assert reader.from_document(document, "a").variant == "float32, tight"
+
+
+@pytest.mark.parametrize(("columns", "isatty"), [(40, True), (300, True), (40, False)])
+def test_the_summary_shows_paths_as_they_are_and_fits_the_terminal(
+    finished, monkeypatch, columns, isatty
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    start = {"platform_demanded": "auto", "fallback": "[x] is [/y]", "departure": None}
+    run = dataclasses.replace(finished, environment={**finished.environment, "start": start})
+    stream = io.StringIO()
+    stream.isatty = lambda: isatty
+
+    summary.show(run, "[bold]a[/z]/é.json", stream)
+
+    panel, _, rest = re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).partition("╯")
+    assert max(map(len, panel.splitlines())) == (40 if columns == 40 and isatty else 92)
+    assert "[x] is [/y]" in rest
+    assert rest.endswith("report: [bold]a[/z]/é.json\n")
 
 
 def test_an_unavailable_device_is_a_reason_to_distrust(finished):

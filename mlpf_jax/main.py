@@ -11,12 +11,11 @@ interrupted. JAX is imported late, after the flags are checked and `runtime` has
 import dataclasses
 import importlib.util
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlpf_jax import cli, errors, options, runtime
 from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
-from mlpf_jax.run import files
 
 if TYPE_CHECKING:
     import jax
@@ -46,21 +45,15 @@ def main(argv: Sequence[str]) -> int:
         "departure": request.departure(found.platform, config),
     }
     progress = progress_lib.Progress(quiet=request.files.quiet)
-    if settings.pinned_variables:
-        names = ", ".join(settings.pinned_variables)
-        progress.say(f"{names}: ignored, because the measured work would be different")
-    for said in filter(None, (found.fallback, start["departure"], *found.warnings, replacement)):
-        progress.say(said)
-    if found.platform == "cpu" and len(devices) > 1:
-        progress.say(_emulated(len(devices), settings.num_cores, start))
+    remarks = (*_pinned(settings), found.fallback, start["departure"], *found.warnings, replacement)
+    for remark in filter(None, (*remarks, *_emulated(found, settings, start, len(devices)))):
+        progress.say(remark)
     try:
         if request.files.fit:
             from mlpf_jax.run import fit
 
             return 0 if fit.print_table(config, devices, progress) else cli.FAILURE
-        cache = {"compilation_cache": files.has_cache(request.files)}  # shortens `init_s`
-        surroundings = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
-        problems = _run(config, request, devices, surroundings, progress)
+        problems = _run(config, request, devices, settings, start, progress)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         problems = [_way_out(error, config)]
     for problem in problems:
@@ -69,6 +62,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_files(draft: config_lib.RunConfig, places: config_lib.FilesConfig) -> None:
+    from mlpf_jax.run import files  # here, so that --help does not need NumPy
+
     if not (draft.measures_compile or files.has_cache(places)):
         raise ValueError("--nomeasure_compile needs a cache: give --compilation_cache=FOLDER.")
     if places.checkpoint and importlib.util.find_spec("orbax") is None:
@@ -88,11 +83,23 @@ def _start_jax(request: options.Request) -> "devices_lib.Found":
     return devices.find(request.platform)
 
 
-def _emulated(num_devices: int, num_cores: int, start: Mapping[str, str | None]) -> str:
-    is_alone = start["platform_demanded"] == "auto" and start["fallback"] is None
+def _pinned(settings: runtime.RuntimeSettings) -> tuple[str, ...]:
+    names = ", ".join(settings.pinned_variables)
+    return (f"{names}: ignored, because the measured work would be different",) if names else ()
+
+
+def _emulated(
+    found: "devices_lib.Found",
+    settings: runtime.RuntimeSettings,
+    start: Mapping[str, str | None],
+    num_devices: int,
+) -> tuple[str, ...]:
+    if found.platform != "cpu" or num_devices == 1:
+        return ()
+    is_alone = start["platform_demanded"] == "auto" and found.fallback is None
     return (
         f"{'no accelerator found: ' if is_alone else ''}{num_devices} virtual devices share "
-        f"{num_cores} CPU cores; the result is marked as emulated"
+        f"{settings.num_cores} CPU cores; the result is marked as emulated",
     )
 
 
@@ -100,16 +107,19 @@ def _run(
     config: config_lib.RunConfig,
     request: options.Request,
     devices: "tuple[jax.Device, ...]",
-    surroundings: Mapping[str, Any],
+    settings: runtime.RuntimeSettings,
+    start: Mapping[str, str | None],
     progress: progress_lib.Progress,
 ) -> list[str]:
     """Opens the events, runs the benchmark, writes the report; returns problems."""
     from mlpf_jax.measure import environment
-    from mlpf_jax.run import ending, inputs, story
+    from mlpf_jax.run import ending, files, inputs, story
 
     places = request.files
     opened = inputs.open_inputs(config, places, progress)
-    known = {**environment.describe(), **surroundings}
+    cache = {"compilation_cache": files.has_cache(places)}  # shortens `init_s`
+    process = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
+    known = environment.describe() | process
     result, extras = story.run(
         config, devices, opened, known, progress, places.checkpoint, places.profile
     )

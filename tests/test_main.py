@@ -15,6 +15,7 @@ import pytest
 from mlpf_jax import main, options, runtime
 from mlpf_jax.report import hepscore
 from mlpf_jax.run import devices as devices_lib
+from mlpf_jax.run import files
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMOKE = "--flagfile=flags/smoke.cfg"
@@ -299,7 +300,7 @@ def main_in_process(monkeypatch, capsys, *arguments, settings=None):
     monkeypatch.setattr(main, "_FLAGS", options.define())
     monkeypatch.setattr(main.runtime, "prepare", (lambda _: settings) if settings else None)
     if settings:
-        monkeypatch.setattr(main.files, "prepare", lambda *_, **__: None)
+        monkeypatch.setattr(files, "prepare", lambda *_, **__: None)
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit) as ended:
         main.run_app()
@@ -315,7 +316,7 @@ def main_in_process(monkeypatch, capsys, *arguments, settings=None):
         (["--flagfile=flags/missing.cfg"], "missing.cfg"),
         (["--flagfile"], "--flagfile: give a file"),
         (["--preset=fast"], "--preset=fast: no file, and none of default, hepscore"),
-        (["--preset=README.md"], "README.md: A benchmark that tells"),
+        (["--preset=README.md"], "README.md: "),
         (["batch_size=4"], "stray argument: batch_size=4"),
         (["--precision=float16"], "precision"),
         (["--padding=loose"], "padding"),
@@ -326,7 +327,7 @@ def main_in_process(monkeypatch, capsys, *arguments, settings=None):
         (["--num_elements=6000"], "--num_elements=6000 is not a multiple of --bin_size=640"),
         (["--global_batch_size=3", "--num_devices=2"], "--global_batch_size=3"),
         (["--bank=missing.npz"], "--bank=missing.npz: no such file"),
-        (["--mode=infer", "--checkpoint=missing"], "--checkpoint=missing: there is none"),
+        (["--mode=infer", "--checkpoint=missing"], "--checkpoint=missing: does not exist"),
         (["--results_dir=pyproject.toml/x"], "--results_dir=pyproject.toml/x"),
         (["--compilation_cache=README.md"], "--compilation_cache=README.md"),
         (["--nomeasure_compile"], "--nomeasure_compile needs a cache"),
@@ -367,11 +368,11 @@ def test_the_first_command_runs_on_what_is_there(
     status, printed, said = main_in_process(monkeypatch, capsys, settings=settings)
 
     assert (status, printed) == (0, "")
-    ((config, _, used, surroundings, _),) = ran
+    ((config, _, used, _, start, _),) = ran
     assert (len(used), config.global_batch_size) == (devices, in_all)
     assert config.steps_by_epoch == {16: (69,) * 5, 15: (74,) * 5, 8: (5, 5)}[in_all]
     departs = "16 events per step cannot be divided evenly among 3 devices: each takes 5, 15 in all"
-    assert (departs in said) == (surroundings["start"]["departure"] == departs) == (number == 3)
+    assert (departs in said) == (start["departure"] == departs) == (number == 3)
     assert ("no accelerator found: 8 virtual devices share 2" in said) == (platform == "cpu")
 
 

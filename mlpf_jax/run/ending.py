@@ -27,7 +27,7 @@ def deliver(finished: result.RunResult, extra_arguments: str, folder: Path) -> l
         problems.append(f"--results_dir={folder}: {errors.one_line(error)} The report {place}.")
     try:
         summary.show(finished, str(path or "printed below"), cast(TextIOBase, sys.stdout))
-        if not document["app"]["is_validated"]:
+        if not document.get("app", {}).get("is_validated", True):
             print("the report was not validated: jsonschema is missing")
         if kept is not None:
             print(f"the previous report: {kept}")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import rich.progress
 
 _LINE_INTERVAL_S = 10.0
+_NARROW = 80  # columns; below, a bar would hide the numbers
 
 
 class Stage:
@@ -58,15 +59,21 @@ def _bars(stream: Any) -> "rich.progress.Progress":
     import rich.console
     import rich.progress  # here: --help and plain lines need not wait for it
 
+    console = rich.console.Console(file=stream)
+    name = rich.progress.TextColumn("{task.description}", markup=False)
+    note = rich.progress.TextColumn("{task.fields[note]}", markup=False)
+    number, left = rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn()
+    if console.width < _NARROW:
+        return rich.progress.Progress(name, number, left, console=console)
     return rich.progress.Progress(
-        rich.progress.TextColumn("{task.description:<22}", markup=False),
+        name,
         rich.progress.BarColumn(bar_width=30),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("{task.fields[note]}", markup=False),
+        number,
+        note,
         rich.progress.TimeElapsedColumn(),
         rich.progress.TextColumn("ETA"),
-        rich.progress.TimeRemainingColumn(),
-        console=rich.console.Console(file=stream),
+        left,
+        console=console,
     )
 
 

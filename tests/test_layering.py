@@ -210,6 +210,20 @@ def test_a_tool_that_reads_and_shows_starts_without_jax(name):
     assert done.stderr.decode().strip() == "[]"
 
 
+@pytest.mark.parametrize("module", ["tools.compare", "mlpf_jax.commands.compare", "mlpf_jax.main"])
+def test_help_is_the_same_however_a_program_is_started(module):
+    name = module.replace("tools", "mlpf_jax.commands")
+    script = f"import sys, {name} as program; sys.argv = ['x', '--help']; program.run_app()"
+
+    started = [
+        subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, check=True)
+        for words in (["-m", module, "--help"], ["-c", script])
+    ]
+
+    assert started[0].stdout == started[1].stdout
+    assert b"\n  --" in started[0].stdout
+
+
 @pytest.mark.parametrize("name", sorted(set(MODULES) - FLAGS_ALLOWED))
 def test_a_library_module_knows_no_flags(name):
     if unit(name) != "commands":

@@ -47,3 +47,25 @@ def test_a_stage_learns_its_length_on_the_way():
             stage.update(done, total=50)
     assert stream.getvalue().count("simulating") == 1
     assert "50/50" in stream.getvalue()
+
+
+def test_a_narrow_terminal_still_gets_the_numbers(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+
+    assert "3/3" in use(Terminal())
+
+
+class Full(io.StringIO):
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_ends_nothing():
+    assert use(Full()) == ""
+
+
+def test_brackets_are_shown_as_they_are():
+    stream = Terminal()
+    with progress.Progress(stream=stream).stage("importing", 1) as stage:
+        stage.update(1, "[a].pkl [/b]")
+    assert "[a].pkl [/b]" in stream.getvalue()

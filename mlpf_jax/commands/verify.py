@@ -7,6 +7,7 @@ Without --golden it uses the small case in the package. Exit status: 0 if all qu
 not, 2 for wrong usage or a file that is not a golden file.
 """
 
+import io
 import itertools
 import math
 import sys
@@ -17,7 +18,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from mlpf_jax import cli
+from mlpf_jax import cli, streams
 
 _GOLDEN = flags.DEFINE_multi_string(
     "golden", None, "Golden file (.npz); may be given several times. Default: the small case."
@@ -49,7 +50,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _print(path, meta, verdict, device, dtype) -> None:
-    console = rich.console.Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    rendered = io.StringIO()  # not stdout: rich exits the process when the pipe is closed
+    console = rich.console.Console(
+        file=rendered,
+        width=streams.width(sys.stdout, 110),
+        force_terminal=sys.stdout.isatty(),
+        highlight=False,
+        markup=False,  # brackets belong to the names of files
+    )
     table = rich.table.Table(
         title=f"{path.name}: {meta.get('batch', '?')} x {meta['n_pad']} elements, {dtype}, "
         f"on {device.platform} ({device.device_kind})",
@@ -80,6 +88,7 @@ def _print(path, meta, verdict, device, dtype) -> None:
     if verdict.missing:
         console.print(f"FAILS: the file has no {', no '.join(verdict.missing)}: nothing is proved.")
     console.print(f"{'all hold' if verdict.holds else 'DOES NOT HOLD'}: {path.name}\n")
+    print(rendered.getvalue(), end="")
 
 
 def _badness(check) -> float:

@@ -19,12 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from mlpf_jax import cli
 from mlpf_jax.events import manifest as manifest_lib
 from mlpf_jax.events import store, writing
 
-_DATA = flags.DEFINE_string("data", None, "Folder of events.", required=True)
+_DATA = flags.DEFINE_string("data", None, "Folder of events.")
 _NUM_EVENTS = flags.DEFINE_multi_integer("num_events", [1000, 20_000], "Number of events to read.")
 _COLD = flags.DEFINE_bool("cold", False, "Also read with the files dropped from the page cache.")
 _READ = flags.DEFINE_bool("read", False, "Internal: read --data in this process.")
@@ -105,13 +106,14 @@ def measure(folder: Path, num_events: int) -> dict[str, float]:
     return json.loads(output)
 
 
-def main(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"Stray arguments: {argv[1:]}.")
+def main(argv: Sequence[str]) -> int:
+    del argv  # has nothing left
+    if _DATA.value is None:
+        return cli.complain("name the events: --data=FOLDER.", cli.USAGE)
     data = Path(_DATA.value)
     if _READ.value:
         print(json.dumps(read(data, _NUM_EVENTS.value[0])))
-        return
+        return 0
     for num_events in _NUM_EVENTS.value:
         with tempfile.TemporaryDirectory(dir=data.resolve().parent) as temporary:
             folder = repeat(data, num_events, Path(temporary))
@@ -120,7 +122,8 @@ def main(argv: Sequence[str]) -> None:
             if _COLD.value:
                 forget(folder)
                 print(json.dumps({"cache": "cold"} | measure(folder, num_events)), flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main)

@@ -5,6 +5,7 @@ printed with --debug.
 """
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -89,10 +90,22 @@ def _parse(values: flags.FlagValues) -> list[str]:
     kept = [word for word in own if word not in _DEBUG]
     argv = values([sys.argv[0], *arguments.expand([*kept, *sys.argv[1 + len(own) :]])])
     for name in values:
-        value = values[name].value
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(f"--{name}={value}: has more than 64 bits.")
+        _check_value(name, values[name].value)
     return argv
+
+
+def _check_value(name: str, value: object) -> None:
+    """Refuses a value that no flag of ours can mean.
+
+    Raises:
+        ValueError: if it is too large an integer, NaN, or the flag after a missing value.
+    """
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"--{name}={value}: has more than 64 bits.")
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError(f"--{name}=nan: must be a number.")
+    if isinstance(value, str | os.PathLike) and os.fspath(value).startswith("--"):
+        raise ValueError(f"--{name}: needs a value, but {os.fspath(value)} follows.")
 
 
 def _own_words() -> list[str]:

@@ -214,13 +214,25 @@ def test_nothing_is_said_of_a_reader_who_has_seen_enough(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_number_that_does_not_fit_is_refused(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["--size=99999999999999999999999"],
+            "--size=99999999999999999999999: has more than 64 bits.",
+        ),
+        (["--share=nan"], "--share=nan: must be a number."),
+        (["--folder", "--size=1"], "--folder: needs a value, but --size=1 follows."),
+    ],
+)
+def test_a_value_that_no_flag_can_mean_is_refused(capsys, monkeypatch, words, line):
     values = flags.FlagValues()
     flags.DEFINE_integer("size", 1, "How many.", flag_values=values)
-    monkeypatch.setattr(sys, "argv", ["program", "--size=99999999999999999999999"])
+    flags.DEFINE_float("share", 0.5, "How much.", flag_values=values)
+    flags.DEFINE_string("folder", None, "Where.", flag_values=values)
+    monkeypatch.setattr(sys, "argv", ["program", *words])
 
     with pytest.raises(SystemExit) as ended:
         cli.run(lambda argv: None, values=values)
 
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("error: --size=99999999999999999999999: has more")
+    assert (ended.value.code, capsys.readouterr().err) == (2, f"error: {line}\n")

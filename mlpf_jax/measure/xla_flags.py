@@ -31,7 +31,7 @@ def read(value: str) -> list[str]:
     Raises:
         ValueError: if the file cannot be read, or a quotation mark is unmatched.
     """
-    if value.strip() and not value.lstrip().startswith("-"):
+    if value.strip() and not value.lstrip("'\" ").startswith("-"):
         try:
             value = Path(value).read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -73,10 +73,7 @@ def check(given: Sequence[str], environ: Mapping[str, str]) -> None:
     except (OSError, subprocess.TimeoutExpired):
         return  # the check failed for another reason; XLA itself will report bad flags
     if done.returncode:
-        raise ValueError(
-            f"XLA_FLAGS: {_complaint(done.stderr.decode(errors='replace'), given)}. "
-            "Take it out, or use a jaxlib that knows it."
-        )
+        raise ValueError(f"XLA_FLAGS: {_complaint(done.stderr.decode(errors='replace'), given)}.")
 
 
 def doubts(flags: str) -> list[str]:
@@ -99,11 +96,14 @@ def _complaint(stderr: str, given: Sequence[str]) -> str:
     """Returns a message that names the flag in XLA's error message."""
     unknown = re.search(r"Unknown flags? in XLA_FLAGS: (.*)", stderr)
     if unknown:
-        return f"this jaxlib does not know {unknown[1].strip()}"
+        return (
+            f"this jaxlib does not know {unknown[1].strip()}. "
+            "Take it out, or use a jaxlib that knows it"
+        )
     value = re.search(r"Couldn't interpret value (\S*) for flag (\S+?)\.?\s", stderr)
     if value:
-        return f"{value[1]} is not a valid value of --{value[2]}"
-    return f"XLA does not start with {' '.join(given)[:200]}"
+        return f"{value[1]} is not a valid value of --{value[2]}. Correct it, or take the flag out"
+    return f"XLA does not start with {' '.join(given)[:200]}. Take out what you do not need"
 
 
 def _quote(flag: str) -> str:

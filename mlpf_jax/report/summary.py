@@ -9,6 +9,7 @@ import rich.panel
 import rich.table
 
 from mlpf_jax import streams
+from mlpf_jax.measure import trust
 from mlpf_jax.render import tables
 from mlpf_jax.report import result
 from mlpf_jax.stats import summaries
@@ -78,10 +79,11 @@ def _certainty(score: summaries.Summary) -> str:
         if score.is_correlated
         else ""
     )
-    return (
-        f"95 % interval {score.interval_low:.4g} to {score.interval_high:.4g}, "
-        f"spread {score.spread:.2g}, {score.count} samples{worth}"
-    )
+    interval = f"95 % interval {score.interval_low:.4g} to {score.interval_high:.4g}"
+    if score.count < trust.FEWEST_SAMPLES:  # not even their full range has this coverage
+        interval = "no 95 % interval"
+    samples = tables.count(score.count, "sample")
+    return f"{interval}, spread {score.spread:.2g}, {samples}{worth}"
 
 
 def _course(phase: result.PhaseResult) -> str:

@@ -76,7 +76,10 @@ def find(demanded: config_lib.Platform) -> Found:
         except (RuntimeError, AssertionError, OSError, ValueError) as error:
             raise ValueError(runtime.no_device(_reason(error, warnings))) from None
     if demanded in ("gpu", "tpu") and devices[0].platform != demanded:
-        raise ValueError(f"--platform={demanded}: {_unavailable(demanded, warnings)}")
+        raise ValueError(
+            f"--platform={demanded}: {_unavailable(demanded, warnings)} Leave --platform out, or "
+            "install the back end of the device (make venv BACKEND=...)."
+        )
     if demanded != "auto" or devices[0].platform != "cpu":
         return Found(tuple(devices), warnings=tuple(warnings))
     reason = explain(accelerators.present(), accelerators.plugins(), warnings, os.environ)

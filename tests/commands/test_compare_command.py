@@ -64,7 +64,11 @@ def test_a_copy_of_a_file_is_reported_and_gets_no_row(files, tmp_path):
 
 
 def test_a_refused_ratio_fails_only_if_one_is_strict(files, tmp_path):
-    other = documents.write(tmp_path / "c.json", changes={"run_info/precision": "bf16"})
+    changes = {
+        "run_info/precision": "bf16",
+        "report/wl-stats/started_at": "2022-09-21T12:00:00+00:00",  # else it is a copy
+    }
+    other = documents.write(tmp_path / "c.json", changes=changes)
 
     run = compare(files[0], other, "--strict", "--format=markdown")
 

@@ -119,10 +119,12 @@ def _has_tf32(platform: str, compute_capability: str) -> bool:
 
 
 def _unavailable(platform: str, warnings: Sequence[str]) -> str:
+    words = {"gpu": ("cuda", "rocm"), "tpu": ("tpu",)}[platform]
     try:
         jax.local_devices(backend=platform)
     except RuntimeError as error:
-        return _reason(error, warnings)
+        about = [warning for warning in warnings if any(w in warning.lower() for w in words)]
+        return _reason(error, about)
     return "JAX prefers another platform on this machine; set JAX_PLATFORMS."
 
 
@@ -143,7 +145,7 @@ def _warnings_of_jax() -> Iterator[list[str]]:
                 text = f"{record.getMessage()}: {cause}" if cause else record.getMessage()
                 collected.append(" ".join(text.split()))
 
-    logger = logging.getLogger("jax")
+    logger = logging.getLogger("jax._src.xla_bridge")
     handlers, propagates = logger.handlers, logger.propagate
     logger.handlers, logger.propagate = [], False
     logger.addHandler(Collector())

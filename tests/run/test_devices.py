@@ -106,9 +106,19 @@ def test_a_plug_in_that_fails_to_load_is_one_line_and_no_traceback(monkeypatch, 
     assert capsys.readouterr().err == ""
 
 
-def test_a_platform_that_is_demanded_and_not_to_be_had_is_refused(monkeypatch):
-    with pytest.raises(ValueError, match=r"^--platform=gpu: Unknown backend: 'gpu' requested$"):
-        found_by(monkeypatch, "gpu", lambda: [FakeDevice("cpu")])
+@pytest.mark.parametrize(
+    ("demanded", "reason"),
+    [("gpu", "plug-in xla_cuda12: no libcuda"), ("tpu", "Unknown backend: 'tpu' requested")],
+)
+def test_a_platform_that_is_demanded_and_not_to_be_had_is_refused(monkeypatch, demanded, reason):
+    """With what JAX said of it, and not of another one."""
+
+    def local_devices():
+        jax._src.xla_bridge.logger.warning("plug-in xla_cuda12: no libcuda")
+        return [FakeDevice("cpu")]
+
+    with pytest.raises(ValueError, match=f"^--platform={demanded}: {reason}"):
+        found_by(monkeypatch, demanded, local_devices)
 
 
 def test_a_cpu_that_is_demanded_is_no_fallback(monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import subprocess
+import sys
 import threading
 
 import jax
@@ -26,6 +27,16 @@ def _no_user_cache(tmp_path_factory, monkeypatch):
     """Isolates tests from the user's cache."""
     cache = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+@pytest.fixture(autouse=True)
+def _default_interrupts():
+    """Undoes what a program that a test runs in this process sets for Ctrl-C."""
+    handler, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    yield
+    sys.unraisablehook = hook
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture

@@ -150,9 +150,9 @@ def test_a_folder_takes_no_runs_with_other_settings(tmp_path):
     fake_runs.findings(tmp_path, fake_runs.FakeMain(), "weak", repeats=1)
     runner = fake_runs.FakeMain()
 
-    with pytest.raises(engine.StudyError, match="other arguments, which cannot be mixed"):
+    with pytest.raises(engine.StudyError, match="different arguments, which cannot be mixed"):
         fake_runs.findings(tmp_path, runner, "weak", repeats=1, num_train_events=32)
-    with pytest.raises(engine.StudyError, match="other seed, "):
+    with pytest.raises(engine.StudyError, match="different seed, "):
         fake_runs.findings(tmp_path, runner, "weak", repeats=1, seed=6)
 
     assert runner.calls == []

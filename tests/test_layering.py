@@ -89,6 +89,27 @@ ALLOWED: dict[str, set[str]] = {
     },
 }
 ALLOWED["commands"] = set(ALLOWED) - {"main", "options"}
+# The order inside a folder: a module may import those before the last "<" in front of it.
+INSIDE = {
+    "compare": "comparability runs < history ratios talk < history_tables ratio_tables",
+    "events": "batch manifest pickles tfrecord validation < ragged store < display schema writing"
+    " < delphes workers < importing source",
+    "measure": "accelerators jax_options linux peaks profiling window xla_flags"
+    " < identity process slot variables < load machine surroundings"
+    " < environment records trust < memory timing",
+    "model": "pair_tiles parts precision < lsh message_passing < pair_kernel < layers < pfnet"
+    " < loss metrics reference",
+    "regress": "checkouts costs exports yardstick < baseline installations < sources < pairing"
+    " < judging < documents < session",
+    "report": "checksums fields result < app phase settings summary < model < facts schema"
+    " < hepscore reader < copies",
+    "run": "devices ending feed files fit programs < inputs phases < story",
+    "stats": "change_points power_laws rank_tests scaling_laws summaries turns < comparison"
+    " < sequential",
+    "study": "formats running scaling < engine < runs < findings < documents output plots",
+    "training": "state < checkpoint step < cost parallel",
+    "verify": "golden measures tolerances < computed < judging < parity",
+}
 FLAGS_ALLOWED = {"mlpf_jax.cli", "mlpf_jax.options"}
 READERS = {"compare", "page", "render", "report", "study"}  # of results: without JAX
 JAX = {"flax", "jax", "jaxlib", "optax", "orbax"}
@@ -153,6 +174,25 @@ def test_a_module_imports_only_what_is_allowed(name):
     used = {unit(imported) for imported in ours(MODULES[name])} - {unit(name)}
 
     assert used <= ALLOWED.get(unit(name), set())
+
+
+@pytest.mark.parametrize("folder", INSIDE)
+def test_a_folder_keeps_its_own_order(folder):
+    levels = [set(level.split()) for level in INSIDE[folder].split(" < ")]
+    prefix = f"mlpf_jax.{folder}."
+    inside = {
+        name.removeprefix(prefix): path
+        for name, path in MODULES.items()
+        if name.startswith(prefix) and name.count(".") == 2
+    }
+
+    assert set().union(*levels) == set(inside)
+    below: set[str] = set()
+    for level in levels:
+        for name in level:
+            imported = {i.removeprefix(prefix) for i in ours(inside[name]) if i.startswith(prefix)}
+            assert {i for i in imported if "." not in i} - {name} <= below, name
+        below |= level
 
 
 def test_no_two_modules_import_each_other():

@@ -174,7 +174,9 @@ def test_plain_and_optimised_network_agree_for_events_of_all_lengths(lengths, se
     assert_same(run_optimised(weights, MODEL, *batch), run_plain(weights, MODEL, *batch))
 
 
-@pytest.mark.parametrize(("num_id", "num_energy"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("num_id", "num_energy"), [pytest.param(1, 2, marks=pytest.mark.slow), (2, 1)]
+)
 def test_the_chains_of_the_plain_network_are_those_of_the_optimised_one(num_id, num_energy):
     model = dataclasses.replace(MODEL, num_id_layers=num_id, num_energy_layers=num_energy)
     weights = random_weights(model)

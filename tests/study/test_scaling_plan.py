@@ -98,3 +98,11 @@ def test_settings_that_runs_cannot_share_are_refused(arguments, culprit):
 def test_impossible_numbers_are_refused(wrong):
     with pytest.raises(engine.StudyError, match=next(iter(wrong))):
         plan.make(["weak"], [], **{"max_devices": 2, "repeats": 1} | wrong)
+
+
+def test_a_preset_for_one_device_can_be_studied():
+    arguments = ["--num_devices=1", "--batch_size=2"]
+
+    made = plan.make(["weak"], arguments, max_devices=2, repeats=1)
+
+    assert sizes(made.points()["weak"]) == [(1, 2), (2, 2)]

@@ -12,6 +12,7 @@ _TALKS_BATCH = 16  # total batch in the reproducibility table of the talk of 202
 _NUM_HALVINGS = 3  # halvings of the training events
 _VARIED = ("batch_size", "global_batch_size", "seed")
 _READ = (*_VARIED, "num_train_events", "num_epochs", "steps_per_epoch", "num_steps")
+_ONE_DEVICE = "--num_devices=1"  # a preset says so; the study's own number comes later and wins
 _REFUSED = {
     "num_devices": "the study sets it, up to --max_devices.",
     "results_dir": "every run has its own in --out.",
@@ -154,7 +155,7 @@ def _read(arguments: Sequence[str]) -> dict[str, int]:
         if not re.match(r"--?[a-zA-Z]", argument):
             raise engine.StudyError(f"{argument}: write settings of the runs as --name=value.")
         name, value = _name(argument), argument.partition("=")[2]
-        if name in _REFUSED:
+        if name in _REFUSED and argument != _ONE_DEVICE:
             raise engine.StudyError(
                 f"{argument}: not allowed for the runs of a study: {_REFUSED[name]}"
             )

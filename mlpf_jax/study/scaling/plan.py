@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mlpf_jax import config as config_lib
+from mlpf_jax.stats import scaling_laws
 from mlpf_jax.study import documents, engine, findings, runs
 
 _TALKS_BATCH = 16  # total batch in the reproducibility table of the talk of 2022
@@ -22,39 +23,28 @@ _REFUSED = {
     "flagfile": "it must be read before.",
     "preset": "give its file, --flagfile=flags/NAME.cfg.",
 }
+
+
+def _kind(
+    name: str, title: str, kept: str, flag: str, law: scaling_laws.Law | None = None
+) -> findings.Kind:
+    label = documents.AXIS_LABELS[flag]
+    return findings.Kind(name=name, title=title, kept=kept, flag=flag, label=label, law=law)
+
+
 KINDS: Mapping[str, findings.Kind] = {
     kind.name: kind
     for kind in (
-        findings.Kind(
-            name="weak",
-            title="Weak scaling",
-            kept="the same batch per device",
-            flag="num_devices",
-            label=documents.AXIS_LABELS["num_devices"],
-            law="Gustafson",
+        _kind("weak", "Weak scaling", "the same batch per device", "num_devices", "Gustafson"),
+        _kind(
+            "strong",
+            "Strong scaling",
+            "the same batch on all devices together",
+            "num_devices",
+            "Amdahl",
         ),
-        findings.Kind(
-            name="strong",
-            title="Strong scaling",
-            kept="the same batch on all devices together",
-            flag="num_devices",
-            label=documents.AXIS_LABELS["num_devices"],
-            law="Amdahl",
-        ),
-        findings.Kind(
-            name="batch",
-            title="Batch size",
-            kept="one device",
-            flag="batch_size",
-            label=documents.AXIS_LABELS["batch_size"],
-        ),
-        findings.Kind(
-            name="data",
-            title="Training events",
-            kept="as many updates",
-            flag="num_train_events",
-            label=documents.AXIS_LABELS["num_train_events"],
-        ),
+        _kind("batch", "Batch size", "one device", "batch_size"),
+        _kind("data", "Training events", "as many updates", "num_train_events"),
     )
 }
 

@@ -29,7 +29,7 @@ def test_verdicts_are_counted():
     rows = [row(), row(published=100.0), row(published=50.0)]
     assert tables.count(rows) == (
         "2 quantities have a reference: 1 inside their band, 1 outside, 0 need more events; "
-        "1 have none."
+        "1 have no reference."
     )
 
 

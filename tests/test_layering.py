@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"config", "events"},
     "training": {"atomic", "config", "events", "model"},
     "verify": {"config", "events", "model", "training"},
+    "telemetry": {"measure"},
     "report": {"atomic", "config", "measure", "render", "stats", "streams"},
     "compare": {"atomic", "config", "render", "report", "stats"},
     "study": {
@@ -74,6 +75,7 @@ ALLOWED: dict[str, set[str]] = {
         "runtime",
         "simulation",
         "stats",
+        "telemetry",
         "training",
     },
     "main": {
@@ -107,6 +109,7 @@ INSIDE = {
     "stats": "change_points power_laws rank_tests scaling_laws summaries turns < comparison"
     " < sequential",
     "study": "formats running scaling < engine < runs < findings < documents output plots",
+    "telemetry": "recorder",
     "training": "state < checkpoint step < cost parallel",
     "verify": "golden measures tolerances < computed < judging < parity",
 }

@@ -19,6 +19,14 @@ class CompileTimes:
 
 
 @dataclasses.dataclass(frozen=True)
+class Energy:
+    """Joules that were used during a sample. None: there is no counter that could be read."""
+
+    device_j: float | None  # by the devices that computed: accelerators, or the CPU's packages
+    host_j: float | None  # by the CPU's packages of a host with accelerators
+
+
+@dataclasses.dataclass(frozen=True)
 class Sample:
     """Steps dispatched back to back, timed from the first dispatch until the last is done."""
 
@@ -30,6 +38,7 @@ class Sample:
         int, ...
     ] = ()  # rows of each step on each device, including padding; empty if unknown
     load: load_lib.Load | None = None  # CPU use by others during the sample; None if unknown
+    energy: Energy | None = None
 
     @property
     def events_per_s(self) -> float:

@@ -14,10 +14,11 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
-from mlpf_jax.measure import load, records, timing
+from mlpf_jax.measure import records, timing
 from mlpf_jax.model import metrics
 from mlpf_jax.report import result
 from mlpf_jax.run import feed
+from mlpf_jax.telemetry import recorder as recorder_lib
 from mlpf_jax.training import state, step
 
 # The shortest sample: long compared with dispatch latency and noise of the machine.
@@ -37,6 +38,7 @@ class Setup:
     platform: str
     put: Callable[[ragged.AnyBatch], Any]  # onto the devices
     progress: progress_lib.Progress
+    recorder: recorder_lib.Recorder
 
     @property
     def shape(self) -> batch_lib.BatchShape:
@@ -241,11 +243,11 @@ class _Trainer:
         """Runs the steps of one sample. The first call of all is not a sample."""
         fed = source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
-        watch = load.Watch()
+        watch = self._setup.recorder.watch("training")
         self.state, sums, seconds = timing.time_steps(
             self._train_step, self.state, on_device, waits_each=self._setup.waits_each
         )
-        meanwhile = watch.lap(seconds)
+        meanwhile = watch.end(seconds)
         sums = jax.device_get(sums)
         for one in sums:
             self._log.append(_floats(one.mean_losses()))
@@ -330,9 +332,9 @@ def infer(
     with setup.progress.stage("inference", number) as stage:
         for i in range(number):
             fed = list(itertools.islice(endless, num_steps))
-            watch = load.Watch()
+            watch = setup.recorder.watch("inference")
             _, seconds = time_inference(setup, trained, infer_step, fed)
-            samples.append(_sample(seconds, fed, watch.lap(seconds)))
+            samples.append(_sample(seconds, fed, watch.end(seconds)))
             if i == 0:
                 num_steps = setup.steps_per_sample(seconds)
             stage.update(i + 1, f"{samples[-1].events_per_s:.3g} events/s")
@@ -340,7 +342,7 @@ def infer(
 
 
 def _sample(
-    seconds: float, fed: Sequence[feed.FedBatch], meanwhile: load.Load | None
+    seconds: float, fed: Sequence[feed.FedBatch], meanwhile: recorder_lib.Meanwhile
 ) -> records.Sample:
     return records.Sample(
         seconds=seconds,
@@ -348,7 +350,8 @@ def _sample(
         num_events=sum(batch.num_events for batch in fed),
         num_elements=sum(batch.num_elements for batch in fed),
         step_rows=tuple(batch.num_rows for batch in fed),
-        load=meanwhile,
+        load=meanwhile.load,
+        energy=meanwhile.energy,
     )
 
 

@@ -20,6 +20,7 @@ from mlpf_jax.measure import machine, memory, profiling, surroundings, timing
 from mlpf_jax.report import result
 from mlpf_jax.run import feed, phases, programs
 from mlpf_jax.run import inputs as inputs_lib
+from mlpf_jax.telemetry import recorder as recorder_lib
 from mlpf_jax.training import cost, parallel, state, step
 
 # Constants to fold into the run's key, by purpose.
@@ -41,6 +42,7 @@ def run(
     progress: progress_lib.Progress,
     checkpoint: Path | None = None,
     profile: Path | None = None,
+    recorder: recorder_lib.Recorder | None = None,
 ) -> Finished:
     """Trains, validates after every epoch, infers, and returns the result.
 
@@ -54,7 +56,8 @@ def run(
     """
     started_at = _now()
     spread = parallel.Devices(devices, config.parallel)
-    setup = phases.Setup(config, devices[0].platform, spread.split, progress)
+    recorder = recorder or recorder_lib.Recorder()
+    setup = phases.Setup(config, devices[0].platform, spread.split, progress, recorder)
     key = jax.random.key(config.seed)
     log = phases.LossLog()
     before = machine.read()

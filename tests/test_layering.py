@@ -105,7 +105,7 @@ INSIDE = {
     " < judging < documents < session",
     "report": "checksums fields result < app phase settings summary < model < facts schema"
     " < hepscore reader < copies",
-    "run": "devices ending feed files fit programs < inputs phases < story",
+    "run": "devices ending feed files fit programs setup < inputs phases < loop < story",
     "stats": "change_points power_laws rank_tests scaling_laws summaries turns < comparison"
     " < sequential",
     "study": "formats running scaling < engine < runs < findings < documents output plots",

@@ -18,8 +18,9 @@ from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
 from mlpf_jax.measure import machine, memory, profiling, surroundings, timing
 from mlpf_jax.report import result
-from mlpf_jax.run import feed, phases, programs
+from mlpf_jax.run import feed, loop, phases, programs
 from mlpf_jax.run import inputs as inputs_lib
+from mlpf_jax.run import setup as setup_lib
 from mlpf_jax.telemetry import recorder as recorder_lib
 from mlpf_jax.training import cost, parallel, state, step
 
@@ -57,9 +58,9 @@ def run(
     started_at = _now()
     spread = parallel.Devices(devices, config.parallel)
     recorder = recorder or recorder_lib.Recorder()
-    setup = phases.Setup(config, devices[0].platform, spread.split, progress, recorder)
+    setup = setup_lib.Setup(config, devices[0].platform, spread.split, progress, recorder)
     key = jax.random.key(config.seed)
-    log = phases.LossLog()
+    log = loop.LossLog()
     before = machine.read()
 
     current, init_s = _first_state(setup, spread, key, checkpoint)
@@ -123,7 +124,7 @@ def run(
 
 
 def _first_state(
-    setup: phases.Setup, spread: parallel.Devices, key: jax.Array, checkpoint: Path | None
+    setup: setup_lib.Setup, spread: parallel.Devices, key: jax.Array, checkpoint: Path | None
 ) -> tuple[state.TrainState, float]:
     """Returns the initial state on all devices, drawn or from a checkpoint, and the seconds."""
     setup.progress.say("drawing the weights")
@@ -145,13 +146,13 @@ class _Test:
     step: programs.Programs
     first_call_s: float
 
-    def quality(self, setup: phases.Setup, current: state.TrainState) -> result.Quality:
+    def quality(self, setup: setup_lib.Setup, current: state.TrainState) -> result.Quality:
         """The quality of these weights on all test events."""
         return phases.evaluate(setup, current, self.step, self.batches)
 
 
 def _prepare_test(
-    setup: phases.Setup,
+    setup: setup_lib.Setup,
     spread: parallel.Devices,
     events: batch_lib.Events,
     current: state.TrainState,
@@ -178,21 +179,21 @@ def _prepare_test(
 class _Trained:
     """The results of training, and its step for further calls."""
 
-    outcome: phases.TrainOutcome
+    outcome: loop.TrainOutcome
     programs: programs.Programs
-    step: phases.TrainStep
+    step: loop.TrainStep
     batch: Any  # on the devices
     first_call_s: float
 
 
 def _train(
-    setup: phases.Setup,
+    setup: setup_lib.Setup,
     spread: parallel.Devices,
     current: state.TrainState,
     events: ragged.SizedEvents,
     test: _Test,
     key: jax.Array,
-    log: phases.LossLog,
+    log: loop.LossLog,
 ) -> _Trained:
     """Compiles the step and trains, in the order given by the key; donates `current`."""
     config = setup.config
@@ -200,7 +201,7 @@ def _train(
     step_key = spread.replicate(jax.random.fold_in(key, _STEP))
     empty: Sequence[Any] = ()
     if config.data.padding == "tight":  # otherwise all batches have the length of the test batches
-        empty = phases.empty_training_batches(setup, events, order)
+        empty = loop.empty_training_batches(setup, events, order)
     batches = empty or [example.on_device for example in test.examples]
     compiled = programs.compile_step(
         "training",
@@ -215,11 +216,9 @@ def _train(
     def train_step(current, batch):
         return compiled(current, batch, step_key)
 
-    first_calls_s = (
-        phases.call_each(train_step, spread.replicate(current), empty) if empty else None
-    )
+    first_calls_s = loop.call_each(train_step, spread.replicate(current), empty) if empty else None
     validate = functools.partial(test.quality, setup)
-    outcome = phases.train(setup, current, train_step, validate, events, order, log)
+    outcome = loop.train(setup, current, train_step, validate, events, order, log)
     first_call_s = first_calls_s or outcome.first_call_s
     return _Trained(outcome, compiled, train_step, batches[-1], first_call_s)
 

@@ -1,0 +1,71 @@
+"""The setup that all phases of a run share: the configuration, and how batches are made."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from mlpf_jax import config as config_lib
+from mlpf_jax import progress as progress_lib
+from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.events import ragged
+from mlpf_jax.measure import timing
+from mlpf_jax.telemetry import recorder as recorder_lib
+
+# The shortest sample: long compared with dispatch latency and noise of the machine.
+_SHORTEST_SAMPLE_S = {"cpu": 1.0}
+_SHORTEST_SAMPLE_ON_ACCELERATOR_S = 0.2
+_BYTES_AHEAD = 512 * 2**20  # limit for batches waiting on the devices
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """The setup that both phases share."""
+
+    config: config_lib.RunConfig
+    platform: str
+    put: Callable[[ragged.AnyBatch], Any]  # onto the devices
+    progress: progress_lib.Progress
+    recorder: recorder_lib.Recorder
+
+    @property
+    def shape(self) -> batch_lib.BatchShape:
+        """The shape of every batch."""
+        config = self.config
+        return batch_lib.BatchShape(
+            config.num_devices, config.train.batch_size, config.data.num_elements
+        )
+
+    @property
+    def packing(self) -> ragged.Packing:
+        """The packing of every batch, for tight padding."""
+        return ragged.Packing(self.shape, self.config.model.bin_size)
+
+    def make_batch(
+        self, events: batch_lib.Events, indices: Int[np.ndarray, " taken"]
+    ) -> ragged.AnyBatch:
+        """Builds a batch of the given events for all devices, with the padding of the run."""
+        if self.config.data.padding == "tight":
+            return self.packing.make_batch(events, indices)
+        return batch_lib.make_batch(events, indices, self.shape)
+
+    @property
+    def batches_ahead(self) -> int:
+        """Maximum number of batches waiting on the devices, and of batches in one sample."""
+        rows = self.shape.num_events * self.shape.num_elements
+        batch_bytes = 4 * rows * (batch_lib.NUM_FEATURES + batch_lib.NUM_TARGETS)
+        return min(max(2, _BYTES_AHEAD // batch_bytes), 1024)
+
+    @property
+    def waits_each(self) -> bool:
+        """Whether to wait for every step. Virtual devices share the threads of one CPU, so with
+        many steps in flight their all-reduces would deadlock.
+        """
+        return self.platform == "cpu" and self.config.num_devices > 1
+
+    def steps_per_sample(self, step_s: float) -> int:
+        """Returns the number of steps of a sample, for steps of `step_s` seconds."""
+        shortest = _SHORTEST_SAMPLE_S.get(self.platform, _SHORTEST_SAMPLE_ON_ACCELERATOR_S)
+        return min(timing.steps_per_sample(step_s, shortest), self.batches_ahead)

@@ -1,13 +1,20 @@
 """Makes JAX strict before any test imports it, and gives a CPU eight devices."""
 
 import contextlib
+import runpy
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import jax
 import pytest
+from absl import logging
+from absl.testing import flagsaver
+
+ROOT = Path(__file__).parents[1]
+logging.set_verbosity(logging.WARNING)  # defines its flags before a program of ours does
 
 # A shell ignores Ctrl-C for what it starts in the background, and children inherit that: the
 # programs that are interrupted in tests would never end.
@@ -64,3 +71,20 @@ def make_disk(tmp_path):
 def full_disk(make_disk):
     """The folder of a disk of 4 kB."""
     return make_disk("4k")
+
+
+@pytest.fixture
+def run_program(monkeypatch, capsys):
+    """Returns a function that runs a module as `python -m` does, but in this process.
+
+    An interpreter that imports SciPy takes seconds to start.
+    """
+
+    def run(module, *words, folder=ROOT):
+        monkeypatch.setattr(sys, "argv", [module, *map(str, words)])
+        monkeypatch.chdir(folder)
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        return subprocess.CompletedProcess(sys.argv, ended.value.code or 0, *capsys.readouterr())
+
+    return run

@@ -1,4 +1,4 @@
-"""The commands as a user runs them: in processes of their own."""
+"""The commands as a user runs them."""
 
 import json
 import os
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from mlpf_jax import runtime
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,8 +39,13 @@ def run(tmp_path, module, *arguments):
         ("growth", ["--axis=batch", "--preset=missing.cfg"], "--preset=missing.cfg"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_status_2(tmp_path, module, arguments, culprit):
-    done = run(tmp_path, module, *arguments)
+def test_wrong_usage_is_one_line_and_exit_status_2(
+    monkeypatch, run_program, module, arguments, culprit
+):
+    monkeypatch.setattr(runtime, "prepare", lambda num_devices: None)  # JAX is there already
+    monkeypatch.setattr(runtime, "set_up_jax", lambda num_devices: None)
+
+    done = run_program(f"benchmarks.{module}", *arguments)
 
     assert done.returncode == 2
     assert culprit in done.stderr

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -97,10 +95,10 @@ def test_xlas_flags_reach_ours_alone(monkeypatch):
         ("--contenders=mxnet", "unknown contender mxnet: use jax, jax-tight, pytorch-eager"),
     ],
 )
-def test_wrong_usage_of_the_comparison_is_one_line_and_exit_status_2(argument, complaint):
-    command = [sys.executable, "-m", "benchmarks.peers", argument]
-
-    done = subprocess.run(command, cwd=processes.ROOT, capture_output=True, text=True, check=False)
+def test_wrong_usage_of_the_comparison_is_one_line_and_exit_status_2(
+    run_program, argument, complaint
+):
+    done = run_program("benchmarks.peers", argument)
 
     assert done.returncode == 2
     assert complaint in done.stderr

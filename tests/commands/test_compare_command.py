@@ -1,30 +1,22 @@
 """The tool shows and stores results and reports errors, with documented exit statuses."""
 
 import csv
+import functools
 import io
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
 from tests.report import documents
 
-ROOT = pathlib.Path(__file__).parents[2]
 SLOWER = [rate / 2 for rate in documents.RATES]
 
 
-def compare(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "tools.compare", *map(str, words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"COLUMNS": "120"},
-    )
+@pytest.fixture
+def compare(run_program, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    return functools.partial(run_program, "mlpf_jax.commands.compare")
 
 
 @pytest.fixture
@@ -40,7 +32,7 @@ def complaint(run):
     return run.stderr
 
 
-def test_a_slower_run_is_no_failure_and_any_file_can_be_the_baseline(files, tmp_path):
+def test_a_slower_run_is_no_failure_and_any_file_can_be_the_baseline(compare, files, tmp_path):
     a, b = files
 
     run = compare(b, a, f"--baseline={a}", "--format=csv", f"--out={tmp_path / 'x.csv'}")
@@ -52,7 +44,7 @@ def test_a_slower_run_is_no_failure_and_any_file_can_be_the_baseline(files, tmp_
     assert rows[1]["training_verdict"] == "slower"
 
 
-def test_a_copy_of_a_file_is_reported_and_gets_no_row(files, tmp_path):
+def test_a_copy_of_a_file_is_reported_and_gets_no_row(compare, files, tmp_path):
     copy = tmp_path / "copy.json"
     copy.write_text(json.dumps(json.loads(files[1].read_text()), indent=1))
 
@@ -63,7 +55,7 @@ def test_a_copy_of_a_file_is_reported_and_gets_no_row(files, tmp_path):
     assert run.stdout.count("copy.json") == 1  # in the notes
 
 
-def test_a_refused_ratio_fails_only_if_one_is_strict(files, tmp_path):
+def test_a_refused_ratio_fails_only_if_one_is_strict(compare, files, tmp_path):
     changes = {
         "run_info/precision": "bf16",
         "report/wl-stats/started_at": "2022-09-21T12:00:00+00:00",  # else it is a copy
@@ -77,7 +69,7 @@ def test_a_refused_ratio_fails_only_if_one_is_strict(files, tmp_path):
     assert "c.json against" in complaint(run)
 
 
-def test_results_are_kept_and_their_history_shown(files, tmp_path):
+def test_results_are_kept_and_their_history_shown(compare, files, tmp_path):
     store = tmp_path / "store"
 
     added = compare(f"--history={store}", "--add", *files, files[0])
@@ -91,7 +83,7 @@ def test_results_are_kept_and_their_history_shown(files, tmp_path):
     assert [len(s["points"]) for s in json.loads(run.stdout)["series"]] == [2]
 
 
-def test_the_talks_tables_are_shown(files):
+def test_the_talks_tables_are_shown(compare, files):
     run = compare("--talk", "--format=markdown", files[0])
 
     assert run.returncode == 0
@@ -107,7 +99,7 @@ def test_the_talks_tables_are_shown(files):
         (["pyproject.toml"], 1, "pyproject.toml: "),
     ],
 )
-def test_wrong_usage_and_files_that_are_no_results_are_one_line(words, status, reason):
+def test_wrong_usage_and_files_that_are_no_results_are_one_line(compare, words, status, reason):
     run = compare(*words)
 
     assert run.returncode == status
@@ -115,7 +107,9 @@ def test_wrong_usage_and_files_that_are_no_results_are_one_line(words, status, r
     assert run.stdout == ""
 
 
-def test_a_table_that_cannot_be_written_is_kept_elsewhere(files, full_disk, monkeypatch, tmp_path):
+def test_a_table_that_cannot_be_written_is_kept_elsewhere(
+    compare, files, full_disk, monkeypatch, tmp_path
+):
     (full_disk / "other").write_bytes(bytes(4096))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 

@@ -1,10 +1,9 @@
 """The command's output for good, broken and hostile files."""
 
+import functools
 import os
 import pathlib
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,9 +16,9 @@ from tests import public_files
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def run(*words):
-    command = [sys.executable, "-m", "tools.import_delphes", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+@pytest.fixture
+def run(run_program):
+    return functools.partial(run_program, "mlpf_jax.commands.import_delphes")
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ class Harmful:
         return os.mkdir, (str(self.mark),)
 
 
-def test_good_files_are_imported_and_bad_ones_reported(tmp_path, events):
+def test_good_files_are_imported_and_bad_ones_reported(run, tmp_path, events):
     good = public_files.write_pickle(tmp_path / "tev14_pythia8_ttbar_0_0.pkl.bz2", events)
     shards = public_files.write_tfds(tmp_path, "1.1.0", {"test": [events]})
     hostile = tmp_path / "tev14_pythia8_ttbar_0_1.pkl"
@@ -69,7 +68,7 @@ def test_good_files_are_imported_and_bad_ones_reported(tmp_path, events):
     assert "this is not the set of the talk: of its 9 shards" in imported.stdout
 
 
-def test_good_files_alone_end_well(tmp_path, events):
+def test_good_files_alone_end_well(run, tmp_path, events):
     path = public_files.write_pickle(tmp_path / "anything.pkl", events)
 
     imported = run(path, f"--out={tmp_path / 'out'}", "--process=qcd")
@@ -79,7 +78,7 @@ def test_good_files_alone_end_well(tmp_path, events):
     assert store.open_store(tmp_path / "out/qcd").num_events == 2
 
 
-def test_a_file_above_the_size_limit_is_reported(tmp_path):
+def test_a_file_above_the_size_limit_is_reported(run, tmp_path):
     path = tmp_path / "tev14_pythia8_ttbar_0_0.pkl"
     path.write_bytes(pickle.dumps(bytes(1_100_000)))
 
@@ -99,7 +98,7 @@ def test_a_file_above_the_size_limit_is_reported(tmp_path):
         (["anything.pkl", "--max_mb=0"], "0 is not a positive integer"),
     ],
 )
-def test_wrong_usage_gets_one_line(tmp_path, words, message):
+def test_wrong_usage_gets_one_line(run, tmp_path, words, message):
     (tmp_path / "anything.pkl").touch()
 
     imported = run(*(word.replace("anything", f"{tmp_path}/anything") for word in words), "--out=x")

@@ -14,6 +14,7 @@ from mlpf_jax import atomic
 from mlpf_jax.events import store
 
 ROOT = pathlib.Path(__file__).parents[2]
+MODULE = "mlpf_jax.commands.make_dataset"
 NUM_EVENTS = 120  # two shards and a short one
 DIGEST_OF_32_TTBAR = "6c414364d0b88e5a09a5a274c3d2b60c674c9bc6df03462232ad5e8829ae397f"
 
@@ -49,9 +50,8 @@ def test_the_events_are_those_of_the_seed(uninterrupted):
     assert opened.digest(32) == DIGEST_OF_32_TTBAR
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *[pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 9)]]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(9))
 def test_killed_at_random_and_repeated_ends_in_the_same_bytes(tmp_path, uninterrupted, seed):
     moments = random.Random(seed)
     out = tmp_path / "ttbar"
@@ -98,11 +98,11 @@ def test_interrupted_it_says_so_and_leaves_whole_shards(tmp_path):
         (("--process=qcd", "--events=1", "--evnets=1"), "Unknown command line flag 'evnets'"),
     ],
 )
-def test_wrong_usage_gets_one_line(tmp_path, flags, message):
+def test_wrong_usage_gets_one_line(run_program, tmp_path, flags, message):
     (tmp_path / "README.md").write_text("no bank")
     flags = [flag.replace("README.md", str(tmp_path / "README.md")) for flag in flags]
 
-    made = make(tmp_path / "new", *flags)
+    made = run_program(MODULE, f"--out={tmp_path / 'new'}", *flags)
 
     assert made.returncode == 2
     assert message in made.stderr
@@ -110,22 +110,30 @@ def test_wrong_usage_gets_one_line(tmp_path, flags, message):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_set_of_other_events_is_not_overwritten(uninterrupted):
+def test_a_set_of_other_events_is_not_overwritten(run_program, uninterrupted):
     before = tree(uninterrupted)
 
-    made = make(uninterrupted, "--process=ttbar", "--events=1", "--seed=2")
+    made = run_program(
+        MODULE, f"--out={uninterrupted}", "--process=ttbar", "--events=1", "--seed=2"
+    )
 
     assert made.returncode == 2
     assert "seed is 1, not 2" in made.stderr
     assert tree(uninterrupted) == before
 
 
-def test_a_damaged_file_is_named(uninterrupted):
+def test_a_damaged_file_is_named(run_program, uninterrupted):
     path = uninterrupted / "shard-00001/targets.npy"
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 4]))
 
-    made = make(uninterrupted, "--process=ttbar", f"--events={NUM_EVENTS}", "--verify_data")
+    made = run_program(
+        MODULE,
+        f"--out={uninterrupted}",
+        "--process=ttbar",
+        f"--events={NUM_EVENTS}",
+        "--verify_data",
+    )
 
     path.write_bytes(content)
     assert made.returncode == 1

@@ -1,5 +1,6 @@
 """The tool's exit status, table and files, as a user and a workflow see them."""
 
+import errno
 import json
 import os
 import pathlib
@@ -7,33 +8,32 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
-from mlpf_jax.regress import baseline
+from mlpf_jax.regress import baseline, documents, session
 from tests import fake_benchmark
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def start(folder, *words, code=None):
-    """Starts the tool, or other code in its place."""
-    program = ["-m", "tools.regress"] if code is None else ["-c", code]
-    pythons = [f"--base_python={sys.executable}", f"--head_python={sys.executable}"]
-    return subprocess.Popen(
-        [sys.executable, "-P", *program, "--preset=preset.cfg", *pythons, *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder.parent)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+SETTINGS = (
+    "--preset=preset.cfg",
+    f"--base_python={sys.executable}",
+    f"--head_python={sys.executable}",
+)
 
 
-def regress(folder, *words, code=None):
-    with start(folder, *words, code=code) as process:
-        stdout, stderr = process.communicate()
-    return process.returncode, stdout, stderr
+@pytest.fixture
+def regress(run_program, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def run(folder, *words):
+        done = run_program("mlpf_jax.commands.regress", *SETTINGS, *words, folder=folder)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def slower(tmp_path):
     return fake_benchmark.make(tmp_path / "repository", {}, {"inference": 0.6})
 
 
-def test_a_regression_is_status_1_with_a_table_and_all_files(slower):
+def test_a_regression_is_status_1_with_a_table_and_all_files(regress, slower):
     status, stdout, stderr = regress(slower, "--base=HEAD~1", "--out=out")
 
     assert status == 1, stderr
@@ -64,7 +64,7 @@ def test_a_regression_is_status_1_with_a_table_and_all_files(slower):
     assert "slower" in row
 
 
-def test_a_failed_run_is_status_4_with_its_last_words(slower):
+def test_a_failed_run_is_status_4_with_its_last_words(regress, slower):
     (slower / "preset.cfg").write_text("--fail=1\n")
 
     status, stdout, stderr = regress(slower, "--base=HEAD", "--quiet")
@@ -75,7 +75,7 @@ def test_a_failed_run_is_status_4_with_its_last_words(slower):
 
 
 @pytest.mark.parametrize("words", [["only-one"], ["--base=nowhere"]])
-def test_wrong_usage_is_one_line_and_status_2(slower, words):
+def test_wrong_usage_is_one_line_and_status_2(regress, slower, words):
     status, stdout, stderr = regress(slower, *words)
 
     assert (status, stdout) == (2, "")
@@ -83,7 +83,7 @@ def test_wrong_usage_is_one_line_and_status_2(slower, words):
     assert stderr.splitlines()[-1].startswith("error: ")
 
 
-def test_a_base_that_cannot_be_slowed_is_one_line_that_names_it_and_the_way_out(slower):
+def test_a_base_that_cannot_be_slowed_is_one_line_that_names_it_and_the_way_out(regress, slower):
     package = slower / "mlpf_jax"
     (package / "measure").mkdir()
     (package / "measure" / "window.py").touch()
@@ -98,7 +98,7 @@ def test_a_base_that_cannot_be_slowed_is_one_line_that_names_it_and_the_way_out(
     )
 
 
-def test_nothing_to_compare_is_status_5_and_no_verdict(slower):
+def test_nothing_to_compare_is_status_5_and_no_verdict(regress, slower):
     fake_benchmark.git(slower, "commit", "--quiet", "--allow-empty", "--message=x")
 
     status, stdout, stderr = regress(slower, "--base=HEAD~1", "--quiet")
@@ -108,7 +108,7 @@ def test_nothing_to_compare_is_status_5_and_no_verdict(slower):
     assert not (slower / "build" / "regression" / "decision.json").exists()
 
 
-def test_an_unusable_output_folder_is_reported_before_any_run(slower):
+def test_an_unusable_output_folder_is_reported_before_any_run(regress, slower):
     (slower / "file").touch()
 
     status, stdout, stderr = regress(slower, "--base=HEAD~1", "--out=file/x")
@@ -117,22 +117,17 @@ def test_an_unusable_output_folder_is_reported_before_any_run(slower):
     assert stderr == "error: file/x: Not a directory.\n"
 
 
-_PATCHED = """
-import errno
-from mlpf_jax.commands import regress
+def failing(error):
+    def fail(*_, **__):
+        raise error
 
-def fail(*_, **__):
-    raise {error}
-
-regress.{name} = fail
-regress.run_app()
-"""
+    return fail
 
 
-def test_an_unexpected_error_gives_no_verdict(slower):
-    code = _PATCHED.format(name="session.compare", error='RuntimeError("no idea")')
+def test_an_unexpected_error_gives_no_verdict(regress, monkeypatch, slower):
+    monkeypatch.setattr(session, "compare", failing(RuntimeError("no idea")))
 
-    status, stdout, stderr = regress(slower, "--base=HEAD", "--debug", code=code)
+    status, stdout, stderr = regress(slower, "--base=HEAD", "--debug")
 
     assert (status, stdout) == (70, "")
     assert stderr.splitlines()[-2:] == [
@@ -144,12 +139,13 @@ def test_an_unexpected_error_gives_no_verdict(slower):
 @pytest.mark.parametrize(
     ("base", "verdict", "status"), [("HEAD~1", "regression", 1), ("HEAD", "no regression", 70)]
 )
-def test_a_verdict_that_cannot_be_written_is_printed_first(slower, base, verdict, status):
-    code = _PATCHED.format(
-        name="documents.atomic.write_file", error='OSError(errno.ENOSPC, "No space left on device")'
-    )
+def test_a_verdict_that_cannot_be_written_is_printed_first(
+    regress, monkeypatch, slower, base, verdict, status
+):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(documents.atomic, "write_file", failing(full))
 
-    found, stdout, stderr = regress(slower, f"--base={base}", "--quiet", code=code)
+    found, stdout, stderr = regress(slower, f"--base={base}", "--quiet")
 
     assert found == status
     assert f"Verdict: {verdict}" in stdout
@@ -162,7 +158,14 @@ def test_a_verdict_that_cannot_be_written_is_printed_first(slower, base, verdict
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_runs_and_leaves_nothing_behind(slower, number):
     (slower / "preset.cfg").write_text("--hang=1\n")
-    with start(slower, "--base=HEAD~1") as process:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "tools.regress", *SETTINGS, "--base=HEAD~1"],
+        cwd=slower,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(slower.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stderr is not None
         while "A: " not in process.stderr.readline():
             assert process.poll() is None

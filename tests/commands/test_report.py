@@ -1,22 +1,18 @@
 """The tool writes a page; errors are reported in one line."""
 
-import pathlib
-import subprocess
-import sys
+import functools
 
 import pytest
 
 from tests.report import documents
 
-ROOT = pathlib.Path(__file__).parents[2]
+
+@pytest.fixture
+def report(run_program):
+    return functools.partial(run_program, "mlpf_jax.commands.report")
 
 
-def report(*words):
-    command = [sys.executable, "-m", "tools.report", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_a_page_is_written_and_named(tmp_path):
+def test_a_page_is_written_and_named(report, tmp_path):
     pytest.importorskip("jinja2")
     pytest.importorskip("matplotlib")
     out = tmp_path / "page.html"
@@ -35,7 +31,7 @@ def test_a_page_is_written_and_named(tmp_path):
         (["a.json", "-o", "page.pdf"], "the name of the page must end in .html"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(words, reason):
+def test_wrong_usage_is_one_line_and_status_2(report, words, reason):
     run = report(*words)
 
     assert run.returncode == 2
@@ -43,7 +39,7 @@ def test_wrong_usage_is_one_line_and_status_2(words, reason):
     assert len(run.stderr.strip().splitlines()) == 1
 
 
-def test_a_damaged_file_is_named_in_one_line_and_nothing_is_written(tmp_path):
+def test_a_damaged_file_is_named_in_one_line_and_nothing_is_written(report, tmp_path):
     damaged, out = tmp_path / "damaged.json", tmp_path / "page.html"
     damaged.write_text("{")
 

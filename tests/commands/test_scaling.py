@@ -1,4 +1,4 @@
-"""The study as a user runs it: in processes of its own."""
+"""The study as a user runs it."""
 
 import json
 import os
@@ -13,17 +13,6 @@ from mlpf_jax.report import hepscore
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def scale(*words, environ=None):
-    return subprocess.run(
-        [sys.executable, "-m", "tools.scaling", *map(str, words)],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize(
     ("words", "culprit"),
     [
@@ -36,8 +25,8 @@ def scale(*words, environ=None):
         ),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(tmp_path, words, culprit):
-    done = scale(f"--out={tmp_path / 'out'}", *words)
+def test_wrong_usage_is_one_line_and_status_2(run_program, tmp_path, words, culprit):
+    done = run_program("mlpf_jax.commands.scaling", f"--out={tmp_path / 'out'}", *words)
 
     assert done.returncode == 2
     assert culprit in done.stderr
@@ -54,7 +43,22 @@ def test_two_virtual_devices_are_measured_and_a_failed_point_costs_the_others_no
     study = ["--study=weak,strong,batch", "--max_devices=2", "--max_batch_size=8", "--repeats=1"]
 
     # With 8 of 8 events in a step there is but one step, so no steady state: wrong usage.
-    done = scale(f"--out={tmp_path / 'out'}", *study, "--", *settings, environ=environ)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tools.scaling",
+            f"--out={tmp_path / 'out'}",
+            *study,
+            "--",
+            *settings,
+        ],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines()[-1] == "error: points that failed: 1, see above."

@@ -1,20 +1,16 @@
 """The tool writes a picture; what cannot be drawn is one line."""
 
-import pathlib
-import subprocess
-import sys
+import functools
 
 import pytest
 
 from mlpf_jax.events import writing
 from mlpf_jax.simulation import bank, event
 
-ROOT = pathlib.Path(__file__).parents[2]
 
-
-def draw(*words):
-    command = [sys.executable, "-m", "tools.draw_event", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture
+def draw(run_program):
+    return functools.partial(run_program, "tools.draw_event")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +21,7 @@ def one_event(tmp_path_factory):
     return folder
 
 
-def test_an_event_is_drawn(one_event, tmp_path):
+def test_an_event_is_drawn(draw, one_event, tmp_path):
     pytest.importorskip("matplotlib")
     out = tmp_path / "event.png"
     run = draw(one_event, f"--out={out}")
@@ -41,7 +37,7 @@ def test_an_event_is_drawn(one_event, tmp_path):
         (["b"], "one set"),
     ],
 )
-def test_an_event_that_cannot_be_drawn_is_one_line_and_status_2(one_event, flags, reason):
+def test_an_event_that_cannot_be_drawn_is_one_line_and_status_2(draw, one_event, flags, reason):
     run = draw(one_event, *flags)
     assert run.returncode == 2
     assert reason in run.stderr

@@ -26,6 +26,7 @@ def make_bank(*flags, **environment):
     )
 
 
+@pytest.mark.slow  # Pythia takes seconds to start
 def test_a_tiny_bank_is_made_and_named(tmp_path):
     pytest.importorskip("pythia8mc")
     out = tmp_path / "tiny.npz"
@@ -68,8 +69,8 @@ def test_ctrl_c_ends_it_in_one_line_and_keeps_what_is_there(tmp_path):
         (["--out=x.npz", "--higgs=3"], "higgs"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(flags, reason):
-    run = make_bank(*flags)
+def test_wrong_usage_is_one_line_and_status_2(run_program, flags, reason):
+    run = run_program("tools.make_bank", *flags)
     assert run.returncode == 2
     assert reason in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1

@@ -46,6 +46,7 @@ def made_of(measured, rng, *, shift=0.0):
     )
 
 
+@pytest.mark.slow
 def test_p_values_of_alike_sets_are_uniform(qcd):
     rng = np.random.default_rng(4)
     rounds = [comparison.compare(made_of(qcd, rng), made_of(qcd, rng)) for _ in range(40)]

@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"config", "events"},
     "training": {"atomic", "config", "events", "model"},
     "verify": {"config", "events", "model", "training"},
-    "telemetry": {"measure"},
+    "telemetry": {"measure", "stats"},
     "report": {"atomic", "config", "measure", "render", "stats", "streams"},
     "compare": {"atomic", "config", "render", "report", "stats"},
     "study": {
@@ -106,10 +106,11 @@ INSIDE = {
     "report": "checksums fields result < app phase settings summary < model < facts schema"
     " < hepscore reader < copies",
     "run": "devices ending feed files fit programs setup < inputs phases < loop < story",
-    "stats": "change_points power_laws rank_tests scaling_laws summaries turns < comparison"
-    " < sequential",
+    "stats": "change_points power_laws rank_tests scaling_laws summaries turns"
+    " < comparison sum_ratios < sequential",
     "study": "formats running scaling < engine < runs < findings < documents output plots",
-    "telemetry": "recorder",
+    "telemetry": "runtimes source < amd host nvidia rapl record tpu < doubts energy meters readings"
+    " < recorder < opening",
     "training": "state < checkpoint step < cost parallel",
     "verify": "golden measures tolerances < computed < judging < parity",
 }

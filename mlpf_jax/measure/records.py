@@ -39,6 +39,7 @@ class Sample:
     ] = ()  # rows of each step on each device, including padding; empty if unknown
     load: load_lib.Load | None = None  # CPU use by others during the sample; None if unknown
     energy: Energy | None = None
+    start_s: float | None = None  # since the start of the recording of telemetry
 
     @property
     def events_per_s(self) -> float:

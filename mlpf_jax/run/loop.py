@@ -171,7 +171,7 @@ class _Trainer:
         """Runs the steps of one sample. The first call of all is not a sample."""
         fed = source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
-        watch = self._setup.recorder.watch("training")
+        watch = self._setup.recorder.watch()
         self.state, sums, seconds = timing.time_steps(
             self._train_step, self.state, on_device, waits_each=self._setup.waits_each
         )

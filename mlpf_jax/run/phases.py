@@ -77,7 +77,7 @@ def infer(
     with setup.progress.stage("inference", number) as stage:
         for i in range(number):
             fed = list(itertools.islice(endless, num_steps))
-            watch = setup.recorder.watch("inference")
+            watch = setup.recorder.watch()
             _, seconds = time_inference(setup, trained, infer_step, fed)
             samples.append(sample(seconds, fed, watch.end(seconds)))
             if i == 0:
@@ -98,6 +98,7 @@ def sample(
         step_rows=tuple(batch.num_rows for batch in fed),
         load=meanwhile.load,
         energy=meanwhile.energy,
+        start_s=meanwhile.start_s,
     )
 
 

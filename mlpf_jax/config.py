@@ -237,6 +237,34 @@ class RunConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PriceConfig:
+    """The price of the machine. It does not change a result."""
+
+    price_per_hour: float | None = setting(
+        None,
+        "Price of one hour of the machine with all its devices: the report then has the cost per "
+        "million events, and of the training.",
+    )
+    currency: str | None = setting(None, "Currency of --price_per_hour, such as EUR.")
+
+    def __post_init__(self):
+        settings.check(self)
+        price, currency = self.price_per_hour, self.currency
+        _require(
+            price is None or (math.isfinite(price) and price > 0),
+            f"--price_per_hour={price}: must be a positive number.",
+        )
+        _require(
+            currency is None or (currency.isascii() and currency.isalpha() and len(currency) <= 8),
+            f"--currency={currency}: must be a name of at most 8 letters, such as EUR.",
+        )
+        _require(
+            currency is None or price is not None,
+            f"--currency={currency} needs --price_per_hour.",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FilesConfig:
     """Files and output. These settings do not change a result."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import jax
 
     from mlpf_jax.run import devices as devices_lib
+    from mlpf_jax.telemetry import recorder as recorder_lib
 
 _FLAGS = options.define()
 
@@ -120,11 +121,21 @@ def _run(
     cache = {"compilation_cache": files.has_cache(places)}  # shortens `init_s`
     process = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
     known = environment.describe() | process
-    result, extras = story.run(
-        config, devices, opened, known, progress, places.checkpoint, places.profile
-    )
+    with _open_recorder(devices) as recorder:
+        result, extras = story.run(
+            config, devices, opened, known, progress, places.checkpoint, places.profile, recorder
+        )
+    result = dataclasses.replace(result, telemetry=recorder.record(), price=request.price)
     problems = ending.deliver(result, " ".join(request.arguments), places.results_dir)
     return problems + ending.finish(extras)
+
+
+def _open_recorder(devices: "tuple[jax.Device, ...]") -> "recorder_lib.Recorder":
+    from mlpf_jax.telemetry import opening
+
+    ordinals = [device.local_hardware_id for device in devices]
+    runtime = devices[0].client.platform_version
+    return opening.open_recorder(devices[0].platform, runtime, ordinals)
 
 
 def _way_out(error: BaseException, config: config_lib.RunConfig) -> str:

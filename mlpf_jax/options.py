@@ -50,6 +50,7 @@ _CONFIGS = (
     config_lib.DataConfig,
     config_lib.TrainConfig,
     config_lib.ModelConfig,
+    config_lib.PriceConfig,
     config_lib.FilesConfig,
 )
 _BATCH_SIZES = {"batch_size", "global_batch_size"}
@@ -128,6 +129,7 @@ class Request:
 
     given: Mapping[str, Any]  # by the name of the field
     files: config_lib.FilesConfig
+    price: config_lib.PriceConfig = dataclasses.field(default_factory=config_lib.PriceConfig)
     arguments: tuple[str, ...] = ()  # as they were given, without those that name files
 
     @property
@@ -228,7 +230,8 @@ def read(values: flags.FlagValues) -> Request:
     files = config_lib.FilesConfig(**_pick(config_lib.FilesConfig, given))
     if files.fit and given.get("padding") == "tight":
         raise ValueError("--fit needs --padding=full: tight padding needs no more memory.")
-    return Request(given, files, tuple(_told(values)))
+    price = config_lib.PriceConfig(**_pick(config_lib.PriceConfig, given))
+    return Request(given, files, price, tuple(_told(values)))
 
 
 def _told(values: flags.FlagValues) -> Iterator[str]:

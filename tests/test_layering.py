@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"atomic", "config", "events", "model"},
     "verify": {"config", "events", "model", "training"},
     "telemetry": {"measure", "stats"},
-    "report": {"atomic", "config", "measure", "render", "stats", "streams"},
+    "report": {"atomic", "config", "measure", "render", "stats", "streams", "telemetry"},
     "compare": {"atomic", "config", "render", "report", "stats"},
     "study": {
         "atomic",
@@ -88,6 +88,7 @@ ALLOWED: dict[str, set[str]] = {
         "report",
         "run",
         "runtime",
+        "telemetry",
     },
 }
 ALLOWED["commands"] = set(ALLOWED) - {"main", "options"}
@@ -103,8 +104,8 @@ INSIDE = {
     " < loss metrics reference",
     "regress": "checkouts costs exports yardstick < baseline installations < sources < pairing"
     " < judging < documents < session",
-    "report": "checksums fields result < app phase settings summary < model < facts schema"
-    " < hepscore reader < copies",
+    "report": "checksums fields result < consumption < app phase settings summary < model"
+    " < facts schema < hepscore reader < copies",
     "run": "devices ending feed files fit programs setup < inputs phases < loop < story",
     "stats": "change_points power_laws rank_tests scaling_laws summaries turns"
     " < comparison sum_ratios < sequential",

@@ -279,3 +279,24 @@ def test_a_report_is_told_the_settings_as_they_were_given_and_no_path():
 
     assert told == ("--preset=smoke", "--num_devices=2", "--shuffle=False", "--learning_rate=0.5")
     assert request_of(own).arguments == ("--preset=FILE",)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--price_per_hour=0"], "must be a positive number"),
+        (["--price_per_hour=inf"], "must be a positive number"),
+        (["--price_per_hour=2", "--currency=E R"], "at most 8 letters"),
+        (["--currency=EUR"], "needs --price_per_hour"),
+    ],
+)
+def test_a_price_that_means_nothing_is_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        request_of(*words)
+
+
+def test_a_price_changes_no_result_and_is_part_of_the_request():
+    request = request_of("--price_per_hour=2.5", "--currency=EUR")
+
+    assert request.price == config.PriceConfig(price_per_hour=2.5, currency="EUR")
+    assert request.run_config("cpu", 1) == config_of()

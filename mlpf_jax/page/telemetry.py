@@ -15,7 +15,7 @@ from mlpf_jax.report import reader
 
 _PANEL, _FRAME = 70.0, 34.0
 _MOST_SERIES = 6
-_TIMED = {"sample_s", "sample_steps", "sample_events", "sample_elements"}
+_TIMED = {"sample_s", "sample_steps", "sample_events", "sample_elements", "sample_start_s"}
 _NAME = re.compile(r"sample_[a-z0-9_]{1,40}")
 _WORDS = {
     "sample_other_cores": "cores of others",

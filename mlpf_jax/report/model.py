@@ -23,7 +23,7 @@ from typing import Any, get_args
 
 from mlpf_jax import config as config_lib
 from mlpf_jax.measure import identity as identity_lib
-from mlpf_jax.report import app, settings
+from mlpf_jax.report import app, consumption, settings
 from mlpf_jax.report import phase as phase_lib
 from mlpf_jax.report import result as result_lib
 from mlpf_jax.report.fields import (
@@ -110,6 +110,15 @@ def _events(name: str):
         yield "events", f"number of {name} events", data["num_events"], ()
 
     return facts_of(tell)
+
+
+def _sensors(telemetry: Mapping[str, Any]) -> Iterator[Told]:
+    """Yields facts of the devices, if their telemetry was recorded."""
+    for name, source in telemetry["sources"].items():
+        described = source["description"]
+        yield "compiler", f"driver of {name}", described.get("driver"), ()
+        yield "hardware", f"share of {name}", described.get("share"), ()
+        yield "hardware", f"power limit of {name}", described.get("power_limit_w"), ()
 
 
 class _Run(Record):
@@ -279,6 +288,15 @@ class _Run(Record):
             "throttle_events": run.machine.throttle_events,
             "throttling": run.machine.throttling,
         },
+    )
+    telemetry = optional(
+        _STATS,
+        maybe(shaped(absent=keyed(TEXT), sources=keyed(shaped(description=ANY, refused=ANY)))),
+        consumption.telemetry,
+        compared=facts_of(_sensors),
+    )
+    cost = optional(
+        _STATS, maybe(shaped(price_per_hour=POSITIVE, currency=maybe(TEXT))), consumption.cost
     )
     doubts = optional(_STATS, listed(TEXT), "doubts")  # None in older reports
     graph_sha256 = Field(_STATS, SHA256, "graph_sha256", compared=fact("program", "graph"))

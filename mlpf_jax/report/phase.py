@@ -6,8 +6,10 @@ from typing import Any
 
 from mlpf_jax.measure import load as load_lib
 from mlpf_jax.measure import records
+from mlpf_jax.report import consumption
 from mlpf_jax.report.fields import (
     ANY,
+    BOOLEAN,
     COUNT,
     FRACTION,
     NONNEGATIVE,
@@ -32,6 +34,28 @@ SUMMARY = keyed(
     NUMBER, "avg", "median", "min", "max", "count", "spread", "interval_low", "interval_high"
 )
 
+_SERIES = shaped(
+    time_s=listed(NUMBER),
+    sources=keyed(keyed(shaped(mean=NUMBER, min=NUMBER, max=NUMBER, values=listed(maybe(NUMBER))))),
+)
+_ENERGY = shaped(
+    joules=POSITIVE,
+    window_s=POSITIVE,
+    mean_power_w=POSITIVE,
+    **{
+        f"{net}events_per_j{end}": NONNEGATIVE if not net + end else maybe(NONNEGATIVE)
+        for net in ("", "net_")
+        for end in ("", "_low", "_high")
+    },
+    idle_w=maybe(NONNEGATIVE),
+    sampled_j=maybe(NUMBER),
+    source=TEXT,
+    scope=TEXT,
+    update_s=POSITIVE,
+    power_limits_w=listed(maybe(NONNEGATIVE)),
+    is_short=BOOLEAN,
+)
+
 
 def _of_samples(name: str) -> Callable[..., Any]:
     return lambda phase, _: [getattr(sample, name) for sample in phase.samples]
@@ -39,6 +63,10 @@ def _of_samples(name: str) -> Callable[..., Any]:
 
 def _of_load(name: str) -> Callable[..., Any]:
     return lambda phase, _: [s.load and getattr(s.load, name) for s in phase.samples]
+
+
+def _of_energy(name: str) -> Callable[..., Any]:
+    return lambda phase, _: [s.energy and getattr(s.energy, name) for s in phase.samples]
 
 
 class Phase(Record):
@@ -54,6 +82,9 @@ class Phase(Record):
     sample_elements = Field("", listed(COUNT, 1), _of_samples("num_elements"))
     sample_other_cores = optional("", listed(maybe(NONNEGATIVE)), _of_load("other_cores"))
     sample_stolen_cores = optional("", listed(maybe(NONNEGATIVE)), _of_load("stolen_cores"))
+    sample_start_s = optional("", listed(maybe(NUMBER)), _of_samples("start_s"))
+    sample_energy_j = optional("", listed(maybe(NONNEGATIVE)), _of_energy("device_j"))
+    sample_host_energy_j = optional("", listed(maybe(NONNEGATIVE)), _of_energy("host_j"))
     load = optional("", maybe(keyed(NONNEGATIVE, "other_cores", "stolen_cores")), "load")
     drift = optional(
         "",
@@ -81,9 +112,30 @@ class Phase(Record):
         },
     )
     program_sha256 = Field("", SHA256, "program_sha256")
-    # Not written yet, but shown if a file has them.
-    events_per_j = optional("energy/events_per_j", maybe(NONNEGATIVE))
-    cost_per_million_events = optional("cost/per_million_events", maybe(NONNEGATIVE))
+    telemetry = optional("", maybe(_SERIES), lambda phase, run: consumption.series(run, phase))
+    energy = optional("", maybe(_ENERGY), lambda phase, run: consumption.energy(run, phase))
+    energy_unknown = optional(
+        "", maybe(TEXT), lambda phase, run: consumption.why_no_energy(run, phase)
+    )
+    # Of the CPU's packages beside accelerators.
+    host_energy = optional(
+        "", maybe(_ENERGY), lambda phase, run: consumption.energy(run, phase, of_host=True)
+    )
+    host_energy_unknown = optional(
+        "", maybe(TEXT), lambda phase, run: consumption.why_no_energy(run, phase, of_host=True)
+    )
+    cost = optional(
+        "",
+        maybe(
+            keyed(
+                NONNEGATIVE,
+                "per_million_events",
+                "per_million_events_low",
+                "per_million_events_high",
+            )
+        ),
+        lambda phase, run: consumption.cost_of_events(run, phase),
+    )
 
     def __init__(self, document: Mapping[str, Any], name: str, score_name: str):
         """Reads the phase of that name; raises ValueError if its lists differ in length."""

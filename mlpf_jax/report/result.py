@@ -17,6 +17,9 @@ from mlpf_jax.measure import (
     xla_flags,
 )
 from mlpf_jax.stats import summaries
+from mlpf_jax.telemetry import doubts as telemetry_doubts
+from mlpf_jax.telemetry import energy as energy_lib
+from mlpf_jax.telemetry import record, source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,11 @@ class PhaseResult:
         return trust.mean_load([s.load for s in steady], [s.seconds for s in steady])
 
     @property
+    def windows(self) -> record.Windows:
+        """The timed windows of this recording of telemetry."""
+        return [(s.start_s, s.start_s + s.seconds) for s in self.samples if s.start_s is not None]
+
+    @property
     def step_s(self) -> summaries.Summary:
         """Seconds per step in the steady state."""
         return summaries.summarize([s.seconds / s.num_steps for s in self.steady_samples])
@@ -169,6 +177,8 @@ class RunResult:
     loss_sha256: str
     params_sha256: str
     extra_arguments: str = ""  # the command line as given
+    telemetry: record.Telemetry | None = None  # of the process that made the result
+    price: config_lib.PriceConfig = dataclasses.field(default_factory=config_lib.PriceConfig)
 
     @property
     def phases(self) -> dict[str, PhaseResult]:
@@ -193,8 +203,31 @@ class RunResult:
             reasons = trust.in_samples(phase.score, phase.drift)
             reasons += trust.in_unknown_load([s.load for s in phase.samples])
             reasons += trust.in_load(phase.load, num_cores, on_cpu=on_cpu)
+            if self.telemetry is not None:
+                reasons += telemetry_doubts.in_windows(self.telemetry, phase.windows, on_cpu=on_cpu)
+            if isinstance(used := self.energy(phase), energy_lib.Energy) and used.doubt:
+                reasons.append(used.doubt)
             found += [f"{name}: {reason}" for reason in reasons]
         return tuple(found)
+
+    def energy(
+        self, phase: PhaseResult, *, of_host: bool = False
+    ) -> energy_lib.Energy | source.Absent:
+        """Returns the energy of a phase's steady samples: of the devices, or of the host's CPU."""
+        recorded = self.telemetry
+        if recorded is None:
+            return source.Absent("no telemetry was recorded")
+        windows = [
+            energy_lib.Window(
+                start_s=sample.start_s,
+                seconds=sample.seconds,
+                num_events=sample.num_events,
+                joules=_joules(sample, of_host=of_host),
+            )
+            for sample in phase.steady_samples
+        ]
+        meter = recorded.host_meter if of_host else recorded.device_meter
+        return energy_lib.measured(meter, windows, recorded.time_s)
 
     @property
     def timed_epochs(self) -> tuple[EpochResult, ...]:
@@ -231,6 +264,12 @@ class RunResult:
             return peak.reason
         is_known = getattr(peak, precision) is not None
         return None if is_known else f"{self.devices[0].name}: its data sheet has no {precision}"
+
+
+def _joules(sample: records.Sample, *, of_host: bool) -> float | None:
+    if sample.energy is None:
+        return None
+    return sample.energy.host_j if of_host else sample.energy.device_j
 
 
 def score_name(phase: str, precision: str, padding: str) -> str:

@@ -11,8 +11,9 @@ import rich.table
 from mlpf_jax import streams
 from mlpf_jax.measure import trust
 from mlpf_jax.render import tables
-from mlpf_jax.report import result
+from mlpf_jax.report import consumption, result
 from mlpf_jax.stats import summaries
+from mlpf_jax.telemetry import source
 
 _WIDTH = 92
 _WEIGHTS = {
@@ -50,6 +51,7 @@ def _rows(run: result.RunResult) -> list[tuple[str, str]]:
         rows.append(("", _course(phase)))
         rows.append(("", _work(phase, run)))
         rows.append(("", _compile(phase)))
+        rows += [("", text) for text in (_energy(run, phase), _cost(run, phase)) if text]
     if run.epochs:
         times = ", ".join(f"{epoch.seconds:.4g}" for epoch in run.epochs[:6])
         more = ", ..." if len(run.epochs) > 6 else ""
@@ -126,6 +128,29 @@ def _compile(phase: result.PhaseResult) -> str:
     return (
         f"compile {told}, first call {phase.first_call_s:.3g} s, "
         f"memory {phase.memory.total_bytes / 2**30:.2f} GiB per device"
+    )
+
+
+def _energy(run: result.RunResult, phase: result.PhaseResult) -> str | None:
+    """Events per joule with their source; None where no counter could be read."""
+    found = run.energy(phase)
+    if isinstance(found, source.Absent):
+        return None
+    mark = ", too short for the counter" if found.is_short else ""
+    return (
+        f"{found.events_per_j.value:.3g} events/J, {found.mean_power_w:.4g} W by {found.source} "
+        f"({found.scope}){mark}"
+    )
+
+
+def _cost(run: result.RunResult, phase: result.PhaseResult) -> str | None:
+    cost = consumption.cost_of_events(run, phase)
+    if cost is None:
+        return None
+    ends = cost["per_million_events_low"], cost["per_million_events_high"]
+    currency = f"{run.price.currency} " if run.price.currency else ""
+    return (
+        f"{cost['per_million_events']:.4g} {currency}per million events ({tables.interval(*ends)})"
     )
 
 

@@ -16,11 +16,18 @@ _NOTES = (
     "refused: no ratio, for the given reason. marked: see the footnote.",
 )
 # Further columns of a phase; columns without any number are omitted.
-_PHASE_COLUMNS: dict[str, Callable[[ratios.PhaseColumn], str]] = {
-    "TFLOP/s": lambda phase: tables.number(phase.flops_per_s / 1e12),
-    "% of peak": lambda phase: tables.number(phase.peak_share and 100 * phase.peak_share),
-    "events/J": lambda phase: tables.number(phase.events_per_j),
-    "cost per million events": lambda phase: tables.number(phase.cost_per_million_events),
+_PHASE_COLUMNS: dict[str, Callable[[ratios.Row, ratios.PhaseColumn], str]] = {
+    "TFLOP/s": lambda _, phase: tables.number(phase.flops_per_s / 1e12),
+    "% of peak": lambda _, phase: tables.number(phase.peak_share and 100 * phase.peak_share),
+    "events/J": lambda _, phase: tables.number(phase.events_per_j),
+    "interval of events/J": lambda _, phase: _interval(
+        phase.events_per_j_low, phase.events_per_j_high
+    ),
+    "net events/J": lambda _, phase: tables.number(phase.net_events_per_j),
+    "cost per million events": lambda row, phase: _money(phase.cost_per_million_events, row),
+    "interval of the cost": lambda _, phase: _interval(
+        phase.cost_per_million_events_low, phase.cost_per_million_events_high
+    ),
 }
 
 
@@ -92,11 +99,11 @@ def _steps(steps: Sequence[int]) -> str:
 def _phase(
     name: comparability.Scope, rows: Sequence[ratios.Row], footnotes: Sequence[str]
 ) -> tables.Table:
-    there = [row.phases[name] for row in rows if name in row.phases]
+    there = [(row, row.phases[name]) for row in rows if name in row.phases]
     columns = {
         heading: cell
         for heading, cell in _PHASE_COLUMNS.items()
-        if any(cell(phase) != "-" for phase in there)
+        if any(cell(*one) != "-" for one in there)
     }
     headings = ("", "events/s", "interval", "ratio to A", "ratio's interval", "verdict", *columns)
     lines = []
@@ -108,7 +115,7 @@ def _phase(
             cells = (
                 *_throughput(row, name, footnotes),
                 *ratio,
-                *(c(phase) for c in columns.values()),
+                *(c(row, phase) for c in columns.values()),
             )
         lines.append((row.label, *cells))
     return tables.Table(title=name.capitalize(), columns=headings, rows=tuple(lines))
@@ -133,6 +140,18 @@ def _ratio(
         return _marked(word, against, footnotes), "-", "-"
     ratio = _marked(f"{phase.ratio.value:.3f}", against, footnotes)
     return ratio, tables.interval(phase.ratio.low, phase.ratio.high, 3), phase.verdict
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else tables.interval(low, high)
+
+
+def _money(value: float | None, row: ratios.Row) -> str:
+    return (
+        tables.number(value)
+        if value is None
+        else f"{tables.number(value)} {row.currency or ''}".strip()
+    )
 
 
 def _start(rows: Sequence[ratios.Row]) -> tables.Table:
@@ -169,12 +188,17 @@ def _epochs(rows: Sequence[ratios.Row], footnotes: Sequence[str]) -> tables.Tabl
                 tables.number(row.mean_throughput),
                 _marked(_accuracy(row.accuracies), concerned, footnotes),
                 tables.number(None if process is None else process / _GIB),
+                _money(row.training_cost, row),
+                _interval(row.training_cost_low, row.training_cost_high),
             )
         )
+    columns = ("", "mean epoch s", "mean events/s", "accuracy", "GiB of the process")
+    if any(row.training_cost is not None for row in rows):
+        columns += ("cost of the training", "interval of the cost")
     return tables.Table(
         title="Epochs, accuracy and the process",
-        columns=("", "mean epoch s", "mean events/s", "accuracy", "GiB of the process"),
-        rows=tuple(lines),
+        columns=columns,
+        rows=tuple(line[: len(columns)] for line in lines),
     )
 
 
@@ -220,6 +244,10 @@ def _record(row: ratios.Row) -> tables.Record:
         "mean_epoch_s": row.mean_epoch_s,
         "mean_events_per_s": row.mean_throughput,
         "accuracy": statistics.median(row.accuracies) if row.accuracies else None,
+        "training_cost": row.training_cost,
+        "training_cost_low": row.training_cost_low,
+        "training_cost_high": row.training_cost_high,
+        "currency": row.currency,
         "peak_process_bytes": row.peak_process_bytes,
         "findings": "; ".join(dict.fromkeys(map(str, (*row.against, *row.own)))),
         "against_baseline": row.explanation,
@@ -252,6 +280,10 @@ def _document(found: ratios.Comparison) -> dict[str, Any]:
                 "mean_epoch_s": row.mean_epoch_s,
                 "mean_events_per_s": row.mean_throughput,
                 "accuracies": row.accuracies,
+                "training_cost": row.training_cost,
+                "training_cost_low": row.training_cost_low,
+                "training_cost_high": row.training_cost_high,
+                "currency": row.currency,
                 "peak_process_bytes": row.peak_process_bytes,
                 "own": [dataclasses.asdict(finding) for finding in row.own],
                 "against_baseline": [dataclasses.asdict(finding) for finding in row.against],

@@ -7,7 +7,7 @@ processes, which samples of one process do not show, is added as an assumed nois
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,8 +33,16 @@ class PhaseColumn:
     memory_bytes: int  # per device, as planned by the compiler; the largest
     flops_per_s: float
     peak_share: float | None
+    # The ends are of the run's 95 % interval, of several runs the outermost.
     events_per_j: float | None
+    events_per_j_low: float | None
+    events_per_j_high: float | None
+    net_events_per_j: float | None  # without the energy of the idle devices
+    net_events_per_j_low: float | None
+    net_events_per_j_high: float | None
     cost_per_million_events: float | None
+    cost_per_million_events_low: float | None
+    cost_per_million_events_high: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,10 @@ class Row:
     phases: Mapping[str, PhaseColumn]
     mean_epoch_s: float | None
     mean_throughput: float | None  # events/s over whole epochs
+    training_cost: float | None  # of all epochs; the ends are the outermost of the runs
+    training_cost_low: float | None
+    training_cost_high: float | None
+    currency: str | None
     accuracies: tuple[float, ...]  # of every run
     peak_process_bytes: int | None
     own: tuple[comparability.Finding, ...]  # what readers must know about these runs
@@ -88,6 +100,7 @@ def _row(label: str, group: runs.Group, baseline: runs.Group, noise: float) -> R
     against = () if is_baseline else _against(baseline, group)
     refused = {scope for f in against if f.severity == "refused" for scope in f.scopes}
     reports = group.reports
+    costs = _costs(group)
     return Row(
         label=label,
         group=group,
@@ -97,6 +110,8 @@ def _row(label: str, group: runs.Group, baseline: runs.Group, noise: float) -> R
         },
         mean_epoch_s=_median([r.stats.get("mean_epoch_time") for r in reports]),
         mean_throughput=_median([r.stats.get("mean_throughput") for r in reports]),
+        **_with_ends("training", costs, "training_cost"),
+        currency=costs[0].get("currency") if costs else None,
         accuracies=tuple(r.accuracy for r in reports if r.accuracy is not None),
         peak_process_bytes=_largest([r.stats["memory"].get("peak_process_bytes") for r in reports]),
         own=tuple(dict.fromkeys(f for report in reports for f in comparability.within(report))),
@@ -129,7 +144,8 @@ def _phase(
     ratio, ratio_basis = None, None
     if baseline is not None:
         ratio, ratio_basis = _ratio(name, baseline, group, run_noise)
-    fields = [report.stats["phases"][name] for report in group.reports]
+    energies = [phase.energy or {} for phase in phases]
+    costs = [phase.cost or {} for phase in phases] if _costs(group) else []
     return PhaseColumn(
         throughput=summaries.summarize(_values(name, group, basis)),
         basis=basis,
@@ -141,10 +157,9 @@ def _phase(
         memory_bytes=max(phase.memory_bytes for phase in phases),
         flops_per_s=float(np.median([phase.flops_per_s for phase in phases])),
         peak_share=_median([phase.peak_share for phase in phases]),
-        events_per_j=_median([facts.at(f, "energy", "events_per_j") for f in fields]),
-        cost_per_million_events=_median(
-            [facts.at(f, "cost", "per_million_events") for f in fields]
-        ),
+        **_with_ends("events_per_j", energies),
+        **_with_ends("net_events_per_j", energies),
+        **_with_ends("per_million_events", costs, "cost_per_million_events"),
     )
 
 
@@ -177,6 +192,26 @@ def _ratio(
 def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.median(known)) if known else None
+
+
+def _costs(group: runs.Group) -> list[Mapping[str, Any]]:
+    """Returns the costs of all runs; none if a price is unknown or they differ."""
+    found = [report.cost for report in group.reports if report.cost is not None]
+    prices = {(cost["price_per_hour"], cost["currency"]) for cost in found}
+    return found if len(prices) == 1 and len(found) == len(group.reports) else []
+
+
+def _with_ends(
+    name: str, found: Sequence[Mapping[str, Any]], told: str | None = None
+) -> dict[str, float | None]:
+    """Returns the median of a figure over the runs with the outermost ends of its intervals."""
+    told = told or name
+    lows, highs = ([one.get(f"{name}_{end}") for one in found] for end in ("low", "high"))
+    return {
+        told: _median([one.get(name) for one in found]),
+        f"{told}_low": min((low for low in lows if low is not None), default=None),
+        f"{told}_high": max((high for high in highs if high is not None), default=None),
+    }
 
 
 def _largest(values: Sequence[int | None]) -> int | None:

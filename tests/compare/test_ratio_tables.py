@@ -63,12 +63,28 @@ def test_a_phase_that_was_not_run_is_a_dash_and_reported():
     assert "incomplete: no training in b.json" in text
 
 
-@pytest.mark.parametrize("heading", ["events/J", "cost per million events", "% of peak"])
+COLUMNS = (
+    "% of peak",
+    "events/J",
+    "interval of events/J",
+    "net events/J",
+    "cost per million events",
+    "cost of the training",
+)
+
+
+@pytest.mark.parametrize("heading", COLUMNS)
 def test_columns_without_a_number_are_left_out(heading):
     phase = f"{STATS}/phases/training"
     changes = {
-        f"{phase}/energy": {"events_per_j": 0.5},
+        f"{phase}/energy": {
+            "events_per_j": 0.5,
+            "events_per_j_low": 0.4,
+            "events_per_j_high": 0.6,
+            "net_events_per_j": 0.7,
+        },
         f"{phase}/cost": {"per_million_events": 3.0},
+        f"{STATS}/cost": {"price_per_hour": 2.5, "currency": "EUR", "training": 7.0},
         f"{phase}/share_of_peak": {"share": 0.25},
     }
 

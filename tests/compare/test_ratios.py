@@ -143,13 +143,58 @@ def test_of_several_runs_the_median_is_shown_and_the_largest_memory():
     assert row.phases["training"].memory_bytes == 9
 
 
-def test_energy_and_cost_are_there_if_the_file_has_them():
-    path = "report/wl-stats/phases/training"
-    changes = {f"{path}/energy": {"events_per_j": 0.5}, f"{path}/cost": {"per_million_events": 3.0}}
+ENERGY_OF = {  # by events per joule
+    value: {
+        "events_per_j": value,
+        "events_per_j_low": value - 0.1,
+        "events_per_j_high": value + 0.1,
+    }
+    for value in (0.5, 0.6, 0.8)
+}
+COST = {"per_million_events": 3.0, "per_million_events_low": 2.0, "per_million_events_high": 4.0}
+PHASE = "report/wl-stats/phases/training"
 
-    found = second(group("a", documents.RATES), group("b", SLOWER, changes=changes))
 
-    assert (found.events_per_j, found.cost_per_million_events) == (0.5, 3.0)
+def priced(price=2.5, currency="EUR", **cost):
+    return {
+        f"{PHASE}/cost": COST,
+        "report/wl-stats/cost": {"price_per_hour": price, "currency": currency, **cost},
+    }
+
+
+def test_energy_and_cost_are_there_with_intervals_if_the_file_has_them():
+    changes = priced(training=7.0, training_low=6.0, training_high=9.0)
+    changes[f"{PHASE}/energy"] = ENERGY_OF[0.5]
+
+    _, row = ratios.compare([group("a", documents.RATES), group("b", SLOWER, changes=changes)]).rows
+
+    found = row.phases["training"]
+    assert (found.events_per_j, found.events_per_j_low, found.events_per_j_high) == (0.5, 0.4, 0.6)
+    assert found.net_events_per_j is None
+    assert (found.cost_per_million_events, found.cost_per_million_events_high) == (3.0, 4.0)
+    assert (row.training_cost, row.training_cost_low, row.currency) == (7.0, 6.0, "EUR")
+
+
+def test_of_several_runs_the_intervals_of_energy_reach_to_the_outermost():
+    reports = [
+        documents.report(changes={f"{PHASE}/energy": energy}) for energy in ENERGY_OF.values()
+    ]
+
+    (row,) = ratios.compare([runs.Group(name="a", reports=tuple(reports))]).rows
+
+    found = row.phases["training"]
+    assert found.events_per_j == 0.6
+    assert (found.events_per_j_low, found.events_per_j_high) == pytest.approx((0.4, 0.9))
+
+
+@pytest.mark.parametrize("other", [priced(price=9.0), priced(currency="CHF"), {}])
+def test_runs_of_different_prices_have_no_cost_together(other):
+    reports = tuple(documents.report(changes=changes) for changes in (priced(), other))
+
+    (row,) = ratios.compare([runs.Group(name="a", reports=reports)]).rows
+
+    assert row.phases["training"].cost_per_million_events is None
+    assert row.currency is None
 
 
 def test_rows_are_labelled_like_the_columns_of_a_spreadsheet():

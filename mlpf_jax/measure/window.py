@@ -1,10 +1,12 @@
-"""A hook for timed windows: lets a program that runs the benchmark act around each of them.
+"""Hooks of a run: let a program that runs the benchmark act around timed windows and phases.
 
-The regression gate sets it before it starts a run; a plain run has none. Does not import JAX,
-because the hook is set before JAX is configured.
+The regression gate sets one and the copies of a workload the other before they start a run; a plain
+run has none. Does not import JAX, because hooks are set before JAX is configured.
 """
 
-from typing import Protocol
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 
 class Hook(Protocol):
@@ -21,3 +23,26 @@ class Hook(Protocol):
 
 
 hook: Hook | None = None
+
+
+class Meeting(Protocol):
+    """Lets several runs on one machine measure a phase at the same time."""
+
+    def start(self, phase: str) -> None:
+        """Called when a run is ready to start a phase; returns when all runs are."""
+
+    def end(self, phase: str, work: Callable[[], Any]) -> None:
+        """Called after the phase; repeats `work`, one more step, until all runs have ended it."""
+
+
+meeting: Meeting | None = None
+
+
+@contextlib.contextmanager
+def together(phase: str, work: Callable[[], Any]) -> Iterator[None]:
+    """Runs the block, a phase, at the same time as the other runs of the `meeting`, if any."""
+    if meeting is not None:
+        meeting.start(phase)
+    yield
+    if meeting is not None:
+        meeting.end(phase, work)

@@ -16,7 +16,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
-from mlpf_jax.measure import machine, memory, profiling, surroundings, timing
+from mlpf_jax.measure import machine, memory, profiling, surroundings, timing, window
 from mlpf_jax.report import result
 from mlpf_jax.run import feed, loop, phases, programs
 from mlpf_jax.run import inputs as inputs_lib
@@ -77,7 +77,8 @@ def run(
 
     inference = quality = None
     if config.mode != "train":
-        samples = phases.infer(setup, current, test.step, test.batches)
+        with window.together("inference", lambda: test.call(current)):
+            samples = phases.infer(setup, current, test.step, test.batches)
         # Trained weights have just been validated on the same events.
         quality = outcome.epochs[-1].validation if outcome else test.quality(setup, current)
         inference = test.step.phase(config, test.first_call_s, samples, graph.infer_flops)
@@ -150,6 +151,10 @@ class _Test:
         """The quality of these weights on all test events."""
         return phases.evaluate(setup, current, self.step, self.batches)
 
+    def call(self, current: state.TrainState) -> None:
+        """Calls the step once more."""
+        jax.block_until_ready(self.step(current, self.examples[0].on_device))
+
 
 def _prepare_test(
     setup: setup_lib.Setup,
@@ -218,9 +223,24 @@ def _train(
 
     first_calls_s = loop.call_each(train_step, spread.replicate(current), empty) if empty else None
     validate = functools.partial(test.quality, setup)
-    outcome = loop.train(setup, current, train_step, validate, events, order, log)
+    with window.together("training", _filler(train_step, spread, current, batches[-1])):
+        outcome = loop.train(setup, current, train_step, validate, events, order, log)
     first_call_s = first_calls_s or outcome.first_call_s
     return _Trained(outcome, compiled, train_step, batches[-1], first_call_s)
+
+
+def _filler(
+    train_step: loop.TrainStep, spread: parallel.Devices, current: state.TrainState, batch: Any
+) -> Callable[[], None]:
+    """Returns a function that trains one more step, on a state of its own."""
+    spare = None if window.meeting is None else spread.replicate(current)
+
+    def call() -> None:
+        nonlocal spare
+        assert spare is not None
+        spare, _ = jax.block_until_ready(train_step(spare, batch))
+
+    return call
 
 
 def _describe(device: jax.Device) -> result.Device:

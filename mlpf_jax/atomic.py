@@ -34,7 +34,7 @@ def write_new(path: Path, content: bytes) -> Path | None:
     Concurrent writers lose nothing if the file system has locks.
     """
     with _naming(path), _new_file(path, content) as temporary, locked(path.parent):
-        kept = _rename_to_its_time(path)
+        kept = rename_to_its_time(path)
         temporary.replace(path)
     return kept
 
@@ -71,8 +71,11 @@ def _new_file(path: Path, content: bytes) -> Iterator[Path]:
         os.close(lock)
 
 
-def _rename_to_its_time(path: Path) -> Path | None:
-    """Renames an existing file to a name with its time; returns it, or None without a file."""
+def rename_to_its_time(path: Path) -> Path | None:
+    """Renames an existing file to a name with its time; returns it, or None without a file.
+
+    Of concurrent callers, `locked` lets one at a time.
+    """
     try:
         written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
     except FileNotFoundError:

@@ -87,7 +87,7 @@ def _parse(values: flags.FlagValues) -> list[str]:
     own = _own_words()
     values.set_gnu_getopt()  # flags may follow files
     flags.FLAGS.mark_as_parsed()  # libraries read their flags from it
-    kept = [word for word in own if word not in _DEBUG]
+    kept = [word for word in own if "debug" in values or word not in _DEBUG]
     argv = values([sys.argv[0], *arguments.expand([*kept, *sys.argv[1 + len(own) :]])])
     for name in values:
         _check_value(name, values[name].value)

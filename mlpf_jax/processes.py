@@ -38,9 +38,9 @@ def run(
     except OSError as error:
         raise RunFailedError(f"{command[0]} does not start: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise RunFailedError(f"killed after {timeout_s:g} s", _last_lines(log)) from None
+        raise RunFailedError(f"killed after {timeout_s:g} s", last_lines(log)) from None
     if status:
-        raise RunFailedError(f"{_ending(status)}", _last_lines(log))
+        raise RunFailedError(ending(status), last_lines(log))
 
 
 def status_of(
@@ -116,16 +116,18 @@ def tail(log: Path) -> list[str]:
         return file.read().decode(errors="replace").rstrip().splitlines()
 
 
-def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)  # raised for a group without members
-
-
-def _ending(status: int) -> str:
+def ending(status: int) -> str:
+    """Describes an exit status that is not 0, negative for a signal."""
     if status > 0:
         return f"ended with exit status {status}"
     return f"was ended by {signal.Signals(-status).name}"
 
 
-def _last_lines(log: Path) -> list[str]:
+def last_lines(log: Path) -> list[str]:
+    """Returns the last lines of a program's output, a few."""
     return tail(log)[-_LAST_LINES:]
+
+
+def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)  # raised for a group without members

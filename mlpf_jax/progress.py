@@ -28,8 +28,9 @@ class Stage:
 class Progress:
     """Creates stages. Writes to stderr, because results go to stdout."""
 
-    def __init__(self, *, quiet: bool = False, stream: TextIOBase | None = None):
+    def __init__(self, *, quiet: bool = False, stream: TextIOBase | None = None, bars: bool = True):
         self._quiet = quiet
+        self._bars = bars
         self._stream = cast(IO[str], stream or sys.stderr)
         self._started = time.monotonic()
 
@@ -44,7 +45,7 @@ class Progress:
         """Shows a stage within the context."""
         if self._quiet:
             yield Stage(name, total)
-        elif self._stream.isatty():
+        elif self._bars and self._stream.isatty():
             with _bars(self._stream) as bars:
                 yield _BarStage(name, total, bars)
         else:

@@ -22,7 +22,7 @@ def config_of(*words, platform="cpu", num_local=1):
 
 
 def test_the_presets_are_there_and_the_package_has_them():
-    names = {"default", "hepscore", "regression", "reproducibility", "smoke"}
+    names = {"default", "hepscore", "regression", "reproducibility", "site", "smoke"}
 
     assert {path.stem for path in PRESETS} == set(presets.NAMES) == names
     for path in PRESETS:

@@ -124,7 +124,14 @@ def _sensors(telemetry: Mapping[str, Any]) -> Iterator[Told]:
 class _Run(Record):
     """The parts `run_info` and `report`."""
 
-    copies = Field(_RUN_INFO, Kind[int]({"const": 1}), lambda run: 1)
+    copies = Field(
+        _RUN_INFO,
+        COUNT,
+        lambda run: 1,
+        compared=fact(
+            "settings", "copies", marks(PHASES, "another number of copies shares the machine")
+        ),
+    )
     threads_per_copy = Field(_RUN_INFO, COUNT, lambda run: run.environment["runtime"]["num_cores"])
     events_per_thread = Field(_RUN_INFO, COUNT, "config.data.num_train_events")
     extra_arguments = Field(_RUN_INFO, TEXT, "extra_arguments")
@@ -299,6 +306,8 @@ class _Run(Record):
         _STATS, maybe(shaped(price_per_hour=POSITIVE, currency=maybe(TEXT))), consumption.cost
     )
     doubts = optional(_STATS, listed(TEXT), "doubts")  # None in older reports
+    # Of a workload: what each copy measured by itself. `summing` adds it.
+    each_copy = optional(f"{_STATS}copies", listed(shaped(scores=ANY, phases=ANY, cores=ANY), 1))
     graph_sha256 = Field(_STATS, SHA256, "graph_sha256", compared=fact("program", "graph"))
     loss_sha256 = Field(_STATS, SHA256, "loss_sha256")
     params_sha256 = Field(_STATS, SHA256, "params_sha256")

@@ -1,0 +1,66 @@
+"""From the reports of the copies to the one that HEPscore reads, or the reason why there is none.
+
+A run that failed must leave no complete summary: hep-score counts the files, so one left by a
+failed run would spoil its repetition.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlpf_jax.report import hepscore, reader, summing
+from mlpf_jax.workload import together
+
+COPY_REPORT = "report.json"  # of one copy; hep-score must not take it for the workload's
+
+
+def combine(
+    folders: Sequence[Path], spans: Sequence[Mapping[str, together.Span]]
+) -> dict[str, Any]:
+    """Returns the summed report of the copies, each with its report in a folder.
+
+    Raises:
+        ValueError: if a report is missing or not valid, or a score is not positive.
+        OSError: if one cannot be read.
+    """
+    parts = []
+    for folder, of_copy in zip(folders, spans, strict=True):
+        document = reader.read(folder / COPY_REPORT).document
+        seconds = {name: (one.start_ns / 1e9, one.end_ns / 1e9) for name, one in of_copy.items()}
+        parts.append(summing.Part(document, seconds))
+    summed = summing.add(parts)
+    for name, score in summed["report"]["wl-scores"].items():
+        if not (math.isfinite(score) and score > 0):
+            raise ValueError(f"the score {name} is {score}: there is no result.")
+    return summed
+
+
+def put_aside(folder: Path) -> None:
+    """Renames the report of a copy, so that it is not taken for that of the workload."""
+    path = folder / hepscore.FILE_NAME
+    if path.exists():
+        path.replace(folder / COPY_REPORT)
+
+
+def lines(document: Mapping[str, Any]) -> list[str]:
+    """Returns the result, one line each."""
+    stats = document["report"]["wl-stats"]
+    found = []
+    for name, score in document["report"]["wl-scores"].items():
+        low, high = stats[name]["interval_low"], stats[name]["interval_high"]
+        each = ", ".join(f"{one['scores'][name]:.4g}" for one in stats["copies"])
+        found.append(
+            f"{name}: {score:.4g} events/s, 95 % interval {low:.4g} to {high:.4g}; by copy: {each}"
+        )
+    offsets = [
+        f"{name} {max(c['phases'][name]['start_offset_s'] for c in stats['copies']) * 1e3:.1f} ms"
+        for name in stats["phases"]
+    ]
+    found.append(f"last start after the first: {', '.join(offsets)}")
+    if stats.get("val_accuracy"):
+        found.append(f"accuracy: {stats['val_accuracy'][-1]:.4f}")
+    found.append(f"digests: losses {stats['loss_sha256'][:12]}")
+    if stats.get("doubts"):
+        found.append(f"warning: unreliable measurement: {'; '.join(stats['doubts'])}")
+    return found

@@ -1,0 +1,80 @@
+"""The report of a workload sums its copies, and keeps what each of them measured."""
+
+import copy
+
+import pytest
+
+from mlpf_jax.report import reader, schema, summing
+from tests.report import documents
+
+SPANS = {"training": (10.0, 20.0), "inference": (21.0, 22.0)}
+
+
+def document(rates=documents.RATES, cores=(0,), **changes):
+    slot = {"allowed_cores": list(cores), "cpu_quota": None, "memory_bytes": None}
+    found = documents.document(training=rates, inference=rates)
+    stats = found["report"]["wl-stats"]
+    found["app"]["environment"]["surroundings"]["slot"] = slot
+    return copy.deepcopy(found) | {"report": {**found["report"], "wl-stats": stats | changes}}
+
+
+def part(*args, late_s=0.0, **changes):
+    spans = {name: (start + late_s, end) for name, (start, end) in SPANS.items()}
+    return summing.Part(document(*args, **changes), spans)
+
+
+def test_the_rates_of_copies_are_summed_sample_by_sample():
+    summed = summing.add([part([1.0, 2.0, 4.0]), part([10.0, 30.0, 20.0])])
+
+    schema.validate(summed)
+    report = reader.from_document(summed, "a.json")
+    assert report.phases["training"].rates == pytest.approx([11.0, 32.0, 24.0])
+    assert report.copies == 2
+    assert summed["report"]["wl-scores"]["training"] == pytest.approx(24.0)
+    assert report.phases["training"].score.median == pytest.approx(24.0)
+    assert report.stats["training"]["count"] == 3
+
+
+def test_each_copy_keeps_its_numbers_and_its_offset():
+    summed = summing.add([part(cores=(0,), late_s=0.25), part(cores=(4, 5))])
+
+    first, second = summed["report"]["wl-stats"]["copies"]
+    assert first["phases"]["training"]["start_offset_s"] == pytest.approx(0.25)
+    assert second["phases"]["training"]["start_offset_s"] == 0
+    assert first["phases"]["training"]["measured_s"] == pytest.approx(9.75)
+    assert second["cores"] == [4, 5]
+    assert second["phases"]["inference"]["sample_s"] == [1 / rate for rate in documents.RATES]
+    assert summed["app"]["environment"]["surroundings"]["slot"]["allowed_cores"] == [0, 4, 5]
+
+
+def test_warm_up_of_one_copy_counts_for_none():
+    warming = part([0.1, 2.0, 2.0, 2.0])
+    phase = warming.document["report"]["wl-stats"]["phases"]["training"]
+    phase["num_unsteady_samples"] = 1
+
+    summed = summing.add([warming, part([1.0, 1.0, 1.0, 1.0])])
+
+    report = reader.from_document(summed, "a.json")
+    assert report.phases["training"].rates == pytest.approx([3.0, 3.0, 3.0])
+
+
+def test_a_single_copy_is_the_report_of_its_run():
+    alone = part()
+
+    summed = summing.add([alone])
+
+    assert len(summed["report"]["wl-stats"].pop("copies")) == 1
+    assert summed == alone.document
+
+
+def test_copies_that_computed_different_losses_are_doubted():
+    summed = summing.add([part(), part(), part(loss_sha256="f" * 64)])
+
+    doubts = summed["report"]["wl-stats"]["doubts"]
+    assert doubts == ["copies 3 have another loss_sha256 than copy 1"]
+
+
+def test_a_doubt_of_one_copy_names_it_and_a_shared_one_is_said_once():
+    summed = summing.add([part(doubts=["a", "b"]), part(doubts=["b"])])
+
+    assert summed["report"]["wl-stats"]["doubts"][:2] == ["b", "copy 1: a"]

@@ -1,0 +1,103 @@
+"""Copies measure a phase at the same time, and one that fails ends all."""
+
+import os
+import queue
+import socket
+import sys
+
+import pytest
+
+from mlpf_jax import processes
+from mlpf_jax.workload import member, together
+
+# A copy without a benchmark: says its cores and runs BODY in both phases.
+PROGRAM = """
+import os, socket, sys, time
+
+from mlpf_jax.workload import member
+
+meeting = member.Meeting(socket.socket(fileno=int(sys.argv[1])))
+number = int(sys.argv[2])
+print("cores", *sorted(os.sched_getaffinity(0)), flush=True)
+for phase in ("training", "inference"):
+    meeting.start(phase)
+    BODY
+    meeting.end(phase, lambda: time.sleep(0.001))
+"""
+
+
+def run(tmp_path, body="pass", *, number=2, cores=None):
+    copies = [
+        together.Copy(
+            number=i,
+            arguments=(str(i),),
+            cores=cores,
+            environ=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            log=tmp_path / f"out_{i}.log",
+            program=(sys.executable, "-c", PROGRAM.replace("BODY", body)),
+        )
+        for i in range(1, number + 1)
+    ]
+    said = []
+    return together.run(copies, said.append), said
+
+
+def test_a_copy_works_on_until_all_have_ended_the_phase_and_leaves_with_its_starter():
+    ours, theirs = socket.socketpair()
+    left, worked = queue.Queue(), queue.Queue()
+    meeting = member.Meeting(theirs, left.put)
+
+    def work():
+        worked.put("a step")
+        ours.send(b".")
+
+    ours.send(b".")  # for the start
+    meeting.start("training")
+    meeting.end("training", work)
+    told = ours.recv(4096)
+    ours.close()
+
+    assert worked.get_nowait() == "a step"
+    assert b'"end_ns"' in told
+    assert left.get(timeout=60) == 1
+    theirs.close()
+
+
+@pytest.mark.slow
+def test_copies_start_and_end_each_phase_together(tmp_path):
+    spans, said = run(tmp_path, "time.sleep(0.2 * number)")
+
+    for phase in ("training", "inference"):
+        assert max(s[phase].start_ns for s in spans) < min(s[phase].end_ns for s in spans)
+    first, second = spans
+    assert second["training"].end_ns <= first["inference"].start_ns
+    assert said == [
+        f"all 2 copies at the {place} of {phase}"
+        for phase in ("training", "inference")
+        for place in ("start", "end")
+    ]
+
+
+@pytest.mark.slow
+def test_a_copy_is_bound_to_its_cores_and_the_starter_is_not(tmp_path):
+    before = os.sched_getaffinity(0)
+    core = max(before)
+
+    run(tmp_path, number=1, cores=(core,))
+
+    assert (tmp_path / "out_1.log").read_text() == f"cores {core}\n"
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("number == 1 and time.sleep(600); sys.exit('error: no room')", "exit status 1: no room"),
+        ("number == 1 and time.sleep(600); os.kill(os.getpid(), 11)", "was ended by SIGSEGV"),
+        ("if number == 2: sys.exit(3)", "exit status 3"),  # while the other waits for it
+    ],
+)
+def test_a_copy_that_fails_ends_all_and_is_named(tmp_path, body, why):
+    with pytest.raises(processes.RunFailedError, match=f"copy 2 of 2 .*{why}"):
+        run(tmp_path, body)

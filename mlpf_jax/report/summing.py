@@ -12,14 +12,16 @@ from typing import Any
 
 from mlpf_jax.measure import load as load_lib
 from mlpf_jax.measure import records, trust
-from mlpf_jax.report import reader
+from mlpf_jax.report import reader, summed_energy
 from mlpf_jax.stats import summaries
 
 _OF_PHASE = (
     *("lower_s", "compile_s", "first_call_s", "num_unsteady_samples"),
     *("sample_s", "sample_steps", "sample_events", "sample_elements"),
-    *("sample_other_cores", "sample_stolen_cores"),
+    *("sample_other_cores", "sample_stolen_cores", "sample_start_s"),
+    *("sample_energy_j", "sample_host_energy_j", "energy", "host_energy"),
 )
+_OF_ONE_COPY = ("sample_start_s", "sample_energy_j", "sample_host_energy_j")
 _DIGESTS = ("loss_sha256", "params_sha256")
 _SUMMED = ("mean_throughput", "throughput_per_epoch", "GPU")
 _SLOWEST = ("mean_epoch_time", "epoch_times", "validation_times", "train_time")
@@ -44,8 +46,10 @@ def add(parts: Sequence[Part]) -> dict[str, Any]:
     document["run_info"]["copies"] = len(parts)
     doubts = _doubts([part.document for part in parts])
     reports = [reader.from_document(part.document, "a copy") for part in parts]
+    on_cpu = reports[0].devices[0]["platform"] == "cpu"
     for name in stats["phases"]:
-        stats["phases"][name] = _phase([report.phases[name] for report in reports])
+        phases = [report.phases[name] for report in reports]
+        stats["phases"][name] = _phase(phases, on_cpu=on_cpu)
         summed = reader.Phase(stats["phases"][name], name, reports[0].phases[name].score_name)
         score, drift = summed.score, summaries.drift(summed.rates)
         document["report"]["wl-scores"][summed.score_name] = score.median
@@ -77,11 +81,12 @@ def _of_copy(part: Part, starts: Mapping[str, float]) -> dict[str, Any]:
         "devices": app["devices"],
         **{name: stats[name] for name in _DIGESTS},
         "peak_process_bytes": stats["memory"]["peak_process_bytes"],
+        "telemetry": stats.get("telemetry"),
         "doubts": stats.get("doubts", []),
     }
 
 
-def _phase(phases: Sequence[reader.Phase]) -> dict[str, Any]:
+def _phase(phases: Sequence[reader.Phase], *, on_cpu: bool) -> dict[str, Any]:
     """Returns the phase of all copies together, with the longest of their one-time costs."""
     steady = zip(*(phase.steady_samples for phase in phases), strict=False)
     samples = [_sum(together) for together in steady]
@@ -89,8 +94,10 @@ def _phase(phases: Sequence[reader.Phase]) -> dict[str, Any]:
     score = summaries.summarize(rates)
     compile_s = [phase.compile_times.compile_s for phase in phases]
     mean = trust.mean_load([s.load for s in samples], [s.seconds for s in samples])
+    first = copy.deepcopy(dict(phases[0].document))
+    summed_energy.add(first, phases, score.median, on_cpu=on_cpu)
     return {
-        **copy.deepcopy(dict(phases[0].document)),
+        **{name: value for name, value in first.items() if name not in _OF_ONE_COPY},
         "lower_s": max(phase.lower_s for phase in phases),
         "compile_s": None if None in compile_s else max(s for s in compile_s if s is not None),
         "first_call_s": max(phase.first_call_s for phase in phases),
@@ -149,6 +156,9 @@ def _add_statistics(stats: dict[str, Any], of_copies: Sequence[Mapping[str, Any]
                 stats[name] = [combine(of_epoch) for of_epoch in zip(*values, strict=True)]
             elif values:
                 stats[name] = combine(values)
+    if stats.get("cost"):  # as many trainings at once as there are copies
+        whole = [name for name in stats["cost"] if name.startswith("training")]
+        stats["cost"] |= {name: stats["cost"][name] / len(of_copies) for name in whole}
     stats["finished_at"] = max(one["finished_at"] for one in of_copies)
     peaks = [one["memory"]["peak_process_bytes"] for one in of_copies]
     stats["memory"]["peak_process_bytes"] = None if None in peaks else sum(peaks)

@@ -78,3 +78,52 @@ def test_a_doubt_of_one_copy_names_it_and_a_shared_one_is_said_once():
     summed = summing.add([part(doubts=["a", "b"]), part(doubts=["b"])])
 
     assert summed["report"]["wl-stats"]["doubts"][:2] == ["b", "copy 1: a"]
+
+
+ENERGY = {
+    "joules": 50.0,
+    "window_s": 0.5,
+    "mean_power_w": 100.0,
+    "update_s": 0.001,
+    "events_per_j": 0.1,
+    "events_per_j_low": 0.09,
+    "events_per_j_high": 0.11,
+    "net_events_per_j": 0.2,
+    "net_events_per_j_low": None,
+    "net_events_per_j_high": None,
+    "idle_w": 50.0,
+    "sampled_j": 50.0,
+    "source": "rapl",
+    "scope": "2 x package",
+    "power_limits_w": [None],
+    "is_short": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("devices", "power_w", "events_per_j"),
+    [
+        # Both read the counters of the same packages, which made twice the events.
+        ([{"device_id": "0", "name": "cpu", "platform": "cpu"}], 100.0, 0.2),
+        (documents.GPU, 200.0, 0.1),
+    ],
+)
+def test_copies_on_a_cpu_share_the_power_and_those_on_accelerators_add_it(
+    devices, power_w, events_per_j
+):
+    parts = [part(), part()]
+    for one in parts:
+        one.document["app"]["devices"] = devices
+        phase = one.document["report"]["wl-stats"]["phases"]["training"]
+        phase |= {"energy": ENERGY, "sample_energy_j": [1.0] * 7}
+        phase["cost"] = {f"per_million_events{end}": 8.0 for end in ("", "_low", "_high")}
+
+    summed = summing.add(parts)
+
+    schema.validate(summed)
+    phase = summed["report"]["wl-stats"]["phases"]["training"]
+    assert phase["energy"]["mean_power_w"] == power_w
+    assert phase["energy"]["events_per_j"] == pytest.approx(events_per_j)
+    assert phase["energy"]["net_events_per_j"] is None
+    assert phase["cost"]["per_million_events"] == pytest.approx(4.0)
+    assert "sample_energy_j" not in phase

@@ -115,7 +115,7 @@ INSIDE = {
     "regress": "checkouts costs exports yardstick < baseline installations < sources < pairing"
     " < judging < documents < session",
     "report": "checksums fields result < consumption < app phase settings summary < model"
-    " < facts schema < hepscore reader < copies summed_energy < summing",
+    " < facts schema < hepscore reader replay < copies summed_energy < summing",
     "run": "devices ending feed files fit programs setup < inputs phases < loop < story",
     "stats": "change_points power_laws rank_tests scaling_laws summaries turns"
     " < comparison sum_ratios < sequential",

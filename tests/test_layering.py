@@ -104,7 +104,8 @@ ALLOWED: dict[str, set[str]] = {
 ALLOWED["commands"] = set(ALLOWED) - {"main"}
 # The order inside a folder: a module may import those before the last "<" in front of it.
 INSIDE = {
-    "compare": "comparability runs < history ratios talk < history_tables ratio_tables",
+    "compare": "comparability runs < history ratios talk < energy_tables history_tables"
+    " < ratio_tables",
     "events": "batch manifest pickles tfrecord validation < ragged store < display schema writing"
     " < delphes workers < importing source",
     "measure": "accelerators jax_options linux peaks profiling window xla_flags"

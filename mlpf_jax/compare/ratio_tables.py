@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from mlpf_jax.compare import comparability, ratios
+from mlpf_jax.compare import comparability, energy_tables, ratios
 from mlpf_jax.render import tables
 from mlpf_jax.report import facts, reader
 
@@ -16,30 +16,23 @@ _NOTES = (
     "refused: no ratio, for the given reason. marked: see the footnote.",
 )
 # Further columns of a phase; columns without any number are omitted.
-_PHASE_COLUMNS: dict[str, Callable[[ratios.Row, ratios.PhaseColumn], str]] = {
-    "TFLOP/s": lambda _, phase: tables.number(phase.flops_per_s / 1e12),
-    "% of peak": lambda _, phase: tables.number(phase.peak_share and 100 * phase.peak_share),
-    "events/J": lambda _, phase: tables.number(phase.events_per_j),
-    "interval of events/J": lambda _, phase: _interval(
-        phase.events_per_j_low, phase.events_per_j_high
-    ),
-    "net events/J": lambda _, phase: tables.number(phase.net_events_per_j),
-    "cost per million events": lambda row, phase: _money(phase.cost_per_million_events, row),
-    "interval of the cost": lambda _, phase: _interval(
-        phase.cost_per_million_events_low, phase.cost_per_million_events_high
-    ),
+_PHASE_COLUMNS: dict[str, Callable[[ratios.PhaseColumn], str]] = {
+    "TFLOP/s": lambda phase: tables.number(phase.flops_per_s / 1e12),
+    "% of peak": lambda phase: tables.number(phase.peak_share and 100 * phase.peak_share),
 }
 
 
 def view(found: ratios.Comparison) -> tables.View:
     """Returns the comparison as a view for any output format."""
     rows, footnotes = found.rows, _footnotes(found.rows)
+    energy = energy_tables.table(rows)
     phases = [name for name in comparability.PHASES if any(name in row.phases for row in rows)]
     explanations = [f"{row.label} against A: {row.explanation}." for row in rows if row.explanation]
     return tables.View(
         tables=(
             _runs(rows, footnotes),
             *(_phase(name, rows, footnotes) for name in phases),
+            *([energy] if energy else []),
             _start(rows),
             _epochs(rows, footnotes),
         ),
@@ -99,11 +92,11 @@ def _steps(steps: Sequence[int]) -> str:
 def _phase(
     name: comparability.Scope, rows: Sequence[ratios.Row], footnotes: Sequence[str]
 ) -> tables.Table:
-    there = [(row, row.phases[name]) for row in rows if name in row.phases]
+    there = [row.phases[name] for row in rows if name in row.phases]
     columns = {
         heading: cell
         for heading, cell in _PHASE_COLUMNS.items()
-        if any(cell(*one) != "-" for one in there)
+        if any(cell(phase) != "-" for phase in there)
     }
     headings = ("", "events/s", "interval", "ratio to A", "ratio's interval", "verdict", *columns)
     lines = []
@@ -115,7 +108,7 @@ def _phase(
             cells = (
                 *_throughput(row, name, footnotes),
                 *ratio,
-                *(c(row, phase) for c in columns.values()),
+                *(c(phase) for c in columns.values()),
             )
         lines.append((row.label, *cells))
     return tables.Table(title=name.capitalize(), columns=headings, rows=tuple(lines))
@@ -140,18 +133,6 @@ def _ratio(
         return _marked(word, against, footnotes), "-", "-"
     ratio = _marked(f"{phase.ratio.value:.3f}", against, footnotes)
     return ratio, tables.interval(phase.ratio.low, phase.ratio.high, 3), phase.verdict
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else tables.interval(low, high)
-
-
-def _money(value: float | None, row: ratios.Row) -> str:
-    return (
-        tables.number(value)
-        if value is None
-        else f"{tables.number(value)} {row.currency or ''}".strip()
-    )
 
 
 def _start(rows: Sequence[ratios.Row]) -> tables.Table:
@@ -188,17 +169,12 @@ def _epochs(rows: Sequence[ratios.Row], footnotes: Sequence[str]) -> tables.Tabl
                 tables.number(row.mean_throughput),
                 _marked(_accuracy(row.accuracies), concerned, footnotes),
                 tables.number(None if process is None else process / _GIB),
-                _money(row.training_cost, row),
-                _interval(row.training_cost_low, row.training_cost_high),
             )
         )
-    columns = ("", "mean epoch s", "mean events/s", "accuracy", "GiB of the process")
-    if any(row.training_cost is not None for row in rows):
-        columns += ("cost of the training", "interval of the cost")
     return tables.Table(
         title="Epochs, accuracy and the process",
-        columns=columns,
-        rows=tuple(line[: len(columns)] for line in lines),
+        columns=("", "mean epoch s", "mean events/s", "accuracy", "GiB of the process"),
+        rows=tuple(lines),
     )
 
 

@@ -8,8 +8,10 @@ from mlpf_jax.compare import ratio_tables, ratios, talk
 from mlpf_jax.page import (
     conditions,
     contents,
+    energy,
     learning,
     roof,
+    sensors,
     sheet,
     startup,
     steps,
@@ -84,6 +86,7 @@ def sections(comparison: ratios.Comparison, found: contents.Inputs) -> list[Sect
             notes=tuple(note for file in found.studies for note in file.notes),
             has_legend=False,
         ),
+        _energy(rows),
         _telemetry(rows),
         _environment(rows),
         _published(rows),
@@ -123,15 +126,29 @@ def _steps(rows: Sequence[ratios.Row]) -> Section:
     )
 
 
+def _energy(rows: Sequence[ratios.Row]) -> Section:
+    found = energy.table(rows)
+    return Section(
+        name="energy",
+        title="Energy and cost",
+        lead="Joules over exactly the timed windows of the steady state, by counters of the "
+        "devices, and the cost at the price that the run was given. Net is without the energy "
+        "that the idle devices would have used.",
+        plots=tuple(energy.plots(rows)),
+        tables=(found,) if found else (),
+        notes=energy.unknown(rows),
+    )
+
+
 def _telemetry(rows: Sequence[ratios.Row]) -> Section:
-    found = telemetry.plots(rows)
+    found = [*sensors.plots(rows), *telemetry.plots(rows)]
     machines = conditions.machines(rows)
     return Section(
         name="telemetry",
         title="The machine meanwhile",
-        lead="Values recorded with each sample. Cores of others were busy with other processes; "
-        "stolen cores were given by the hypervisor to other machines. Values that were "
-        "always 0 are not drawn.",
+        lead="Sensors read once a second, and values recorded with each sample. Cores of others "
+        "were busy with other processes; stolen cores were given by the hypervisor to other "
+        "machines. Values of samples that were always 0 are not drawn.",
         plots=tuple(found[: 2 * _MOST_OPEN_ROWS]),
         folded_plots=tuple(found[2 * _MOST_OPEN_ROWS :]),
         tables=(machines,) if machines else (),

@@ -1,8 +1,8 @@
 """Energy of the CPU's packages by RAPL, from the kernel's powercap files.
 
 Only whole packages count: their sub-zones (cores, graphics) are part of them, `psys` contains them,
-and `intel-rapl-mmio` shows the same packages again. A sub-zone `dram` is not part of its package on
-most servers and is not counted, so the scope says "without memory".
+and `intel-rapl-mmio` shows the same packages again. The memory's sub-zone `dram` is not part of its
+package on most servers; it is not counted, so that Intel and AMD, which has none, mean the same.
 
 Source: Documentation/power/powercap/powercap.rst of the Linux kernel.
 """
@@ -46,7 +46,7 @@ class Packages:
         except (OSError, ValueError) as error:
             return source.Absent(f"RAPL cannot be read: {error}")
         count = len(packages)
-        scope = f"{count} CPU package{'s' * (count != 1)} without memory, all processes"
+        scope = f"{count} CPU package{'s' * (count != 1)}"
         return source.Counter("RAPL by powercap", scope, _UPDATE_S, False, self._read_j)
 
     def describe(self) -> Mapping[str, Any]:

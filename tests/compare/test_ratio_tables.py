@@ -66,10 +66,9 @@ def test_a_phase_that_was_not_run_is_a_dash_and_reported():
 COLUMNS = (
     "% of peak",
     "events/J",
-    "interval of events/J",
     "net events/J",
-    "cost per million events",
-    "cost of the training",
+    "cost/million",
+    "cost of training",
 )
 
 

@@ -46,7 +46,7 @@ def test_both_packages_are_counted_once_and_nothing_else(sockets):
     advance(sockets, "intel-rapl:1", 500_000)
 
     assert packages.energy.read_j() == pytest.approx(2.5)
-    assert packages.energy.scope == "2 CPU packages without memory, all processes"
+    assert packages.energy.scope == "2 CPU packages"
     assert packages.describe() == {
         "zones": ["intel-rapl:0 (package-0)", "intel-rapl:1 (package-1)"],
         "power_limit_w": [205.0, 205.0],

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes locks/*.txt anew from pyproject.toml. Versions that are locked stay unless asked: tools/lock.sh --upgrade
-# (or --upgrade-package=NAME). Each file carries hashes and no address, and serves Python 3.11 to 3.13 at once;
-# locks/newest.txt starts at 3.12, where newer releases of JAX and NumPy exist.
+# Makes locks/*.txt and tools/container/sbom.txt anew from pyproject.toml. Versions that are locked stay unless asked:
+# tools/lock.sh --upgrade (or --upgrade-package=NAME). Each file carries hashes and no address, and serves Python 3.11
+# to 3.13 at once; locks/newest.txt starts at 3.12, where newer releases of JAX and NumPy exist.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,18 +10,18 @@ command -v "$uv" >/dev/null || { echo "error: no uv; run 'make lock', or name on
 features=(--extra=generate --extra=import --extra=plots --extra=report --extra=validate)
 development=(--extra=build --extra=lock --extra=test)
 
-compile() {  # compile NAME OLDEST_PYTHON [uv's options]: locks/NAME.txt
-  local lock=locks/$1.txt python=$2
+compile() {  # compile LOCK OLDEST_PYTHON WHAT [uv's options]
+  local lock=$1 python=$2
   shift 2
   echo "$lock" >&2
-  "$uv" pip compile pyproject.toml --quiet --universal --python-version="$python" --fork-strategy=fewest \
+  "$uv" pip compile --quiet --universal --python-version="$python" --fork-strategy=fewest \
     --only-binary=:all: --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file="$lock" "$@" \
     >/dev/null
 }
 
 # A universal lock may hold a release that has a wheel for some Python only; uv does not mind, pip will.
-check_wheels() {  # check_wheels NAME PYTHON...
-  local lock=locks/$1.txt python
+check_wheels() {  # check_wheels LOCK PYTHON...
+  local lock=$1 python
   shift
   for python in "$@"; do
     "$uv" pip compile "$lock" --quiet --python-version="$python" --python-platform=x86_64-manylinux_2_31 \
@@ -29,14 +29,15 @@ check_wheels() {  # check_wheels NAME PYTHON...
   done
 }
 
-compile cpu 3.11 --extra=build "$@"
+compile locks/cpu.txt 3.11 pyproject.toml --extra=build "$@"
 for backend in cuda12 cuda13 rocm7 tpu; do
-  compile "$backend" 3.11 --extra=build --extra="$backend" --constraints=locks/cpu.txt "$@"
+  compile "locks/$backend.txt" 3.11 pyproject.toml --extra=build --extra="$backend" --constraints=locks/cpu.txt "$@"
 done
-compile test 3.11 "${features[@]}" "${development[@]}" --constraints=locks/cpu.txt "$@"
-compile newest 3.12 "${features[@]}" "${development[@]}" "$@"
+compile locks/test.txt 3.11 pyproject.toml "${features[@]}" "${development[@]}" --constraints=locks/cpu.txt "$@"
+compile locks/newest.txt 3.12 pyproject.toml "${features[@]}" "${development[@]}" "$@"
+compile tools/container/sbom.txt 3.11 --group=sbom "$@"
 
-for name in cpu cuda12 cuda13 rocm7 tpu test; do
-  check_wheels "$name" 3.11 3.12 3.13
+for lock in locks/{cpu,cuda12,cuda13,rocm7,tpu,test}.txt tools/container/sbom.txt; do
+  check_wheels "$lock" 3.11 3.12 3.13
 done
-check_wheels newest 3.12 3.13
+check_wheels locks/newest.txt 3.12 3.13

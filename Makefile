@@ -13,7 +13,7 @@ export VENV PYTHON BACKEND
 # What runs is the environment's, not what a site's modules put before it.
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 
-.PHONY: help venv venv-test bench bench-regression test lint smoke test-slow dataset peers lock clean
+.PHONY: help venv venv-test bench bench-regression test lint smoke test-slow dataset image image-cuda sif peers lock clean
 
 help:
 	@echo 'make bench      trains and infers on this machine and prints its throughput'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test       format, lint, types, tests, one smoke run with a valid report'
 	@echo 'make test-slow  the long tests'
 	@echo 'make dataset    the 2000 + 200 events of flags/hepscore.cfg, into $(DATA)/'
+	@echo 'make image      the container image of the HEPscore workload; image-cuda, for GPUs; sif, for Apptainer'
 	@echo 'make peers      the same graph in PyTorch and TensorFlow, each in its environment, verified [PEER_PYTHON=...]'
 	@echo 'make venv       the virtual environment $(VENV) alone [PYTHON=python3.12] [BACKEND=cuda12]'
 	@echo 'make lock       locks/*.txt from pyproject.toml [UPGRADE=1]'
@@ -63,6 +64,17 @@ test-slow: venv-test
 dataset: venv
 	$(PY) -m tools.make_dataset --process=ttbar --events=2000 --seed=1 --out=$(DATA)/ttbar
 	$(PY) -m tools.make_dataset --process=qcd --events=200 --seed=1 --out=$(DATA)/qcd
+
+# ENGINE=, BASE= and others: tools/container/build.
+image:
+	tools/container/build cpu
+
+image-cuda:
+	tools/container/build cuda
+
+# Of IMAGE, an image that podman or docker has: make sif IMAGE=mlpf-jax-bmk:v0.1.0
+sif:
+	tools/container/build_sif $(IMAGE)
 
 peers: venv
 	PEER_PYTHON=$(PEER_PYTHON) benchmarks/peers/venv.sh pytorch tensorflow

@@ -1,0 +1,75 @@
+"""The scripts that build the container image, with an engine that only tells its arguments."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tools" / "container"
+
+
+def run(script, *arguments, **environ):
+    return subprocess.run(
+        [FOLDER / script, *arguments],
+        env=os.environ | environ,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """A program that tells its version and, if it is to build, its arguments."""
+
+    def make(version):
+        program = tmp_path / "engine"
+        program.write_text(f'#!/bin/sh\n[ "$1" = build ] && echo "$@" || echo "{version}"\n')
+        program.chmod(0o755)
+        return str(program)
+
+    return make
+
+
+def test_a_build_with_podman_is_given_the_time_of_the_sources_and_the_base(engine):
+    program = engine("podman version 4.3.1")
+
+    done = run("build", "cuda", "--quiet", ENGINE=program, BASE="a:1", SOURCE_DATE_EPOCH="7")
+
+    words, image = done.stdout.splitlines()
+    assert {"--timestamp=7", "--target=cuda", "--build-arg=BASE=a:1"} <= set(words.split())
+    assert words.endswith(" --quiet .")
+    assert image.startswith("mlpf-jax-bmk:v")
+    assert image.endswith("-cuda12")
+
+
+def test_a_build_with_docker_rewrites_the_times_of_files(engine):
+    done = run("build", "cpu", ENGINE=engine("Docker version 27.0.3"), SOURCE_DATE_EPOCH="7")
+
+    assert "--output=type=docker,rewrite-timestamp=true" in done.stdout
+    assert "--build-arg=SOURCE_DATE_EPOCH=7" in done.stdout
+
+
+def test_a_build_keeps_the_site_settings_of_pip_out_of_the_image(engine):
+    done = run("build", "cpu", ENGINE=engine("buildah version 1"), PIP_CONFIG_FILE="/site/pip.conf")
+
+    assert "--secret=id=pip.conf,src=/site/pip.conf" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "message"),
+    [
+        ([], {}, "error: usage: tools/container/build cpu|cuda"),
+        (["tpu"], {}, "error: usage: tools/container/build cpu|cuda"),
+        (["cpu"], {"ENGINE": "no-engine"}, "error: no no-engine here"),
+    ],
+)
+def test_a_build_that_is_impossible_ends_in_one_line(arguments, environ, message):
+    done = run("build", *arguments, **environ)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -25,7 +24,6 @@ from mlpf_jax import arguments, errors, streams
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
 _DEBUG = {"--debug", "-debug"}
-_INSIST_S = 3.0  # longer than cleanup takes
 
 
 def run(
@@ -44,9 +42,10 @@ def run(
     streams.prepare()
     try:
         status = _run(main, takes_files, values)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        status = complain("interrupted: no partial files were left.", INTERRUPTED)
+        reason = str(error) or "interrupted: no partial files were left."
+        status = complain(reason, getattr(error, "status", INTERRUPTED))
         with contextlib.suppress(OSError):  # stderr is closed
             sys.stdout.flush()
             sys.stderr.flush()
@@ -169,33 +168,6 @@ def _missing(error: ModuleNotFoundError) -> str | None:
     if name in ("", __package__):
         return None
     return f"the module {name} is missing: {sys.executable} -m pip install {name}"
-
-
-def insist_on_interrupts() -> None:
-    """Makes Ctrl-C raise KeyboardInterrupt repeatedly until it is handled.
-
-    JAX sometimes loses an exception that a signal handler raises inside it, and the run would
-    continue. If Python reports the lost exception, no traceback is shown, because the interrupt is
-    raised again. Programs that ignore Ctrl-C, such as background jobs of a shell, still do.
-    """
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return
-
-    main_thread = threading.get_ident()  # only this thread may set a handler
-
-    def interrupt(number: int, frame: object) -> NoReturn:
-        # Sent to the main thread, because only this wakes it from a wait.
-        again = threading.Timer(_INSIST_S, signal.pthread_kill, [main_thread, signal.SIGINT])
-        again.daemon = True
-        again.start()
-        raise KeyboardInterrupt
-
-    def tell_unless_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
-        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-            sys.__unraisablehook__(unraisable)
-
-    signal.signal(signal.SIGINT, interrupt)
-    sys.unraisablehook = tell_unless_interrupt
 
 
 def complain(reason: str | BaseException, status: int) -> int:

@@ -7,6 +7,7 @@ at 0f1d1ead). A field made by `setting` is also a flag of the run, with its help
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ Precision = Literal["float32", "tf32", "bf16"]
 Parallel = Literal["pmap", "shard_map"]
 Mode = Literal["train", "infer", "both"]
 Platform = Literal["auto", "cpu", "gpu", "tpu"]
+Resume = Literal["auto", "never", "must"]
 # The places that the network computes: all `num_elements` of an event, as in 2022, or only the bins
 # with elements.
 Padding = Literal["full", "tight"]
@@ -283,6 +285,32 @@ class FilesConfig:
         None,
         "Folder of weights: training writes its final weights there, --mode=infer reads them.",
     )
+    checkpoint_dir: Path | None = setting(
+        None,
+        "Folder of checkpoints. If training is interrupted, the same command goes on from there, "
+        "to the same bits.",
+    )
+    checkpoint_every: str = setting(
+        "5min", "Time between checkpoints: minutes, as 5min, or steps, as 100."
+    )
+    resume: Resume = setting(
+        "auto",
+        "Whether to go on from --checkpoint_dir: if it has a checkpoint (auto), never, or fail "
+        "without one (must).",
+    )
+    allow_change: bool = setting(
+        False,
+        "With --resume=must: go on under other conditions (machine, devices, versions, program), "
+        "without a score.",
+    )
+    time_limit: float | None = setting(
+        None, "Minutes after which the run saves its state and ends, with status 1."
+    )
+    hang_limit: float = setting(
+        30.0,
+        "Minutes without progress after which the run is taken for hung, writes the stacks of its "
+        "threads and ends. 0: never.",
+    )
     profile: Path | None = setting(
         None,
         "Folder for a profiler trace of one extra step of each kind after the measurement: open "
@@ -297,3 +325,37 @@ class FilesConfig:
         False, "Do not train: print the largest batch that fits the devices' memory."
     )
     quiet: bool = setting(False, "Print no progress, only the summary.")
+
+    def __post_init__(self):
+        settings.check(self)
+        checkpoint_interval(self.checkpoint_every)
+        _require(
+            self.time_limit is None or 0 < self.time_limit < math.inf,
+            f"--time_limit={self.time_limit}: must be a positive number of minutes.",
+        )
+        _require(
+            0 <= self.hang_limit < math.inf,
+            f"--hang_limit={self.hang_limit}: must be a number of minutes, or 0.",
+        )
+        _require(
+            self.checkpoint_dir is not None or (self.resume != "must" and not self.allow_change),
+            "--resume=must and --allow_change need --checkpoint_dir=FOLDER.",
+        )
+        _require(
+            not self.allow_change or self.resume == "must",
+            "--allow_change needs --resume=must.",
+        )
+
+
+def checkpoint_interval(text: str) -> tuple[int | None, float]:
+    """Returns the steps between checkpoints, or None and the seconds.
+
+    Raises:
+        ValueError: if it is neither a number of steps nor of minutes.
+    """
+    found = re.fullmatch(r"([0-9]{1,9})|([0-9]{1,6}(?:\.[0-9]{1,6})?) ?m(?:in)?", text)
+    if not found or float(found[1] or found[2]) == 0:
+        raise ValueError(
+            f"--checkpoint_every={text}: give minutes, as 5min, or a number of steps, as 100."
+        )
+    return (int(found[1]), math.inf) if found[1] else (None, 60 * float(found[2]))

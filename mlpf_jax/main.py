@@ -5,7 +5,8 @@
 
 Later flags take precedence, and all flags take precedence over --preset. Exit status: 0 success, 1
 the run failed, or it printed its results but could not write something, 2 wrong usage, 130
-interrupted. JAX is imported late, after the flags are checked and `runtime` has set up the process.
+interrupted, 143 terminated by another signal. JAX is imported late, after the flags are checked and
+`runtime` has set up the process.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mlpf_jax import cli, errors, options, runtime
+from mlpf_jax import cli, errors, options, runtime, stopping
 from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import jax
 
     from mlpf_jax.run import devices as devices_lib
+    from mlpf_jax.run import leaving
     from mlpf_jax.telemetry import recorder as recorder_lib
 
 _FLAGS = options.define()
@@ -29,9 +31,11 @@ _FLAGS = options.define()
 def main(argv: Sequence[str]) -> int:
     """Runs the benchmark, or with --fit finds the largest batch."""
     del argv  # no arguments are left
-    cli.insist_on_interrupts()
+    stop = stopping.Stop()
+    stop.install()
     try:
         request = options.read(_FLAGS)
+        stop.limit(request.files.time_limit, request.files.hang_limit)
         _check_files(request.check(), request.files)
         settings = runtime.prepare(request.num_virtual_devices)
         found = _start_jax(request)
@@ -45,17 +49,23 @@ def main(argv: Sequence[str]) -> int:
         "fallback": found.fallback,
         "departure": request.departure(found.platform, config),
     }
-    progress = progress_lib.Progress(quiet=request.files.quiet)
+    progress = progress_lib.Progress(quiet=request.files.quiet, news=stop.enter)
     remarks = (*_pinned(settings), found.fallback, start["departure"], *found.warnings, replacement)
     for remark in filter(None, (*remarks, *_emulated(found, settings, start, len(devices)))):
         progress.say(remark)
-    try:
-        if request.files.fit:
-            from mlpf_jax.run import fit
+    if request.files.fit:
+        return _fit(config, devices, progress)
+    from mlpf_jax.run import leaving
 
-            return 0 if fit.print_table(config, devices, progress) else cli.FAILURE
-        problems = _run(config, request, devices, settings, start, progress)
+    course = leaving.Course(stop, request.files, " ".join(request.arguments), config=config)
+    stop.last_words = course.last_words
+    try:
+        problems = _run(course, request, devices, settings, start, progress)
+    except stopping.Stopped as stopped:
+        stop.end()
+        raise stopping.Stopped(course.last_words(stopped.reason), stopped.status) from None
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        course.fail(error)
         problems = [_way_out(error, config)]
     for problem in problems:
         cli.complain(problem, cli.FAILURE)
@@ -104,8 +114,21 @@ def _emulated(
     )
 
 
-def _run(
+def _fit(
     config: config_lib.RunConfig,
+    devices: "tuple[jax.Device, ...]",
+    progress: progress_lib.Progress,
+) -> int:
+    from mlpf_jax.run import fit
+
+    try:
+        return 0 if fit.print_table(config, devices, progress) else cli.FAILURE
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        return cli.complain(_way_out(error, config), cli.FAILURE)
+
+
+def _run(
+    course: "leaving.Course",
     request: options.Request,
     devices: "tuple[jax.Device, ...]",
     settings: runtime.RuntimeSettings,
@@ -114,20 +137,33 @@ def _run(
 ) -> list[str]:
     """Opens the events, runs the benchmark, writes the report; returns problems."""
     from mlpf_jax.measure import environment
-    from mlpf_jax.run import ending, files, inputs, story
+    from mlpf_jax.run import ending, files, inputs, resuming, story
 
-    places = request.files
+    places, config = course.files, course.config
+    assert config is not None
+    course.keeper = keeper = resuming.Keeper(places, course.stop, progress)
     opened = inputs.open_inputs(config, places, progress)
     cache = {"compilation_cache": files.has_cache(places)}  # shortens `init_s`
     process = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
-    known = environment.describe() | process
+    course.environment = known = environment.describe() | process
     with _open_recorder(devices) as recorder:
         result, extras = story.run(
-            config, devices, opened, known, progress, places.checkpoint, places.profile, recorder
+            config,
+            devices,
+            opened,
+            known,
+            progress,
+            places.checkpoint,
+            places.profile,
+            recorder,
+            course.stop,
+            keeper,
         )
     result = dataclasses.replace(result, telemetry=recorder.record(), price=request.price)
-    problems = ending.deliver(result, " ".join(request.arguments), places.results_dir)
-    return problems + ending.finish(extras)
+    problems = ending.deliver(result, course.arguments, places.results_dir)
+    if not problems:
+        keeper.complete()
+    return [*keeper.problems, *problems, *ending.finish(extras)]
 
 
 def _open_recorder(devices: "tuple[jax.Device, ...]") -> "recorder_lib.Recorder":

@@ -11,24 +11,38 @@ if TYPE_CHECKING:
     import rich.progress
 
 _LINE_INTERVAL_S = 10.0
+News = Callable[[str], None]
 _NARROW = 80  # columns; below, a bar would hide the numbers
 
 
 class Stage:
     """One stage of work with a known length."""
 
-    def __init__(self, name: str, total: int):
+    def __init__(self, name: str, total: int, news: "News"):
         self._name = name
         self._total = total
+        self._news = news
 
     def update(self, done: int, note: str = "", *, total: int | None = None) -> None:
         """Updates the progress, with a short note; `total` corrects the length."""
+        self._news(self._name)
 
 
 class Progress:
-    """Creates stages. Writes to stderr, because results go to stdout."""
+    """Creates stages. Writes to stderr, because results go to stdout.
 
-    def __init__(self, *, quiet: bool = False, stream: TextIOBase | None = None, bars: bool = True):
+    `news` is called with every message and stage, also if nothing is shown.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        stream: TextIOBase | None = None,
+        bars: bool = True,
+        news: News = lambda message: None,
+    ):
+        self._news = news
         self._quiet = quiet
         self._bars = bars
         self._stream = cast(IO[str], stream or sys.stderr)
@@ -36,6 +50,7 @@ class Progress:
 
     def say(self, message: str) -> None:
         """Prints one line."""
+        self._news(message)
         if not self._quiet:
             with contextlib.suppress(OSError):  # nobody reads: no reason to end the work
                 print(f"[{self._elapsed()}] {message}", file=self._stream, flush=True)
@@ -43,13 +58,14 @@ class Progress:
     @contextlib.contextmanager
     def stage(self, name: str, total: int) -> Iterator[Stage]:
         """Shows a stage within the context."""
+        self._news(name)
         if self._quiet:
-            yield Stage(name, total)
+            yield Stage(name, total, self._news)
         elif self._bars and self._stream.isatty():
             with _bars(self._stream) as bars:
-                yield _BarStage(name, total, bars)
+                yield _BarStage(name, total, self._news, bars)
         else:
-            yield _LineStage(name, total, self.say)
+            yield _LineStage(name, total, self._news, self.say)
 
     def _elapsed(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
@@ -79,24 +95,26 @@ def _bars(stream: Any) -> "rich.progress.Progress":
 
 
 class _BarStage(Stage):
-    def __init__(self, name: str, total: int, bars: "rich.progress.Progress"):
-        super().__init__(name, total)
+    def __init__(self, name: str, total: int, news: News, bars: "rich.progress.Progress"):
+        super().__init__(name, total, news)
         self._bars = bars
         self._task = bars.add_task(name, total=total, note="")
 
     def update(self, done: int, note: str = "", *, total: int | None = None) -> None:
+        super().update(done)
         self._bars.update(self._task, completed=done, note=note, total=total)
 
 
 class _LineStage(Stage):
     """Prints a line at the end, and every ten seconds before."""
 
-    def __init__(self, name: str, total: int, say: Callable[[str], None]):
-        super().__init__(name, total)
+    def __init__(self, name: str, total: int, news: News, say: Callable[[str], None]):
+        super().__init__(name, total, news)
         self._say = say
         self._started = self._last = time.monotonic()
 
     def update(self, done: int, note: str = "", *, total: int | None = None) -> None:
+        super().update(done)
         self._total = self._total if total is None else total
         now = time.monotonic()
         if done < self._total and now - self._last < _LINE_INTERVAL_S:

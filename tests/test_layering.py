@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "processes": set(),
     "progress": set(),
     "runtime": {"measure"},
+    "stopping": set(),
     "streams": set(),
     "cli": {"arguments", "errors", "streams"},
     "options": {"arguments", "config", "presets", "settings"},
@@ -33,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "render": set(),
     "events": {"atomic", "cache", "config", "keeping", "measure", "simulation"},
     "model": {"config", "events"},
-    "training": {"atomic", "config", "events", "model"},
+    "training": {"atomic", "config", "errors", "events", "model"},
     "verify": {"config", "events", "model", "training"},
     "telemetry": {"measure", "stats"},
     "report": {"atomic", "config", "measure", "render", "stats", "streams", "telemetry"},
@@ -75,6 +76,7 @@ ALLOWED: dict[str, set[str]] = {
         "runtime",
         "simulation",
         "stats",
+        "stopping",
         "telemetry",
         "training",
     },
@@ -98,6 +100,7 @@ ALLOWED: dict[str, set[str]] = {
         "report",
         "run",
         "runtime",
+        "stopping",
         "telemetry",
     },
 }
@@ -115,9 +118,10 @@ INSIDE = {
     " < loss metrics reference",
     "regress": "checkouts costs exports yardstick < baseline installations < sources < pairing"
     " < judging < documents < session",
-    "report": "checksums fields result < consumption < app phase settings summary < model"
-    " < facts schema < hepscore reader replay < copies summed_energy < summing",
-    "run": "devices ending feed files fit programs setup < inputs phases < loop < story",
+    "report": "checksums fields result < consumption < app incomplete phase settings summary"
+    " < model < facts schema < hepscore reader replay < copies summed_energy < summing",
+    "run": "devices ending feed files fit programs setup < inputs phases < track < loop resuming"
+    " < leaving story",
     "stats": "change_points power_laws rank_tests scaling_laws summaries turns"
     " < comparison sum_ratios < sequential",
     "study": "formats running scaling < engine < runs < findings < documents output plots",

@@ -10,10 +10,11 @@ import signal
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 
 from mlpf_jax import main, options, runtime
-from mlpf_jax.report import hepscore
+from mlpf_jax.report import fields, hepscore, incomplete
 from mlpf_jax.run import devices as devices_lib
 from mlpf_jax.run import files
 
@@ -484,9 +485,14 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(environ, tmp_path):
         rest = process.stderr.read()
 
     assert process.returncode == 130
-    assert rest.splitlines()[-1].startswith("error: interrupted")
+    assert rest.splitlines()[-1].startswith("error: interrupted while training. Nothing is kept")
     assert "Traceback" not in rest
-    assert list(tmp_path.iterdir()) == []
+    (left,) = tmp_path.iterdir()
+    assert left.name == incomplete.FILE_NAME
+    document = json.loads(left.read_text())
+    jsonschema.validate(document, fields.schema_of(incomplete.Incomplete))
+    assert (document["reason"], document["phase"]) == ("SIGINT", "training")
+    assert document["num_steps"] >= 5
 
 
 @pytest.mark.slow
@@ -565,5 +571,5 @@ def test_ctrl_c_while_xla_compiles_is_one_line_too(environ, tmp_path):
     )
 
     assert done.returncode == 130
-    assert done.stderr.splitlines()[-1].startswith("error: interrupted")
-    assert list(tmp_path.iterdir()) == []
+    assert done.stderr.splitlines()[-1].startswith("error: interrupted while compiling")
+    assert [path.name for path in tmp_path.iterdir()] == [incomplete.FILE_NAME]

@@ -40,6 +40,7 @@ class Sample:
     load: load_lib.Load | None = None  # CPU use by others during the sample; None if unknown
     energy: Energy | None = None
     start_s: float | None = None  # since the start of the recording of telemetry
+    segment: int = 0  # of a run that was interrupted and resumed: the number of the process
 
     @property
     def events_per_s(self) -> float:
@@ -59,6 +60,28 @@ class InputTimes:
     load_s: float = 0.0  # from the files into a padded batch
     transfer_s: float = 0.0  # from the host onto the devices
     wait_s: float = 0.0  # the computation waited for input
+
+    def __add__(self, other: "InputTimes") -> "InputTimes":
+        return InputTimes(
+            self.load_s + other.load_s,
+            self.transfer_s + other.transfer_s,
+            self.wait_s + other.wait_s,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One process of a run that was interrupted and resumed."""
+
+    started_at: str  # ISO 8601, UTC
+    host: str  # its name
+    first_step: int  # steps before it
+    num_steps: int  # that were kept
+    total_s: float  # from the start of the process until its last sign of life
+    lost_s: float  # since its last checkpoint, so computed again
+    recovery_s: float | None  # from its start until its first step was done; None: no step was done
+    num_checkpoints: int
+    checkpoint_s: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,7 +59,7 @@ def _seconds(row: ratios.Row, name: str) -> tuple[float, float, float, float]:
     """Returns the medians over the runs, in the order of the parts."""
     phases = [report.phases[name] for report in row.group.reports]
     compiled = [phase.compile_times for phase in phases]
-    steady = [float(np.median(steps.step_s(phase)[phase.num_unsteady :])) for phase in phases]
+    steady = [float(np.median(steps.step_s(phase.steady_samples))) for phase in phases]
     return (
         float(np.median([times.lower_s for times in compiled])),
         float(np.median([times.compile_s for times in compiled if times.compile_s is not None])),

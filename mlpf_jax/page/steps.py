@@ -7,6 +7,7 @@ from jaxtyping import Float
 from matplotlib import axes, figure, ticker
 
 from mlpf_jax.compare import ratios
+from mlpf_jax.measure import records
 from mlpf_jax.page import envelope, sheet
 from mlpf_jax.render import tables
 from mlpf_jax.report import reader
@@ -28,10 +29,10 @@ def plots(rows: Sequence[ratios.Row]) -> list[list[sheet.Plot]]:
 
 def _trace(number: int, row: ratios.Row, name: str) -> sheet.Plot:
     phases = [report.phases[name] for report in row.group.reports[:_MOST_RUNS]]
-    steady = np.concatenate([step_s(phase)[phase.num_unsteady :] for phase in phases])
+    steady = np.concatenate([step_s(phase.steady_samples) for phase in phases])
     summary = summaries.summarize(steady.tolist())
     unit, word = next((u for u in _UNITS if summary.median >= u[0]), _UNITS[-1])
-    top = _top(np.concatenate([step_s(phase) for phase in phases]), summary)
+    top = _top(np.concatenate([step_s(phase.samples) for phase in phases]), summary)
 
     def paint(picture: figure.Figure) -> None:
         trace, bins = picture.subplots(1, 2, sharey=True, width_ratios=[5.0, 1.0])
@@ -40,10 +41,10 @@ def _trace(number: int, row: ratios.Row, name: str) -> sheet.Plot:
             trace.axvspan(0.5, num_unsteady + 0.5, color=sheet.SHADE, linewidth=0)
         for place, phase in enumerate(reversed(phases)):
             weight = 1.0 if place == len(phases) - 1 else 0.45
-            _draw_run(trace, step_s(phase) / unit, sheet.colour(number), top / unit, weight)
+            _draw_run(trace, step_s(phase.samples) / unit, sheet.colour(number), top / unit, weight)
         trace.axhline(summary.median / unit, color=sheet.INK, linewidth=0.8, dashes=(4, 3))
         _draw_bins(bins, steady[steady <= top] / unit, sheet.colour(number))
-        low = min(float(step_s(phase).min()) for phase in phases)
+        low = min(float(step_s(phase.samples).min()) for phase in phases)
         trace.set_ylim((low - 0.06 * (top - low)) / unit, (top + 0.06 * (top - low)) / unit)
         sheet.scale(trace, "y", log=False)
         trace.set_ylabel(f"{word} per step")
@@ -62,9 +63,9 @@ def _trace(number: int, row: ratios.Row, name: str) -> sheet.Plot:
     )
 
 
-def step_s(phase: reader.Phase) -> Float[np.ndarray, "samples"]:
+def step_s(samples: Sequence[records.Sample]) -> Float[np.ndarray, "samples"]:
     """Returns the seconds per step of every sample."""
-    return np.array([sample.seconds / sample.num_steps for sample in phase.samples], np.float64)
+    return np.array([sample.seconds / sample.num_steps for sample in samples], np.float64)
 
 
 def _top(values: Float[np.ndarray, "samples"], steady: summaries.Summary) -> float:
@@ -117,7 +118,7 @@ def _caption(row: ratios.Row, phases: Sequence[reader.Phase], top: float) -> str
         parts.append(
             f"The line is the median, the band all values, of {envelope.MOST_POINTS} stretches."
         )
-    times = np.concatenate([step_s(phase) for phase in phases])
+    times = np.concatenate([step_s(phase.samples) for phase in phases])
     if num_beyond := int(np.count_nonzero(times > top)):
         slowest = tables.number(float(times.max()), 3)
         parts.append(f"\u25b2 {num_beyond} beyond the axis, up to {slowest} s.")

@@ -11,6 +11,7 @@ from mlpf_jax.report import result as result_lib
 from mlpf_jax.report.schema import validate
 
 FILE_NAME = "mlpf-jax_summary.json"
+UNSCORED_FILE_NAME = "mlpf-jax_noscore.json"  # not to be taken for a result by hep-score
 
 
 def report(result: result_lib.RunResult, extra_arguments: str) -> dict[str, Any]:
@@ -30,15 +31,17 @@ class Written(NamedTuple):
 def write(document: dict[str, Any], folder: Path) -> Written:
     """Writes the report into `folder` atomically.
 
-    It is validated first, unless `is_validated` is false because there is no validator.
+    It is validated first, unless `is_validated` is false because there is no validator. The report
+    of a run without a score gets another name: it is not HEPscore's.
 
     Raises:
         ValueError: if it does not match its schema.
         OSError: if it cannot be written.
     """
-    if document.get("app", {}).get("is_validated", True):
+    has_score = "no_score" not in document.get("report", {}).get("wl-stats", {})
+    if has_score and document.get("app", {}).get("is_validated", True):
         validate(document)
-    path = folder / FILE_NAME
+    path = folder / (FILE_NAME if has_score else UNSCORED_FILE_NAME)
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(document, indent=2, allow_nan=False) + "\n"
     return Written(path, atomic.write_new(path, content.encode()))

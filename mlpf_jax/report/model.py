@@ -31,6 +31,7 @@ from mlpf_jax.report.fields import (
     ANY,
     BOOLEAN,
     COUNT,
+    FRACTION,
     LEFT_OUT,
     NONNEGATIVE,
     NUMBER,
@@ -190,8 +191,13 @@ class _Run(Record):
                 "additionalProperties": POSITIVE.schema,
             }
         ),
-        lambda run: {run.score_name(n): phase.score.median for n, phase in run.phases.items()},
+        lambda run: (
+            LEFT_OUT
+            if run.no_score
+            else {run.score_name(n): phase.score.median for n, phase in run.phases.items()}
+        ),
     )
+    no_score = optional(_STATS, TEXT, lambda run: run.no_score or LEFT_OUT)
     score_summaries = Family(
         _STATS,
         _SCORE,
@@ -311,6 +317,9 @@ class _Run(Record):
     graph_sha256 = Field(_STATS, SHA256, "graph_sha256", compared=fact("program", "graph"))
     loss_sha256 = Field(_STATS, SHA256, "loss_sha256")
     params_sha256 = Field(_STATS, SHA256, "params_sha256")
+    batch_sha256 = optional(_STATS, SHA256, lambda run: run.batch_sha256 or LEFT_OUT)
+    segments = optional(_STATS, listed(shaped(first_step=SIZE, num_steps=SIZE)), "segments")
+    goodput = optional(_STATS, maybe(FRACTION), "goodput")
     log = Field("report/log", Kind[str]({"const": "ok"}), lambda run: "ok")
 
 
@@ -321,10 +330,12 @@ class Report(_Run, app.App):
         """Takes a document that matches the schema; `source` names it in messages.
 
         Raises:
-            ValueError: if lists of samples differ in length.
+            ValueError: if lists of samples differ in length, or the run has no score.
         """
         super().__init__(document)
         self.source = source
+        if self.no_score:
+            raise ValueError(f"has no score: {self.no_score}")
         self.phases = {
             name: phase_lib.Phase(
                 part, name, result_lib.score_name(name, self.precision, str(self.padding))

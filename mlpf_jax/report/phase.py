@@ -12,6 +12,7 @@ from mlpf_jax.report.fields import (
     BOOLEAN,
     COUNT,
     FRACTION,
+    LEFT_OUT,
     NONNEGATIVE,
     NUMBER,
     POSITIVE,
@@ -61,6 +62,13 @@ def _of_samples(name: str) -> Callable[..., Any]:
     return lambda phase, _: [getattr(sample, name) for sample in phase.samples]
 
 
+def _of_segments(values: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function for a list that is written only for a run in several segments."""
+    return lambda phase, _: (
+        list(values(phase)) if any(s.segment for s in phase.samples) else LEFT_OUT
+    )
+
+
 def _of_load(name: str) -> Callable[..., Any]:
     return lambda phase, _: [s.load and getattr(s.load, name) for s in phase.samples]
 
@@ -85,6 +93,10 @@ class Phase(Record):
     sample_start_s = optional("", listed(maybe(NUMBER)), _of_samples("start_s"))
     sample_energy_j = optional("", listed(maybe(NONNEGATIVE)), _of_energy("device_j"))
     sample_host_energy_j = optional("", listed(maybe(NONNEGATIVE)), _of_energy("host_j"))
+    sample_segment = optional(
+        "", listed(SIZE), _of_segments(lambda phase: [s.segment for s in phase.samples])
+    )
+    sample_is_unsteady = optional("", listed(BOOLEAN), _of_segments(lambda phase: phase.unsteady))
     load = optional("", maybe(keyed(NONNEGATIVE, "other_cores", "stolen_cores")), "load")
     drift = optional(
         "",
@@ -171,7 +183,10 @@ class Phase(Record):
     @property
     def steady_samples(self) -> tuple[records.Sample, ...]:
         """The samples that the score is computed from."""
-        return self.samples[self.num_unsteady :]
+        if self.sample_is_unsteady is None:
+            return self.samples[self.num_unsteady :]
+        pairs = zip(self.samples, self.sample_is_unsteady, strict=True)
+        return tuple(sample for sample, is_unsteady in pairs if not is_unsteady)
 
     @property
     def rates(self) -> list[float]:

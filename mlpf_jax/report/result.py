@@ -1,6 +1,7 @@
 """The result of a run as plain values, without arrays, devices or files."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -42,6 +43,7 @@ class EpochResult:
     num_events: int
     train: Quality
     validation: Quality
+    has_first_call: bool = False  # of the training step, in this process
 
     @property
     def events_per_s(self) -> float:
@@ -71,14 +73,26 @@ class PhaseResult:
     capacities: tuple[Capacity, ...] = ()  # empty with full padding
 
     @property
+    def unsteady(self) -> tuple[bool, ...]:
+        """Whether a sample precedes the steady state of its segment, by `stats.steady_start`."""
+        found: list[bool] = []
+        for _, group in itertools.groupby(self.samples, key=lambda sample: sample.segment):
+            times = [sample.seconds / sample.num_steps for sample in group]
+            start = summaries.steady_start(times)
+            found += [number < start for number in range(len(times))]
+        return tuple(found)
+
+    @property
     def num_unsteady(self) -> int:
-        """Samples before the steady state, by the rule of `stats.steady_start`."""
-        return summaries.steady_start([s.seconds / s.num_steps for s in self.samples])
+        """Samples that are not part of the score."""
+        return sum(self.unsteady)
 
     @property
     def steady_samples(self) -> tuple[records.Sample, ...]:
         """The samples that the score is made of."""
-        return self.samples[self.num_unsteady :]
+        return tuple(
+            s for s, is_early in zip(self.samples, self.unsteady, strict=True) if not is_early
+        )
 
     @property
     def score(self) -> summaries.Summary:
@@ -176,6 +190,9 @@ class RunResult:
     graph_sha256: str
     loss_sha256: str
     params_sha256: str
+    batch_sha256: str | None = None  # of the training batches
+    segments: tuple[records.Segment, ...] = ()  # the processes of this run, the last one included
+    no_score: str | None = None  # why the run has no score
     extra_arguments: str = ""  # the command line as given
     telemetry: record.Telemetry | None = None  # of the process that made the result
     price: config_lib.PriceConfig = dataclasses.field(default_factory=config_lib.PriceConfig)
@@ -199,6 +216,8 @@ class RunResult:
         runtime = self.environment["runtime"]
         found += variables.doubts(runtime.get("variables", {}))
         found += xla_flags.doubts(runtime.get("xla_flags", ""))
+        if len(self.segments) > 1:
+            found.append(f"interrupted and resumed: measured in {len(self.segments)} segments")
         for name, phase in self.phases.items():
             reasons = trust.in_samples(phase.score, phase.drift)
             reasons += trust.in_unknown_load([s.load for s in phase.samples])
@@ -230,9 +249,22 @@ class RunResult:
         return energy_lib.measured(meter, windows, recorded.time_s)
 
     @property
+    def goodput(self) -> float | None:
+        """The share of the time of all segments that was not lost, nor spent on recovery and
+        checkpoints; None if the segments are unknown.
+        """
+        if not self.segments:
+            return None
+        wasted = [one.lost_s + one.checkpoint_s for one in self.segments]
+        wasted += [one.recovery_s or one.total_s for one in self.segments[1:]]
+        total = sum(one.total_s for one in self.segments)
+        return max(0.0, 1 - sum(wasted) / total) if total else None
+
+    @property
     def timed_epochs(self) -> tuple[EpochResult, ...]:
-        """All epochs but the first, as in the talk's means; the first if it is the only one."""
-        return self.epochs[1:] or self.epochs
+        """All epochs without a first call, as in the talk's means; all if there are no others."""
+        later = self.epochs[1:]
+        return tuple(epoch for epoch in later if not epoch.has_first_call) or later or self.epochs
 
     @property
     def mean_throughput(self) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mlpf_jax import errors, keeping
-from mlpf_jax.report import hepscore, result, summary
+from mlpf_jax.report import hepscore, incomplete, result, summary
 
 
 def deliver(finished: result.RunResult, extra_arguments: str, folder: Path) -> list[str]:
@@ -21,6 +21,7 @@ def deliver(finished: result.RunResult, extra_arguments: str, folder: Path) -> l
     problems, kept = [], None
     try:
         path, kept = hepscore.write(document, folder)
+        incomplete.remove(folder)
     except (OSError, TypeError, ValueError) as error:  # no space, or it does not match its schema
         path = keeping.write_elsewhere(hepscore.FILE_NAME, _text(document).encode())
         place = "was printed" if path is None else f"is {path}"

@@ -1,20 +1,31 @@
 """Feeds batches to the devices during computation: a thread loads and transfers ahead."""
 
 import dataclasses
+import hashlib
 import itertools
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
 from mlpf_jax.measure import records
+
+_DIGESTED_EVERY = 64  # rows: enough to recognise every event, and it takes no time
+
+
+class Batch(NamedTuple):
+    """A batch on the host, and the numbers of its events."""
+
+    arrays: ragged.AnyBatch
+    indices: Int[np.ndarray, " taken"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +36,8 @@ class FedBatch:
     num_events: int
     num_elements: int
     num_rows: int  # rows per device, including padding
+    indices: Int[np.ndarray, " taken"]  # numbers of its events
+    sha256: str  # start of the digest of some of its rows
 
 
 class Feed:
@@ -32,7 +45,7 @@ class Feed:
 
     def __init__(
         self,
-        batches: Iterable[ragged.AnyBatch],
+        batches: Iterable[Batch],
         put: Callable[[ragged.AnyBatch], Any],
         depth: int,
     ):
@@ -85,19 +98,23 @@ class Feed:
         except BaseException as error:  # noqa: BLE001  (raised again where it is waited for)
             self._ready.put(error)
 
-    def _load(self) -> ragged.AnyBatch | None:
+    def _load(self) -> Batch | None:
         start = time.perf_counter()
         batch = next(self._batches, None)
         self.times.load_s += time.perf_counter() - start
         return batch
 
-    def _transfer(self, batch: ragged.AnyBatch) -> FedBatch:
+    def _transfer(self, loaded: Batch) -> FedBatch:
+        batch = loaded.arrays
         start = time.perf_counter()
         on_device = jax.block_until_ready(self._put(batch))
         self.times.transfer_s += time.perf_counter() - start
+        rows = np.asarray(batch.elements)[..., ::_DIGESTED_EVERY, :]
         return FedBatch(
             on_device,
             num_events=int(np.count_nonzero(batch.weight)),
             num_elements=int(np.count_nonzero(batch.elements[..., 0])),
             num_rows=batch_lib.rows_per_device(batch),
+            indices=loaded.indices,
+            sha256=hashlib.sha256(rows.tobytes()).hexdigest()[:16],
         )

@@ -12,6 +12,7 @@ _BYTES = {
     "results_dir": 4 * 2**20,
     "compilation_cache": 2**20,
     "checkpoint": 16 * 2**20,
+    "checkpoint_dir": 128 * 2**20,
     "profile": 4 * 2**20,
 }
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"  # JAX's own variable for a compilation cache

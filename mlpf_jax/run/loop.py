@@ -1,65 +1,41 @@
 """The training loop: epochs of samples of steps, with validation after each epoch."""
 
-import dataclasses
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
+from mlpf_jax import progress as progress_lib
+from mlpf_jax import stopping
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
-from mlpf_jax.measure import records, timing
+from mlpf_jax.measure import timing
 from mlpf_jax.report import result
 from mlpf_jax.run import feed, phases
 from mlpf_jax.run import setup as setup_lib
+from mlpf_jax.run import track as track_lib
 from mlpf_jax.training import state, step
 
 TrainStep = Callable[[state.TrainState, Any], tuple[state.TrainState, step.StepSums]]
 Order = Callable[[int], Int[np.ndarray, " events"]]  # pass over the data -> events in order
 
 
-class LossLog:
-    """The losses of all steps, in order, and their digest."""
+@runtime_checkable
+class Keeper(Protocol):
+    """What keeps the progress of training safe between two samples."""
 
-    def __init__(self):
-        self._sha256 = hashlib.sha256()
-        self._num_steps = 0
-
-    def append(self, losses: dict[str, float]) -> None:
-        """Adds the losses of one step.
+    def visit(self, current: state.TrainState, seconds: float) -> None:
+        """Called after every sample, and after every epoch.
 
         Raises:
-            RuntimeError: if a loss is not finite.
+            stopping.Stopped: if the run must end.
         """
-        self._num_steps += 1
-        wrong = [name for name, value in losses.items() if not np.isfinite(value)]
-        if wrong:
-            raise RuntimeError(
-                f"the loss of step {self._num_steps} is not finite ({', '.join(wrong)}): the run "
-                "is useless. Try a smaller --learning_rate."
-            )
-        for name in sorted(losses):
-            self._sha256.update(np.float32(losses[name]).tobytes())
 
-    def hexdigest(self) -> str:
-        """Returns the SHA-256 of all losses so far, as float32."""
-        return self._sha256.hexdigest()
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainOutcome:
-    """The results of the training phase."""
-
-    state: state.TrainState
-    first_call_s: float
-    samples: tuple[records.Sample, ...]
-    epochs: tuple[result.EpochResult, ...]
-    input_times: records.InputTimes
-    seconds: float
+    def rescue(self, current: state.TrainState) -> None:
+        """Called when the run ends early, with the state to keep."""
 
 
 def empty_training_batches(
@@ -96,112 +72,120 @@ def train(
     initial: state.TrainState,
     train_step: TrainStep,
     validate: Callable[[state.TrainState], result.Quality],
-    events: batch_lib.Events,
-    order: Order,
-    log: LossLog,
-) -> TrainOutcome:
-    """Trains for all epochs, validating after each; every step after the first is in a sample."""
-    plan = setup.config.steps_by_epoch
-    batches = _training_batches(setup, events, order, sum(plan))
-    samples: list[records.Sample] = []
-    epochs: list[result.EpochResult] = []
-    trainer = _Trainer(setup, initial, train_step, log)
-    start = timing.clock_ns()
+    batches: Iterator[feed.Batch],
+    track: track_lib.Track,
+    keeper: Keeper,
+) -> state.TrainState:
+    """Trains for all epochs that `track` has not finished, validating after each.
+
+    Every step after the first one here is in a sample. Returns the final state; the results are in
+    `track`.
+    """
+    total = sum(setup.config.steps_by_epoch)
     with (
-        setup.progress.stage("training", sum(plan)) as stage,
+        setup.progress.stage("training", total) as stage,
         feed.Feed(batches, setup.put, setup.batches_ahead) as source,
+        setup.stop.deferred(),
     ):
-        for number, num_steps in enumerate(plan, start=1):
-            epoch_start = timing.clock_ns()
-            while trainer.steps_in_epoch < num_steps:
-                sample = trainer.advance(source, num_steps - trainer.steps_in_epoch)
-                if sample is not None:
-                    samples.append(sample)
-                rate = f"{samples[-1].events_per_s:.3g} events/s" if samples else "first call done"
-                stage.update(trainer.num_steps, f"epoch {number}/{len(plan)}, {rate}")
-            num_events, quality = trainer.finish_epoch()
-            validation_start = timing.clock_ns()
-            validation = validate(trainer.state)
-            now = timing.clock_ns()
-            epochs.append(
-                result.EpochResult(
-                    seconds=(now - epoch_start) / 1e9,
-                    validation_s=(now - validation_start) / 1e9,
-                    num_steps=num_steps,
-                    num_events=num_events,
-                    train=quality,
-                    validation=validation,
-                )
-            )
-            setup.progress.say(
-                f"epoch {number}/{len(plan)}: {epochs[-1].seconds:.4g} s, "
-                f"loss {quality.losses['total']:.6g}, validation loss "
-                f"{validation.losses['total']:.6g}, accuracy {validation.accuracy:.4f}"
-            )
-    return TrainOutcome(
-        state=trainer.state,
-        first_call_s=trainer.first_call_s,
-        samples=tuple(samples),
-        epochs=tuple(epochs),
-        input_times=source.times,
-        seconds=(timing.clock_ns() - start) / 1e9,
-    )
+        trainer = _Trainer(setup, initial, train_step, source, track, keeper, stage)
+        try:
+            for number in range(len(track.epochs), len(setup.config.steps_by_epoch)):
+                trainer.run_epoch(number, validate)
+        except stopping.Stopped:
+            keeper.rescue(trainer.state)
+            raise
+    return trainer.state
 
 
 class _Trainer:
-    """Advances the state sample by sample, and collects the results of the steps of an epoch."""
+    """Advances the state sample by sample, and tells the track."""
 
-    def __init__(self, setup: setup_lib.Setup, initial: state.TrainState, train_step, log: LossLog):
+    def __init__(
+        self,
+        setup: setup_lib.Setup,
+        initial: state.TrainState,
+        train_step: TrainStep,
+        source: feed.Feed,
+        track: track_lib.Track,
+        keeper: Keeper,
+        stage: progress_lib.Stage,
+    ):
         self.state = initial
-        self.num_steps = 0
-        self.first_call_s = 0.0
         self._setup = setup
         self._train_step = train_step
-        self._log = log
+        self._source = source
+        self._track = track
+        self._keeper = keeper
+        self._stage = stage
+        self._steps_here = 0
         self._steps_per_sample = 1
-        self._fed: list[feed.FedBatch] = []
-        self._sums: list[step.StepSums] = []
+        self._input_times = track.input_times
+        self._lap_ns = timing.clock_ns()
 
-    @property
-    def steps_in_epoch(self) -> int:
-        """Number of steps since the start of the epoch."""
-        return len(self._sums)
+    def run_epoch(self, number: int, validate: Callable[[state.TrainState], result.Quality]):
+        """Runs what is left of an epoch, and validates."""
+        track, plan = self._track, self._setup.config.steps_by_epoch
+        while (num_left := plan[number] - len(track.sums)) > 0:
+            seconds = self._advance(num_left)
+            rate = "first call done"
+            if track.samples:
+                rate = f"{track.samples[-1].events_per_s:.3g} events/s"
+            self._stage.update(track.num_steps, f"epoch {number + 1}/{len(plan)}, {rate}")
+            if len(track.sums) < plan[number]:
+                self._visit(seconds)
+        self._lap()  # what a stop during validation keeps
+        quality = phases.quality(track.sums, self._setup.config.data.num_elements)
+        validation_start = timing.clock_ns()
+        validation = validate(self.state)
+        validation_s = (timing.clock_ns() - validation_start) / 1e9
+        self._lap()
+        track.close_epoch(plan[number], quality, validation, validation_s)
+        self._setup.progress.say(
+            f"epoch {number + 1}/{len(plan)}: {track.epochs[-1].seconds:.4g} s, "
+            f"loss {quality.losses['total']:.6g}, validation loss "
+            f"{validation.losses['total']:.6g}, accuracy {validation.accuracy:.4f}"
+        )
+        self._visit(0.0)
 
-    def advance(self, source: feed.Feed, num_steps_left: int) -> records.Sample | None:
-        """Runs the steps of one sample. The first call of all is not a sample."""
-        fed = source.take(min(self._steps_per_sample, num_steps_left))
+    def _advance(self, num_steps_left: int) -> float:
+        """Runs the steps of one sample; returns the seconds. The first call is not a sample."""
+        fed = self._source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
         watch = self._setup.recorder.watch()
         self.state, sums, seconds = timing.time_steps(
             self._train_step, self.state, on_device, waits_each=self._setup.waits_each
         )
         meanwhile = watch.end(seconds)
-        sums = jax.device_get(sums)
-        for one in sums:
-            self._log.append(phases.floats(one.mean_losses()))
-        self._fed += fed
-        self._sums += sums
-        self.num_steps += len(fed)
-        if self.num_steps == 1:
-            self.first_call_s = seconds
-            return None
-        if self.num_steps == 2:
+        self._track.add_steps(fed, jax.device_get(sums))
+        self._steps_here += len(fed)
+        if self._steps_here == 1:
+            self._track.add_first_call(seconds)
+            return seconds
+        if self._steps_here == 2:
             self._steps_per_sample = self._setup.steps_per_sample(seconds)
-        return phases.sample(seconds, fed, meanwhile)
+        self._track.samples.append(phases.sample(seconds, fed, meanwhile, self._track.segment))
+        return seconds
 
-    def finish_epoch(self) -> tuple[int, result.Quality]:
-        """Returns the number of events and the quality of the steps since the last call."""
-        num_events = sum(batch.num_events for batch in self._fed)
-        quality = phases.quality(self._sums, self._setup.config.data.num_elements)
-        self._fed, self._sums = [], []
-        return num_events, quality
+    def _lap(self) -> None:
+        """Adds the time since the last lap to the epoch."""
+        now = timing.clock_ns()
+        self._track.add_time((now - self._lap_ns) / 1e9, self._input_times + self._source.times)
+        self._lap_ns = now
+
+    def _visit(self, seconds: float) -> None:
+        """Lets the keeper work, outside of the time of the epoch."""
+        self._lap()
+        self._keeper.visit(self.state, seconds)
+        self._lap_ns = timing.clock_ns()
 
 
-def _training_batches(
-    setup: setup_lib.Setup, events: batch_lib.Events, order: Order, num_batches: int
-) -> Iterator[ragged.AnyBatch]:
-    for taken in _training_indices(setup, order, num_batches):
-        yield setup.make_batch(events, taken)
+def training_batches(
+    setup: setup_lib.Setup, events: batch_lib.Events, order: Order, num_done: int
+) -> Iterator[feed.Batch]:
+    """Yields the batches of all steps after the first `num_done`, with their events."""
+    total = sum(setup.config.steps_by_epoch)
+    for taken in itertools.islice(_training_indices(setup, order, total), num_done, None):
+        yield feed.Batch(setup.make_batch(events, taken), taken)
 
 
 def _training_indices(

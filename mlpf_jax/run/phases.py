@@ -22,7 +22,7 @@ def load_all(
 ) -> tuple[feed.FedBatch, ...]:
     """Places the first events permanently on the devices, in order."""
     indices = batch_lib.batch_indices(np.arange(num_events), setup.shape.num_events)
-    batches = (setup.make_batch(events, taken) for taken in indices)
+    batches = (feed.Batch(setup.make_batch(events, taken), taken) for taken in indices)
     with feed.Feed(batches, setup.put, depth=2) as source:
         return tuple(source)
 
@@ -52,6 +52,8 @@ def time_inference(
     """Runs the network once on each batch; returns the sums, on the devices, and the seconds."""
 
     def advance(current, on_device):
+        if setup.stop.reason is not None:
+            setup.stop.poll()
         return current, infer_step(current, on_device)
 
     on_device = [batch.on_device for batch in batches]
@@ -87,7 +89,10 @@ def infer(
 
 
 def sample(
-    seconds: float, fed: Sequence[feed.FedBatch], meanwhile: recorder_lib.Meanwhile
+    seconds: float,
+    fed: Sequence[feed.FedBatch],
+    meanwhile: recorder_lib.Meanwhile,
+    segment: int = 0,
 ) -> records.Sample:
     """Returns the record of a sample with these batches."""
     return records.Sample(
@@ -99,6 +104,7 @@ def sample(
         load=meanwhile.load,
         energy=meanwhile.energy,
         start_s=meanwhile.start_s,
+        segment=segment,
     )
 
 

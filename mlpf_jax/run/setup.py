@@ -9,6 +9,7 @@ from jaxtyping import Int
 
 from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
+from mlpf_jax import stopping
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
 from mlpf_jax.measure import timing
@@ -29,6 +30,7 @@ class Setup:
     put: Callable[[ragged.AnyBatch], Any]  # onto the devices
     progress: progress_lib.Progress
     recorder: recorder_lib.Recorder
+    stop: stopping.Stop
 
     @property
     def shape(self) -> batch_lib.BatchShape:

@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import functools
 import hashlib
-import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +13,15 @@ import numpy as np
 
 from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
+from mlpf_jax import stopping
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
 from mlpf_jax.measure import machine, memory, profiling, surroundings, timing, window
 from mlpf_jax.report import result
-from mlpf_jax.run import feed, loop, phases, programs
+from mlpf_jax.run import feed, loop, phases, programs, resuming
 from mlpf_jax.run import inputs as inputs_lib
 from mlpf_jax.run import setup as setup_lib
+from mlpf_jax.run import track as track_lib
 from mlpf_jax.telemetry import recorder as recorder_lib
 from mlpf_jax.training import cost, parallel, state, step
 
@@ -44,6 +45,8 @@ def run(
     checkpoint: Path | None = None,
     profile: Path | None = None,
     recorder: recorder_lib.Recorder | None = None,
+    stop: stopping.Stop | None = None,
+    keeper: resuming.Keeper | None = None,
 ) -> Finished:
     """Trains, validates after every epoch, infers, and returns the result.
 
@@ -58,21 +61,26 @@ def run(
     started_at = _now()
     spread = parallel.Devices(devices, config.parallel)
     recorder = recorder or recorder_lib.Recorder()
-    setup = setup_lib.Setup(config, devices[0].platform, spread.split, progress, recorder)
+    stop = stop or stopping.Stop()
+    keeper = keeper or resuming.Keeper(config_lib.FilesConfig(), stop, progress)
+    setup = setup_lib.Setup(config, devices[0].platform, spread.split, progress, recorder, stop)
     key = jax.random.key(config.seed)
-    log = loop.LossLog()
     before = machine.read()
 
-    current, init_s = _first_state(setup, spread, key, checkpoint)
+    drawn, init_s = _first_state(setup, key, checkpoint)
+    known = resuming.facts(config, devices, inputs, environment)
+    current = spread.replicate(keeper.open(known, drawn))
     graph = cost.graph_cost(config)
     test = _prepare_test(setup, spread, inputs.test.events, current)
-    trained = training = outcome = None
+    keeper.check_program("inference", test.step.sha256)
+    track = keeper.track
+    trained = training = None
     if inputs.train is not None:
-        trained = _train(setup, spread, current, inputs.train.events, test, key, log)
-        outcome = trained.outcome
-        current = outcome.state
+        trained = _train(setup, spread, current, inputs.train.events, test, key, keeper)
+        current = trained.state
+        keeper.rescue(current)
         training = trained.programs.phase(
-            config, trained.first_call_s, outcome.samples, graph.train_flops
+            config, trained.first_call_s, tuple(track.samples), graph.train_flops
         )
 
     inference = quality = None
@@ -80,11 +88,10 @@ def run(
         with window.together("inference", lambda: test.call(current)):
             samples = phases.infer(setup, current, test.step, test.batches)
         # Trained weights have just been validated on the same events.
-        quality = outcome.epochs[-1].validation if outcome else test.quality(setup, current)
+        quality = track.epochs[-1].validation if trained else test.quality(setup, current)
         inference = test.step.phase(config, test.first_call_s, samples, graph.infer_flops)
 
-    if outcome is None and quality is not None:
-        log.append(dict(quality.losses))
+    losses = track.losses or ([quality.losses] if quality else [])
     finished = result.RunResult(
         config=config,
         devices=tuple(_describe(device) for device in devices),
@@ -99,20 +106,23 @@ def run(
         training=training,
         inference=inference,
         inference_quality=quality,
-        inference_weights="trained" if outcome else "checkpoint" if checkpoint else "initial",
-        epochs=outcome.epochs if outcome else (),
-        input_times=outcome.input_times if outcome else None,
-        train_seconds=outcome.seconds if outcome else 0.0,
+        inference_weights="trained" if trained else "checkpoint" if checkpoint else "initial",
+        epochs=tuple(track.epochs),
+        input_times=track.input_times if trained else None,
+        train_seconds=track.train_s,
+        segments=(*track.earlier, keeper.segment),
+        no_score=track.no_score,
         peak_device_bytes=memory.peak_bytes(devices[0]),
         peak_process_bytes=memory.peak_process_bytes(),
         machine=machine.MachineChange(before=before, after=machine.read()),
         graph_sha256=graph.graph_sha256,
-        loss_sha256=log.hexdigest(),
+        loss_sha256=track_lib.loss_sha256(losses),
+        batch_sha256=track.batch_sha256 if trained else None,
         params_sha256=params_sha256(current),
     )
     extras: dict[str, Callable[[], None]] = {}
     if checkpoint is not None and trained is not None:
-        extras["checkpoint"] = lambda: _checkpoints().save(checkpoint, current)
+        extras["checkpoint"] = lambda: resuming.checkpoints().export(checkpoint, current)
     if profile is not None:
         steps = {"inference step": lambda: test.step(current, test.examples[0].on_device)}
         if trained is not None:  # last, because it donates the state
@@ -125,17 +135,16 @@ def run(
 
 
 def _first_state(
-    setup: setup_lib.Setup, spread: parallel.Devices, key: jax.Array, checkpoint: Path | None
+    setup: setup_lib.Setup, key: jax.Array, checkpoint: Path | None
 ) -> tuple[state.TrainState, float]:
-    """Returns the initial state on all devices, drawn or from a checkpoint, and the seconds."""
+    """Returns the initial state, drawn or from a checkpoint, and the seconds."""
     setup.progress.say("drawing the weights")
     start = timing.clock_ns()
     created = state.create(setup.config, jax.random.fold_in(key, _INIT))
     if setup.config.mode == "infer" and checkpoint is not None:
-        created = _checkpoints().load(checkpoint, created)
+        created = resuming.checkpoints().load_weights(checkpoint, created)
     state.require_float32(created, "the state: ")
-    current = jax.block_until_ready(spread.replicate(created))
-    return current, (timing.clock_ns() - start) / 1e9
+    return jax.block_until_ready(created), (timing.clock_ns() - start) / 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +193,7 @@ def _prepare_test(
 class _Trained:
     """The results of training, and its step for further calls."""
 
-    outcome: loop.TrainOutcome
+    state: state.TrainState
     programs: programs.Programs
     step: loop.TrainStep
     batch: Any  # on the devices
@@ -198,7 +207,7 @@ def _train(
     events: ragged.SizedEvents,
     test: _Test,
     key: jax.Array,
-    log: loop.LossLog,
+    keeper: resuming.Keeper,
 ) -> _Trained:
     """Compiles the step and trains, in the order given by the key; donates `current`."""
     config = setup.config
@@ -216,6 +225,7 @@ def _train(
         setup.progress,
         from_cache=not config.measures_compile,
     )
+    keeper.check_program("training", compiled.sha256)
     memory.require_room(compiled.memory, setup.platform, config.num_devices)
 
     def train_step(current, batch):
@@ -223,10 +233,11 @@ def _train(
 
     first_calls_s = loop.call_each(train_step, spread.replicate(current), empty) if empty else None
     validate = functools.partial(test.quality, setup)
+    left = loop.training_batches(setup, events, order, keeper.track.num_steps)
     with window.together("training", _filler(train_step, spread, current, batches[-1])):
-        outcome = loop.train(setup, current, train_step, validate, events, order, log)
-    first_call_s = first_calls_s or outcome.first_call_s
-    return _Trained(outcome, compiled, train_step, batches[-1], first_call_s)
+        trained = loop.train(setup, current, train_step, validate, left, keeper.track, keeper)
+    first_call_s = first_calls_s or keeper.track.first_call_s or 0.0
+    return _Trained(trained, compiled, train_step, batches[-1], first_call_s)
 
 
 def _filler(
@@ -247,13 +258,6 @@ def _describe(device: jax.Device) -> result.Device:
     return result.Device(
         device_id=str(device.id), name=device.device_kind, platform=device.platform
     )
-
-
-def _checkpoints() -> types.ModuleType:
-    """Imports Orbax only when needed, because it takes a second."""
-    from mlpf_jax.training import checkpoint
-
-    return checkpoint
 
 
 def _order(config: config_lib.RunConfig, key: jax.Array, number: int) -> np.ndarray:

@@ -1,27 +1,148 @@
-"""Checkpoints of the weights with Orbax: written atomically, and verified when read.
+"""Checkpoints with Orbax: one folder for each step, verified by SHA-256 when it is read.
 
-DIR/weights/         files written by Orbax DIR/manifest.json    the SHA-256 of each of its files
+FOLDER/<step>/weights/      weights, rotations and the step, by Orbax
+FOLDER/<step>/optimizer/    the optimiser's state, by Orbax
+FOLDER/<step>/record/       all else that a run needs to go on, as JSON, by Orbax
+FOLDER/<step>/sha256.json   the SHA-256 of these files; written last, so it seals a checkpoint
+FOLDER/.lock                held by the run that writes here; its time is its last sign of life
+FOLDER/complete             the run has ended and written its report
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from orbax import checkpoint as ocp
 
-from mlpf_jax import atomic
+from mlpf_jax import atomic, errors
 from mlpf_jax.training import state
 
-_WEIGHTS, _MANIFEST = "weights", "manifest.json"
-_BYTES_BESIDES = 2**20  # Orbax's own, and the manifest
+FORMAT = 1  # of the record and the folder; increase it when older programs cannot read them
+_WEIGHTS, _OPTIMIZER, _RECORD = "weights", "optimizer", "record"
+_SEAL, _LOCK, _COMPLETE = "sha256.json", ".lock", "complete"
+_KEPT = 2  # checkpoints; one of them is whole while the next is written
+_BYTES_BESIDES = 2**20  # Orbax's own, and the seal
+_LARGEST_JSON = 64 * 2**20  # bytes; a thousand steps take one
+
+Record = Mapping[str, Any]  # JSON
 
 
-def save(folder: Path, current: state.TrainState) -> None:
-    """Writes all weights, including the fixed ones, and the step into a new folder.
+class Restored(NamedTuple):
+    """A checkpoint, read and verified."""
+
+    step: int
+    state: state.TrainState  # host arrays
+    record: Record
+
+
+class Store:
+    """A folder of checkpoints that this process alone writes to."""
+
+    def __init__(self, folder: Path):
+        """Opens or creates the folder.
+
+        Raises:
+            ValueError: if another process writes to it.
+            OSError: if it cannot be written to.
+        """
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._last_sign_s, self._lock = _hold(folder)
+        for step in steps(folder):
+            if not (folder / str(step) / _SEAL).exists():  # its writer died before it was whole
+                shutil.rmtree(folder / str(step))
+        # Asynchronous writing would fall into the next timed window, so every save is waited for.
+        self._manager = ocp.CheckpointManager(
+            folder.resolve(),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=_KEPT, create=False, cleanup_tmp_directories=True
+            ),
+            item_names=(_WEIGHTS, _OPTIMIZER, _RECORD),
+        )
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps with a checkpoint, newest first."""
+        return steps(self.folder)
+
+    @property
+    def last_sign_s(self) -> float | None:
+        """When the previous writer was last alive, in seconds since 1970; None without one."""
+        return self._last_sign_s
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run that wrote the checkpoints has ended."""
+        return (self.folder / _COMPLETE).exists()
+
+    def complete(self) -> None:
+        """Notes that the run has ended."""
+        atomic.write_file(self.folder / _COMPLETE, b"")
+
+    def is_alive(self) -> None:
+        """Notes that this process is alive. It takes microseconds."""
+        with contextlib.suppress(OSError):
+            os.utime(self._lock)
+
+    def save(self, step: int, current: state.TrainState, record: Record) -> float:
+        """Writes a checkpoint, removes all but the newest ones, and returns the seconds.
+
+        Raises:
+            OSError: if it cannot be written; earlier checkpoints stay.
+        """
+        start = time.perf_counter()
+        host = jax.tree.map(np.asarray, current)
+        # Orbax would tell of a full disk, too: in several threads and five hundred lines.
+        num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(host))
+        atomic.try_writing(self.folder, num_bytes + _BYTES_BESIDES)
+        path = self.folder / str(step)
+        if path.exists():  # damaged, or of a run that went on from an earlier one
+            shutil.rmtree(path)
+            self._manager.reload()
+        items = ocp.args.Composite(
+            weights=ocp.args.StandardSave(_weights(host)),
+            optimizer=ocp.args.StandardSave(host.opt_state),
+            record=ocp.args.JsonSave({"format": FORMAT, **record}),
+        )
+        try:
+            with _quiet():
+                self._manager.save(step, args=items, force=True)
+                self._manager.wait_until_finished()
+            content = json.dumps(_hashes(path), indent=2).encode()
+            atomic.write_file(path / _SEAL, content)
+        except Exception as error:
+            # Orbax (0.12.8) takes a failed save for a checkpoint until it looks at the folder.
+            self._manager.reload()
+            if isinstance(error, OSError):
+                raise
+            raise OSError(f"{self.folder}: {errors.one_line(error)}") from None
+        return time.perf_counter() - start
+
+    def newest(self, like: state.TrainState) -> tuple[Restored | None, tuple[str, ...]]:
+        """Returns the newest sound checkpoint with the shapes of `like`, and what is wrong with
+        newer ones.
+        """
+        return newest(self.folder, like)
+
+    def close(self) -> None:
+        """Releases the folder."""
+        self._manager.close()
+        os.close(self._lock)
+
+
+def export(folder: Path, current: state.TrainState) -> None:
+    """Writes one checkpoint into a new folder.
 
     Raises:
         ValueError: if the folder exists: an earlier checkpoint is never overwritten.
@@ -29,70 +150,179 @@ def save(folder: Path, current: state.TrainState) -> None:
     """
     if folder.exists():
         raise ValueError(f"--checkpoint={folder}: exists already and is not overwritten.")
-    weights = jax.tree.map(np.asarray, _weights(current))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Orbax would tell of a full disk, too: in several threads and five hundred lines.
-    num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(weights))
-    atomic.try_writing(folder.parent, num_bytes + _BYTES_BESIDES)
     with atomic.new_folder(folder) as temporary:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((temporary / _WEIGHTS).resolve(), weights)
-            checkpointer.wait_until_finished()
-        content = json.dumps(_hashes(temporary / _WEIGHTS), indent=2).encode()
-        atomic.write_synced(temporary / _MANIFEST, [content])
+        store = Store(temporary)
+        try:
+            store.save(int(current.step), current, {})
+        finally:
+            store.close()
 
 
-def load(folder: Path, like: state.TrainState) -> state.TrainState:
-    """Returns `like` with the weights and the step of a checkpoint, as host arrays.
+def steps(folder: Path) -> list[int]:
+    """Returns the steps with a checkpoint, newest first; their content may be damaged."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+
+def newest(folder: Path, like: state.TrainState) -> tuple[Restored | None, tuple[str, ...]]:
+    """Returns the newest sound checkpoint in `folder`, and what is wrong with newer ones."""
+    problems = []
+    for step in steps(folder):
+        try:
+            return _read(folder / str(step), step, like), tuple(problems)
+        except ValueError as error:
+            problems.append(f"{folder / str(step)}: {errors.one_line(error)}")
+    return None, tuple(problems)
+
+
+def load_weights(folder: Path, like: state.TrainState) -> state.TrainState:
+    """Returns `like` with the weights and the step of the newest checkpoint, as host arrays.
 
     Raises:
-        ValueError: if the checkpoint is incomplete, damaged, or for another network.
+        ValueError: if it is incomplete, damaged, or for another network.
     """
-    weights = (folder / _WEIGHTS).resolve()
+    found = steps(folder)
+    if not found:
+        raise ValueError(f"--checkpoint={folder}: no checkpoint is there.")
+    path = folder / str(found[0])
     try:
-        expected = json.loads((folder / _MANIFEST).read_text())
-    except (OSError, ValueError):
-        raise ValueError(f"--checkpoint={folder}: no checkpoint is there.") from None
-    if _hashes(weights) != expected:
+        verify(path)
+        return _with_weights(like, _restore(path / _WEIGHTS, _weights(like)))
+    except ValueError as error:
+        raise ValueError(f"--checkpoint={folder}: step {found[0]}: {error}") from None
+
+
+def verify(path: Path) -> None:
+    """Compares all files of one checkpoint with its seal.
+
+    Raises:
+        ValueError: if they differ, or the checkpoint was not finished.
+    """
+    try:
+        expected = json.loads(_bounded(path / _SEAL))
+    except FileNotFoundError:
+        raise ValueError("was not finished.") from None
+    except (OSError, ValueError, RecursionError):
+        raise ValueError(f"damaged, its {_SEAL} cannot be read.") from None
+    try:
+        found = _hashes(path)
+    except OSError as error:
+        raise ValueError(errors.one_line(error)) from None
+    if found != expected:
         # Orbax would report this too, but from several threads and in a hundred lines.
-        raise ValueError(
-            f"--checkpoint={folder}: damaged, its SHA-256 differs from the manifest's."
-        )
-    with ocp.StandardCheckpointer() as checkpointer:
-        found = checkpointer.metadata(weights).item_metadata
-        _refuse_other_network(folder, found, _weights(like))
-        wanted = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), _weights(like)
-        )
-        restored = checkpointer.restore(weights, wanted)
-    return like._replace(
-        step=jnp.asarray(restored["step"]),
-        params=restored["params"],
-        rotations=restored["rotations"],
-    )
+        raise ValueError("damaged, its SHA-256 differs from its seal's.")
+
+
+def read_record(path: Path) -> Record:
+    """Returns the record of one checkpoint.
+
+    Raises:
+        ValueError: if it cannot be used.
+    """
+    with _quiet():
+        try:
+            if (path / _RECORD / "metadata").stat().st_size > _LARGEST_JSON:
+                raise ValueError("its record is too large.")
+            record = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(
+                (path / _RECORD).resolve()
+            )
+        except (OSError, RecursionError) as error:
+            raise ValueError(f"its record cannot be read: {errors.one_line(error)}") from None
+    version = record.get("format") if isinstance(record, dict) else None
+    if version != FORMAT:
+        raise ValueError(f"has format {version}, and this program reads {FORMAT}.")
+    return record
+
+
+def _read(path: Path, step: int, like: state.TrainState) -> Restored:
+    verify(path)
+    record = read_record(path)
+    restored = _with_weights(like, _restore(path / _WEIGHTS, _weights(like)))
+    optimizer = _restore(path / _OPTIMIZER, like.opt_state)
+    if int(restored.step) != step:
+        raise ValueError(f"contains step {int(restored.step)}.")
+    return Restored(step, restored._replace(opt_state=optimizer), record)
+
+
+def _restore(path: Path, like: Any) -> Any:
+    wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
+    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+        try:
+            found = checkpointer.metadata(path.resolve()).item_metadata
+            _refuse_other_network(found, wanted)
+            return checkpointer.restore(path.resolve(), wanted)
+        except OSError as error:
+            raise ValueError(errors.one_line(error)) from None
 
 
 def _weights(current: state.TrainState) -> dict[str, Any]:
     return {"step": current.step, "params": current.params, "rotations": current.rotations}
 
 
+def _with_weights(like: state.TrainState, weights: Mapping[str, Any]) -> state.TrainState:
+    return like._replace(
+        step=jnp.asarray(weights["step"]),
+        params=weights["params"],
+        rotations=weights["rotations"],
+    )
+
+
+def _refuse_other_network(found: Any, wanted: Any) -> None:
+    def shapes(tree):
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {jax.tree_util.keystr(path, simple=True): tuple(leaf.shape) for path, leaf in leaves}
+
+    theirs = shapes(found)
+    for name, shape in shapes(wanted).items():
+        if theirs.get(name) != shape:
+            raise ValueError(
+                f"of another network: {name} is {theirs.get(name, 'missing')} there, {shape} here."
+            )
+
+
 def _hashes(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.name != _SEAL)
+    for path in paths:
+        if path.is_symlink():
+            raise ValueError(f"contains a symbolic link, {path.relative_to(folder)}.")
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
+        for path in paths
         if path.is_file()
     }
 
 
-def _refuse_other_network(folder: Path, found: Any, weights: dict[str, Any]) -> None:
-    def shapes(tree):
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in leaves}
+def _bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(_LARGEST_JSON + 1)
+    if len(content) > _LARGEST_JSON:
+        raise ValueError("too large")
+    return content
 
-    theirs, ours = shapes(found), shapes(weights)
-    for name, shape in ours.items():
-        if theirs.get(name) != shape:
-            raise ValueError(
-                f"--checkpoint={folder}: of another network: {name} is "
-                f"{theirs.get(name, 'missing')} there, {shape} here."
-            )
+
+def _hold(folder: Path) -> tuple[float | None, int]:
+    """Locks a folder for this process; returns when its last owner was alive, and the lock."""
+    path = folder / _LOCK
+    last = path.stat().st_mtime if path.exists() else None
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ValueError("another run writes its checkpoints there now.") from None
+    except OSError:  # a file system without locks
+        pass
+    os.utime(lock)
+    return last, lock
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences Orbax's own log within the block: an error is raised, and told in one line."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

@@ -11,22 +11,25 @@ from tests import tiny
 def batches(number):
     shape = batch_lib.BatchShape(1, 2, tiny.NUM_ELEMENTS)
     for start in range(0, 2 * number, 2):
-        yield batch_lib.make_batch(tiny.FakeEvents(), np.arange(start, start + 2), shape)
+        indices = np.arange(start, start + 2)
+        yield feed.Batch(batch_lib.make_batch(tiny.FakeEvents(), indices, shape), indices)
 
 
 def test_all_batches_arrive_in_order():
     with feed.Feed(batches(5), lambda batch: batch, depth=2) as source:
-        arrived = [fed.on_device for fed in source]
+        arrived = list(source)
 
     for ours, expected in zip(arrived, batches(5), strict=True):
-        np.testing.assert_array_equal(ours.elements, expected.elements)
+        np.testing.assert_array_equal(ours.on_device.elements, expected.arrays.elements)
+        np.testing.assert_array_equal(ours.indices, expected.indices)
+    assert len({fed.sha256 for fed in arrived}) == 5
 
 
 def test_real_events_and_elements_are_counted():
     shape = batch_lib.BatchShape(1, 4, tiny.NUM_ELEMENTS)
     batch = batch_lib.make_batch(tiny.FakeEvents(), np.arange(3), shape)
 
-    with feed.Feed([batch], lambda batch: batch, depth=1) as source:
+    with feed.Feed([feed.Batch(batch, np.arange(3))], lambda batch: batch, depth=1) as source:
         (fed,) = source.take(5)
 
     lengths = [min(len(tiny.FakeEvents().event(i).elements), tiny.NUM_ELEMENTS) for i in range(3)]

@@ -16,12 +16,12 @@ RUN = tiny.run_config()
 @pytest.fixture
 def saved(tmp_path):
     folder = tmp_path / "weights"
-    checkpoint.save(folder, tiny.random_state(RUN, seed=1))
+    checkpoint.export(folder, tiny.random_state(RUN, seed=1))
     return folder
 
 
 def test_weights_come_back_to_the_bit(saved):
-    loaded = checkpoint.load(saved, tiny.random_state(RUN, seed=2))
+    loaded = checkpoint.load_weights(saved, tiny.random_state(RUN, seed=2))
 
     expected = tiny.random_state(RUN, seed=1)
     jax.tree.map(np.testing.assert_array_equal, loaded.params, expected.params)
@@ -30,9 +30,9 @@ def test_weights_come_back_to_the_bit(saved):
 
 def test_an_earlier_checkpoint_is_not_overwritten(saved):
     with pytest.raises(ValueError, match="exists already and is not overwritten"):
-        checkpoint.save(saved, tiny.random_state(RUN, seed=2))
+        checkpoint.export(saved, tiny.random_state(RUN, seed=2))
 
-    kept = checkpoint.load(saved, tiny.random_state(RUN, seed=2)).params
+    kept = checkpoint.load_weights(saved, tiny.random_state(RUN, seed=2)).params
     jax.tree.map(np.testing.assert_array_equal, kept, tiny.random_state(RUN, seed=1).params)
 
 
@@ -40,7 +40,7 @@ def test_another_network_is_refused_with_the_place(saved):
     model = dataclasses.replace(RUN.model, hidden_dim=16)
     other = tiny.random_state(dataclasses.replace(RUN, model=model))
     with pytest.raises(ValueError, match=r"of another network: .* here"):
-        checkpoint.load(saved, other)
+        checkpoint.load_weights(saved, other)
 
 
 def test_an_unfinished_write_leaves_nothing(tmp_path, monkeypatch):
@@ -49,13 +49,13 @@ def test_an_unfinished_write_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(atomic, "write_synced", fail)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(tmp_path / "weights", tiny.random_state(RUN))
+        checkpoint.export(tmp_path / "weights", tiny.random_state(RUN))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_not_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no checkpoint is there"):
-        checkpoint.load(tmp_path, tiny.random_state(RUN))
+        checkpoint.load_weights(tmp_path, tiny.random_state(RUN))
 
 
 def test_a_flipped_bit_is_found(saved):
@@ -63,13 +63,13 @@ def test_a_flipped_bit_is_found(saved):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="damaged, its SHA-256"):
-        checkpoint.load(saved, tiny.random_state(RUN))
+    with pytest.raises(ValueError, match="step 0: damaged, its SHA-256"):
+        checkpoint.load_weights(saved, tiny.random_state(RUN))
 
 
 def test_a_full_disk_is_one_error_and_leaves_nothing(full_disk, capfd):
     with pytest.raises(OSError, match="No space left on device"):
-        checkpoint.save(full_disk / "weights", tiny.random_state(RUN, seed=1))
+        checkpoint.export(full_disk / "weights", tiny.random_state(RUN, seed=1))
 
     assert list(full_disk.iterdir()) == []
     assert capfd.readouterr().err == ""

@@ -1,0 +1,179 @@
+"""What training has done so far, besides the state: a resumed run goes on with it."""
+
+import dataclasses
+import hashlib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mlpf_jax.measure import records
+from mlpf_jax.report import result
+from mlpf_jax.run import feed, phases
+from mlpf_jax.training import step as step_lib
+
+
+@dataclasses.dataclass
+class Track:
+    """The steps, samples and epochs of training so far, in all segments of the run.
+
+    A segment is the part of a run in one process.
+    """
+
+    losses: list[dict[str, float]] = dataclasses.field(default_factory=list)  # of every step
+    batches: list[str] = dataclasses.field(default_factory=list)  # digest of each step's events
+    samples: list[records.Sample] = dataclasses.field(default_factory=list)
+    epochs: list[result.EpochResult] = dataclasses.field(default_factory=list)
+    earlier: list[records.Segment] = dataclasses.field(default_factory=list)
+    first_call_s: float | None = None  # in this segment
+    train_s: float = 0.0
+    input_times: records.InputTimes = dataclasses.field(default_factory=records.InputTimes)
+    no_score: str | None = None  # why this run has no score
+    # Of the epoch that has not ended:
+    sums: list[step_lib.StepSums] = dataclasses.field(default_factory=list)
+    events_in_epoch: int = 0
+    epoch_s: float = 0.0
+    has_first_call: bool = False
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps in all segments."""
+        return len(self.losses)
+
+    @property
+    def segment(self) -> int:
+        """The number of this segment; the first one is 0."""
+        return len(self.earlier)
+
+    def add_steps(self, fed: Sequence[feed.FedBatch], sums: Sequence[step_lib.StepSums]) -> None:
+        """Adds steps, with their batches and outputs on the host.
+
+        Raises:
+            RuntimeError: if a loss is not finite.
+        """
+        for batch, one in zip(fed, sums, strict=True):
+            losses = phases.floats(one.mean_losses())
+            wrong = [name for name, value in losses.items() if not np.isfinite(value)]
+            if wrong:
+                events = ", ".join(map(str, batch.indices[:16]))
+                raise RuntimeError(
+                    f"the loss of step {self.num_steps + 1} is not finite ({', '.join(wrong)}; "
+                    f"training events {events}): the run is useless. Try a smaller "
+                    "--learning_rate."
+                )
+            self.losses.append(losses)
+            self.batches.append(batch.sha256)
+            self.sums.append(one)
+            self.events_in_epoch += batch.num_events
+
+    def add_first_call(self, seconds: float) -> None:
+        """Notes the first step of this segment, which is not a sample."""
+        self.first_call_s = seconds
+        self.has_first_call = True
+
+    def add_time(self, seconds: float, input_times: records.InputTimes) -> None:
+        """Adds to the time of the epoch; `input_times` is the total so far."""
+        self.epoch_s += seconds
+        self.train_s += seconds
+        self.input_times = input_times
+
+    def close_epoch(
+        self,
+        num_steps: int,
+        quality: result.Quality,
+        validation: result.Quality,
+        validation_s: float,
+    ) -> None:
+        """Ends the epoch."""
+        self.epochs.append(
+            result.EpochResult(
+                seconds=self.epoch_s,
+                validation_s=validation_s,
+                num_steps=num_steps,
+                num_events=self.events_in_epoch,
+                train=quality,
+                validation=validation,
+                has_first_call=self.has_first_call,
+            )
+        )
+        self.sums, self.events_in_epoch, self.epoch_s = [], 0, 0.0
+        self.has_first_call = False
+
+    @property
+    def loss_sha256(self) -> str:
+        """The SHA-256 of all losses so far, as float32."""
+        return loss_sha256(self.losses)
+
+    @property
+    def batch_sha256(self) -> str:
+        """The SHA-256 of the digests of all batches so far."""
+        return hashlib.sha256("".join(self.batches).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as plain values; floats are exact."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain["sums"] = [
+            {
+                "losses": phases.floats(one.losses),
+                "counts": np.asarray(one.counts).tolist(),
+                "num_events": float(one.num_events),
+            }
+            for one in self.sums
+        ]
+        return {name: _plain(value) for name, value in plain.items()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Track":
+        """Reads it again.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it was not written by `to_json`.
+        """
+        sums = [
+            step_lib.StepSums(**jax.tree.map(np.float32, one, is_leaf=_is_number_or_rows))
+            for one in document["sums"]
+        ]
+        found = _built(cls, {**document, "sums": []})
+        return dataclasses.replace(found, sums=sums)
+
+
+def loss_sha256(steps: Sequence[Mapping[str, float]]) -> str:
+    """Returns the SHA-256 of the losses of all steps, by name, as float32."""
+    digest = hashlib.sha256()
+    for losses in steps:
+        for name in sorted(losses):
+            digest.update(np.float32(losses[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _is_number_or_rows(value: Any) -> bool:
+    return not isinstance(value, dict)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _built(hint: Any, value: Any) -> Any:
+    """Returns a value of the type `hint` from its plain form."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        (hint,) = set(arguments) - {types.NoneType}
+        return None if value is None else _built(hint, value)
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        return hint(**{name: _built(hints[name], item) for name, item in value.items()})
+    if origin is list:
+        return [_built(arguments[0], item) for item in value]
+    if origin is tuple:
+        return tuple(_built(arguments[0], item) for item in value)
+    if origin in (dict, Mapping):
+        return {key: _built(arguments[1], item) for key, item in value.items()}
+    return value

@@ -1,0 +1,192 @@
+"""Ends a run in good order: after a signal, at a time limit, or when it hangs.
+
+SIGINT, SIGTERM and SIGUSR1, which batch systems send before the end of a slot, raise `Stopped` in
+the main thread. Where the state must stay whole, `Stop.deferred` delays that until `Stop.poll`. A
+thread watches from outside: if the main thread is inside XLA and does not answer in time, the
+thread writes the last words and ends the process. A second signal ends it at once.
+"""
+
+import contextlib
+import faulthandler
+import os
+import select
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+INTERRUPTED, TERMINATED = 130, 143  # exit statuses
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_TICK_S = 1.0
+_INSIST_S = 3.0  # longer than cleanup takes
+_ANSWER_S = 5.0  # for the main thread to end, besides the longest step
+_TIMED_OUT = "--time_limit"
+
+
+class Stopped(KeyboardInterrupt):
+    """The run must end; `status` is its exit status."""
+
+    def __init__(self, reason: str, status: int):
+        super().__init__(reason)
+        self.reason, self.status = reason, status
+
+
+class Stop:
+    """Whether the process was told to end, and the thread that sees to it.
+
+    `last_words` is called with the reason before the process ends without its main thread; it
+    returns one line for the user.
+    """
+
+    def __init__(self):
+        self.phase = "starting"
+        self.last_words: Callable[[str], str] = lambda reason: f"stopped ({reason})."
+        self.reason: str | None = None  # why the process must end
+        self.status = 0
+        self.longest_s = 0.0  # duration of the longest step or save so far
+        self.started_s = time.monotonic()
+        self._deadline_s: float | None = None
+        self._hang_s: float | None = None
+        self._main = threading.get_ident()
+        self._is_deferred = False
+        self._quiet_ticks = 0  # since the last progress
+
+    def install(self) -> None:
+        """Handles the signals from now on, except those that are ignored, and starts the thread.
+
+        Must be called in the main thread.
+        """
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
+        sys.unraisablehook = _tell_unless_stopped
+        threading.Thread(target=self._watch, args=(reading,), name="stop", daemon=True).start()
+
+    def limit(self, minutes: float | None, minutes_without_progress: float) -> None:
+        """Sets the time limit of the process, and how long it may make no progress (0: ever)."""
+        self._deadline_s = None if minutes is None else self.started_s + 60 * minutes
+        self._hang_s = 60 * minutes_without_progress or None
+
+    def end(self) -> None:
+        """Notes that the main thread is ending the process: `Stopped` is not raised again."""
+        self._is_deferred = True
+
+    def enter(self, phase: str) -> None:
+        """Names the phase of the run, which is also a sign of progress."""
+        self.phase = phase
+        self.progressed()
+
+    def progressed(self, seconds: float = 0.0) -> None:
+        """Notes progress, and how long a step, a sample or a save took."""
+        self._quiet_ticks = 0
+        self.longest_s = max(self.longest_s, seconds)
+
+    def poll(self) -> None:
+        """Raises `Stopped` if the process must end, or soon would be too late."""
+        if self.reason is None and self._is_due(2 * self.longest_s):
+            self._ask(_TIMED_OUT, 1)
+        if self.reason is not None:
+            raise Stopped(self.reason, self.status)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Delays `Stopped` within the block until `poll`."""
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
+
+    def _is_due(self, ahead_s: float) -> bool:
+        return self._deadline_s is not None and time.monotonic() + ahead_s > self._deadline_s
+
+    def _ask(self, reason: str, status: int) -> None:
+        if self.reason is None:
+            self.reason, self.status = reason, status
+
+    def _handle(self, number: int, frame: object) -> None:
+        is_interrupt = number == signal.SIGINT
+        self._ask(signal.Signals(number).name, INTERRUPTED if is_interrupt else TERMINATED)
+        if not self._is_deferred:
+            assert self.reason is not None
+            raise Stopped(self.reason, self.status)
+
+    def _watch(self, reading: int) -> None:
+        asked_s, insisted_s, own = None, 0.0, 0
+        while True:
+            ready, _, _ = select.select([reading], [], [], _TICK_S)
+            numbers = [n for n in os.read(reading, 64) if n in _SIGNALS] if ready else []
+            num_foreign = max(len(numbers) - own, 0)
+            own = max(own - len(numbers), 0)
+            now = time.monotonic()
+            if asked_s is not None and num_foreign:
+                self._leave("a second signal")
+            if asked_s is None and (numbers or self.reason is not None):
+                if numbers:
+                    is_interrupt = numbers[0] == signal.SIGINT
+                    name = signal.Signals(numbers[0]).name
+                    self._ask(name, INTERRUPTED if is_interrupt else TERMINATED)
+                asked_s = insisted_s = now
+                if num_foreign > 1:
+                    self._leave("a second signal")
+            if asked_s is None:
+                self._watch_the_clock(bool(ready))
+                if self.reason is not None:
+                    own += self._insist()
+                continue
+            if now - asked_s > _ANSWER_S + 3 * self.longest_s:
+                self._leave(f"{self.reason}; it did not answer")
+            if now - insisted_s > _INSIST_S and not self._is_deferred:
+                # JAX sometimes loses an exception that is raised inside it.
+                insisted_s = now
+                own += self._insist()
+
+    def _watch_the_clock(self, was_early: bool) -> None:
+        """Ends the run at its time limit, or if it hangs.
+
+        Counts its own ticks, so a suspended process or a changed clock does not look like a hang.
+        """
+        self._quiet_ticks += not was_early
+        if self._is_due(_ANSWER_S / 2):
+            self._ask(_TIMED_OUT, 1)
+        elif self._hang_s is not None and self._quiet_ticks * _TICK_S > self._hang_s:
+            path = _keep_stacks()
+            self._ask(f"no progress for {self._hang_s:.0f} s (stacks of all threads: {path})", 1)
+            assert self.reason is not None
+            self._leave(self.reason)
+
+    def _insist(self) -> int:
+        """Sends a signal to the main thread, because only this wakes it from a wait."""
+        signal.pthread_kill(self._main, signal.SIGUSR1)
+        return 1
+
+    def _leave(self, reason: str) -> NoReturn:
+        """Ends the process from outside of the main thread."""
+        line = f"stopped ({reason})."
+        with contextlib.suppress(Exception):
+            line = self.last_words(reason)
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            print(f"error: {line}", file=sys.stderr, flush=True)
+        os._exit(self.status or 1)
+
+
+def _keep_stacks() -> str:
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="mlpf-jax-stacks-", suffix=".txt")
+        with open(descriptor, "w", encoding="utf-8") as file:
+            faulthandler.dump_traceback(file, all_threads=True)
+    except OSError as error:
+        return f"none, {error.strerror}"
+    return path
+
+
+def _tell_unless_stopped(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Hides a `Stopped` that Python cannot raise, because it is raised again."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)

@@ -1,0 +1,226 @@
+"""An interrupted run goes on to the same bits, or is refused with the difference."""
+
+import contextlib
+import dataclasses
+import re
+import shutil
+from pathlib import Path
+
+import jax
+import pytest
+
+from mlpf_jax import config, stopping
+from mlpf_jax import progress as progress_lib
+from mlpf_jax.run import resuming, story
+from mlpf_jax.training import checkpoint, state
+from tests import tiny
+from tests.run.test_story import fake_inputs, surroundings
+
+RUN = tiny.run_config(num_epochs=3)
+KNOWN = {"machine": "a", "host": "b", "--seed": "1", "--parallel": "pmap"}
+
+
+def files(folder, **settings):
+    every = {"checkpoint_every": "1"} if "checkpoint_every" not in settings else {}
+    return config.FilesConfig(checkpoint_dir=folder, **every, **settings)
+
+
+def keeper_of(folder, **settings):
+    return resuming.Keeper(
+        files(folder, **settings), stopping.Stop(), progress_lib.Progress(quiet=True)
+    )
+
+
+@contextlib.contextmanager
+def opened(folder, known=KNOWN, **settings):
+    keeper = keeper_of(folder, **settings)
+    try:
+        yield keeper, keeper.open(known, tiny.random_state(RUN))
+    finally:
+        keeper._store.close()
+
+
+def open_and_close(folder, known, **settings):
+    with opened(folder, known, **settings):
+        pass
+
+
+def refusing(message):
+    return pytest.raises(ValueError, match=re.escape(message))
+
+
+@pytest.fixture
+def saved(written, tmp_path):
+    """A folder with a checkpoint at step 1 and one at step 2."""
+    return Path(shutil.copytree(written, tmp_path / "checkpoints"))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    with opened(folder) as (keeper, current):
+        for step in (1, 2):
+            keeper.track.losses.append({"total": float(step)})
+            keeper.rescue(current._replace(step=current.step + step))
+        assert keeper.problems == []
+    return folder
+
+
+def test_the_newest_checkpoint_is_used(saved):
+    with opened(saved) as (keeper, current):
+        assert int(current.step) == 2
+        assert keeper.track.losses == [{"total": 1.0}, {"total": 2.0}]
+        assert keeper.track.segment == 1
+
+
+def test_a_damaged_checkpoint_is_left_out_and_named(saved, capsys):
+    (path,) = (saved / "2" / "record").glob("metadata")
+    path.write_bytes(path.read_bytes().replace(b"2.0", b"3.0"))
+    keeper = resuming.Keeper(files(saved), stopping.Stop(), progress_lib.Progress())
+
+    current = keeper.open(KNOWN, tiny.random_state(RUN))
+
+    assert int(current.step) == 1
+    assert f"checkpoint left out: {saved / '2'}: damaged" in capsys.readouterr().err
+    keeper._store.close()
+
+
+def test_without_a_sound_checkpoint_nothing_starts_anew(saved):
+    for step in ("1", "2"):
+        (saved / step / "sha256.json").write_text("{}")
+
+    with pytest.raises(ValueError, match=r"no checkpoint can be used: .* damaged"):
+        keeper_of(saved).open(KNOWN, tiny.random_state(RUN))
+
+
+def test_what_was_not_finished_is_removed(saved):
+    (saved / "2" / "sha256.json").unlink()
+
+    with opened(saved) as (_, current):
+        assert int(current.step) == 1
+    assert not (saved / "2").exists()
+
+
+def test_two_runs_do_not_share_a_folder(saved):
+    first = keeper_of(saved)
+
+    with pytest.raises(ValueError, match=r"^--checkpoint_dir=.*: another run writes"):
+        keeper_of(saved)
+    first._store.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"resume": "never"}, "--resume=never does not overwrite"),
+        ({"resume": "auto"}, "that run is complete"),
+    ],
+)
+def test_what_does_not_fit_the_folder_is_refused_with_the_way_out(saved, settings, message):
+    (saved / "complete").touch()
+
+    with pytest.raises(ValueError, match=message):
+        keeper_of(saved, **settings)
+
+
+def test_an_empty_folder_cannot_be_resumed(tmp_path):
+    with pytest.raises(ValueError, match="no checkpoint is there, but --resume=must"):
+        keeper_of(tmp_path, resume="must")
+
+
+@pytest.mark.parametrize("change", [{"machine": "z"}, {"host": "z"}, {"--parallel": "shard_map"}])
+def test_other_conditions_are_refused_or_cost_the_score(saved, change):
+    ((name, value),) = change.items()
+    told = f"{name}: {KNOWN[name]} there, {value} here"
+
+    with refusing(f"under other conditions: {told}. With --resume=must"):
+        open_and_close(saved, KNOWN | change)
+    with opened(saved, KNOWN | change, resume="must", allow_change=True) as (keeper, _):
+        assert keeper.track.no_score == f"resumed under other conditions: {told}"
+
+
+def test_another_run_is_refused_in_any_case(saved):
+    with refusing("of another run: --seed: 1 there, 2 here"):
+        open_and_close(saved, KNOWN | {"--seed": "2"}, resume="must", allow_change=True)
+
+
+def test_another_program_is_another_condition(saved):
+    with opened(saved) as (keeper, _):
+        keeper.check_program("training", "a" * 64)
+        keeper.track.losses.append({"total": 3.0})
+        keeper.rescue(tiny.random_state(RUN)._replace(step=jax.numpy.int32(3)))
+    with opened(saved) as (keeper, _):
+        keeper.check_program("training", "a" * 64)
+        with pytest.raises(ValueError, match=r"training program: a{12} there, b{12} here"):
+            keeper.check_program("training", "b" * 64)
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(full_disk, capfd):
+    with opened(full_disk) as (keeper, current):
+        keeper.track.losses.append({"total": 1.0})
+        keeper.visit(current, 0.1)
+        (problem,) = keeper.problems
+
+    assert "step 1 was not saved" in problem
+    assert "No space left on device" in problem
+    assert capfd.readouterr().err == ""
+
+
+class _Interrupted(resuming.Keeper):
+    """Is told to stop after a given step."""
+
+    stop_after = 0
+
+    def visit(self, current, seconds):
+        if self.track.num_steps == self.stop_after:
+            self._stop.reason, self._stop.status = "SIGTERM", 143
+        super().visit(current, seconds)
+
+
+def run(stop_after, folder, run_config, **settings):
+    stop = stopping.Stop()
+    progress = progress_lib.Progress(quiet=True)
+    keeper = _Interrupted(
+        files(folder, **settings) if folder else config.FilesConfig(), stop, progress
+    )
+    keeper.stop_after = stop_after
+    devices = tuple(jax.local_devices()[: run_config.num_devices])
+    try:
+        inputs = fake_inputs(run_config)
+        return story.run(
+            run_config, devices, inputs, surroundings(), progress, stop=stop, keeper=keeper
+        ).result
+    finally:
+        if keeper._store:
+            keeper._store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("padding", ["full", "tight"])
+def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_bits(
+    tmp_path, monkeypatch, padding
+):
+    monkeypatch.setattr(state, "create", lambda run, key: tiny.random_state(run))
+    data = dataclasses.replace(RUN.data, padding=padding, shuffle=True)
+    config = dataclasses.replace(
+        RUN,
+        num_devices=2,
+        data=data,
+        train=dataclasses.replace(RUN.train, batch_size=1, events_at_once=0),
+    )
+    whole = run(None, None, config)
+
+    for step in (2, 4, 6):  # the second one is the end of an epoch
+        with pytest.raises(stopping.Stopped, match="SIGTERM"):
+            run(step, tmp_path / "checkpoints", config, checkpoint_every="100")
+        assert checkpoint.steps(tmp_path / "checkpoints")[0] == step
+    resumed = run(None, tmp_path / "checkpoints", config, checkpoint_every="100")
+
+    for name in ("loss_sha256", "params_sha256", "batch_sha256", "inference_quality"):
+        assert getattr(resumed, name) == getattr(whole, name)
+    assert [epoch.train for epoch in resumed.epochs] == [epoch.train for epoch in whole.epochs]
+    assert [one.first_step for one in resumed.segments] == [0, 2, 4, 6]
+    assert sum(one.num_steps for one in resumed.segments) == 12
+    assert any("4 segments" in doubt for doubt in resumed.doubts)
+    if padding == "full":  # with tight padding the first calls are no steps
+        assert sum(sample.num_steps for sample in resumed.training.samples) == 12 - 4

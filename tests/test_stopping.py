@@ -1,0 +1,196 @@
+"""A process ends in good order: by a signal, by its time limit, or because it hangs."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from mlpf_jax import stopping
+
+_PROGRAM = """
+import sys, threading
+from absl import flags
+from mlpf_jax import cli, stopping
+
+stopping._INSIST_S = stopping._TICK_S = 0.05
+
+def main(argv):
+    stopping.Stop().install()
+    print("ready", flush=True)
+    lost = threading.Event()
+    while True:
+        try:
+            threading.Event().wait(60)
+        except KeyboardInterrupt:
+            if lost.is_set():
+                raise
+            lost.set()  # as JAX sometimes does
+
+cli.run(main)
+"""
+
+
+def test_an_interrupt_that_is_lost_comes_again():
+    with subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+
+    assert process.returncode == 130
+    assert said == "error: SIGINT\n"
+
+
+def test_an_interrupt_that_is_lost_where_nothing_can_be_raised_comes_again_without_a_traceback():
+    program = """
+import threading
+from mlpf_jax import cli, stopping
+
+class Loses:
+    def __del__(self):
+        print("ready", flush=True)
+        threading.Event().wait(60)
+
+class Fails:
+    def __del__(self):
+        raise ValueError("told")
+
+def main(argv):
+    stopping.Stop().install()
+    Fails()
+    Loses()
+    threading.Event().wait(60)
+
+cli.run(main)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+
+    assert process.returncode == 130
+    assert "ValueError: told" in said
+    assert "KeyboardInterrupt" not in said
+    assert said.endswith("error: SIGINT\n")
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored():
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        "from mlpf_jax import stopping; stopping.Stop().install();"
+        "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def ended(program, *signals):
+    """Runs a program that prints "ready", sends it signals; returns its status and last line."""
+    head = (
+        "import sys, threading, time\n"
+        "from mlpf_jax import cli, stopping\n"
+        "stopping._TICK_S = 0.02\n"
+        "stop = stopping.Stop()\n"
+        "def main(argv):\n"
+        "    stop.install()\n"
+    )
+    text = head + textwrap.indent(textwrap.dedent(program), "    ") + "cli.run(main)\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for number in signals:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(number)
+        _, said = process.communicate()
+    return process.returncode, said.splitlines()[-1]
+
+
+WAIT = "print('ready', flush=True); threading.Event().wait(60)\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_a_wait_with_its_status(number):
+    status = stopping.INTERRUPTED if number == signal.SIGINT else stopping.TERMINATED
+
+    assert ended(WAIT, number) == (status, f"error: {number.name}")
+
+
+def test_a_signal_is_deferred_until_it_is_polled():
+    program = """
+    with stop.deferred():
+        print("ready", flush=True)
+        while stop.reason is None:
+            time.sleep(0.01)
+        print("ready", flush=True)
+        stop.poll()
+    """
+    assert ended(program, signal.SIGTERM) == (143, "error: SIGTERM")
+
+
+def test_a_second_signal_ends_at_once_what_does_not_answer():
+    program = """
+    stop.last_words = lambda reason: f"last words ({reason})"
+    with stop.deferred():
+        print("ready", flush=True)
+        while stop.reason is None:
+            time.sleep(0.01)
+        print("ready", flush=True)
+        threading.Event().wait(60)
+    """
+    said = "error: last words (a second signal)"
+
+    assert ended(program, signal.SIGTERM, signal.SIGTERM) == (143, said)
+
+
+def test_what_does_not_answer_is_ended_from_outside():
+    """As in XLA's compiler, where no signal handler of Python runs."""
+    program = """
+    stopping._ANSWER_S = 0.1
+    stop.last_words = lambda reason: f"last words ({reason})"
+    with stop.deferred():
+        print("ready", flush=True)
+        threading.Event().wait(60)
+    """
+    said = "error: last words (SIGTERM; it did not answer)"
+
+    assert ended(program, signal.SIGTERM) == (143, said)
+
+
+def test_a_time_limit_ends_the_process_by_itself():
+    program = """
+    stopping._ANSWER_S = 0.0
+    stop.limit(minutes=0.001, minutes_without_progress=0.0)
+    threading.Event().wait(60)
+    """
+    assert ended(program) == (1, "error: --time_limit")
+
+
+def test_a_time_limit_leaves_time_for_another_step():
+    stop = stopping.Stop()
+    stop.limit(minutes=1.0, minutes_without_progress=0.0)
+    stop.poll()
+
+    stop.progressed(31.0)
+
+    with pytest.raises(stopping.Stopped, match="--time_limit"):
+        stop.poll()
+
+
+def test_a_hung_process_tells_its_stacks(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    program = """
+    stop.limit(minutes=None, minutes_without_progress=0.0005)
+    with stop.deferred():
+        threading.Event().wait(60)
+    """
+    status, said = ended(program)
+
+    assert status == 1
+    assert said.startswith("error: stopped (no progress for")
+    (stacks,) = tmp_path.glob("mlpf-jax-stacks-*.txt")
+    assert str(stacks) in said
+    assert "in wait" in stacks.read_text()

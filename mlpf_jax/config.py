@@ -316,6 +316,9 @@ class FilesConfig:
         "Folder for a profiler trace of one extra step of each kind after the measurement: open "
         "*.xplane.pb with XProf, *.trace.json.gz with Perfetto.",
     )
+    mllog: Path | None = setting(
+        None, "File for the training as a log of MLPerf, lines that begin with :::MLLOG."
+    )
     compilation_cache: Path | None = setting(
         None,
         "Folder, for this machine only, that caches compiled programs that are not measured: "

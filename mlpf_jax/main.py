@@ -10,6 +10,7 @@ interrupted, 143 terminated by another signal. JAX is imported late, after the f
 """
 
 import dataclasses
+import functools
 import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -163,6 +164,8 @@ def _run(
     problems = ending.deliver(result, course.arguments, places.results_dir)
     if not problems:
         keeper.complete()
+    if places.mllog is not None:
+        extras = {"mllog": functools.partial(ending.write_mllog, result, places.mllog), **extras}
     return [*keeper.problems, *problems, *ending.finish(extras)]
 
 

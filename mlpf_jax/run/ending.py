@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mlpf_jax import errors, keeping
-from mlpf_jax.report import hepscore, incomplete, result, summary
+from mlpf_jax.report import hepscore, incomplete, mllog, reader, result, summary
 
 
 def deliver(finished: result.RunResult, extra_arguments: str, folder: Path) -> list[str]:
@@ -39,6 +39,15 @@ def deliver(finished: result.RunResult, extra_arguments: str, folder: Path) -> l
         reason = getattr(error, "strerror", None) or errors.one_line(error)
         problems.append(f"standard output: {reason}. The report is {path}.")
     return problems
+
+
+def write_mllog(finished: result.RunResult, path: Path) -> None:
+    """Writes the training as a log of MLPerf.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    mllog.write(path, reader.from_document(hepscore.report(finished, ""), "the run"))
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -53,6 +53,12 @@ def prepare(files: config_lib.FilesConfig, *, infers_only: bool) -> None:
             )
         elif not infers_only:
             _try_writing(f"--checkpoint={path}", path.parent, num_bytes)
+    if files.mllog is not None:
+        if infers_only:
+            raise ValueError(
+                f"--mllog={files.mllog}: is a log of training; leave --mode=infer out."
+            )
+        _try_writing(f"--mllog={files.mllog}", files.mllog.parent, _BYTES["results_dir"])
     if files.bank is not None and not files.bank.is_file():
         raise ValueError(f"--bank={files.bank}: no such file.")
 

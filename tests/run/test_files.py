@@ -17,6 +17,7 @@ from mlpf_jax.run import files
         ("compilation_cache", "."),
         ("checkpoint", "weights"),
         ("checkpoint", "new/weights"),
+        ("mllog", "new/log"),
     ],
 )
 def test_a_full_disk_is_reported_at_the_start(full_disk, tmp_path, flag, below):
@@ -28,7 +29,9 @@ def test_a_full_disk_is_reported_at_the_start(full_disk, tmp_path, flag, below):
     assert not [path for path in full_disk.rglob("*") if not path.is_dir()]
 
 
-@pytest.mark.parametrize("flag", ["results_dir", "profile", "compilation_cache", "checkpoint"])
+@pytest.mark.parametrize(
+    "flag", ["results_dir", "profile", "compilation_cache", "checkpoint", "mllog"]
+)
 def test_trying_to_write_leaves_nothing(tmp_path, flag):
     places = {"results_dir": tmp_path / "results", flag: tmp_path / "some" / "where"}
 
@@ -36,7 +39,7 @@ def test_trying_to_write_leaves_nothing(tmp_path, flag):
 
     assert not [path for path in tmp_path.rglob("*") if not path.is_dir()]
     assert (tmp_path / "some").is_dir()
-    assert (tmp_path / "some" / "where").is_dir() == (flag != "checkpoint")
+    assert (tmp_path / "some" / "where").is_dir() == (flag not in ("checkpoint", "mllog"))
 
 
 def test_a_checkpoint_path_below_a_file_is_reported_at_the_start(tmp_path):
@@ -54,6 +57,13 @@ def test_weights_to_infer_with_are_not_written(full_disk, tmp_path):
     places = config.FilesConfig(results_dir=tmp_path, checkpoint=full_disk / "weights")
 
     files.prepare(places, infers_only=True)
+
+
+def test_a_log_of_training_needs_training(tmp_path):
+    with pytest.raises(ValueError, match=r"--mllog=.*: is a log of training"):
+        files.prepare(
+            config.FilesConfig(results_dir=tmp_path, mllog=tmp_path / "log"), infers_only=True
+        )
 
 
 def test_a_user_without_a_home_needs_a_data_folder(tmp_path, monkeypatch):

@@ -1,0 +1,72 @@
+"""The log of MLPerf is one that MLPerf's own checker accepts, with the measured durations."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from mlpf_jax.report import mllog, reader
+from tests import recorded
+from tests.report import documents
+
+REPORT = reader.read(recorded.REPORTS / "7ca3f33.json")
+
+
+def events():
+    marks, parsed = set(), []
+    for line in mllog.lines(REPORT):
+        mark, event = line.split(" ", 1)
+        marks.add(mark)
+        parsed.append(json.loads(event))
+    assert marks == {":::MLLOG"}
+    return parsed
+
+
+def test_the_log_has_the_measured_durations_in_order_of_time():
+    found = events()
+
+    times = {event["key"]: event["time_ms"] for event in found}
+    assert [event["time_ms"] for event in found] == sorted(event["time_ms"] for event in found)
+    assert times["run_stop"] - times["run_start"] == pytest.approx(1e3 * REPORT.train_time, abs=1)
+    first = [event for event in found if event["metadata"].get("epoch_num") == 1]
+    assert [event["key"] for event in first] == [
+        *("epoch_start", "epoch_stop", "eval_start", "eval_accuracy", "eval_stop")
+    ]
+    assert first[-1]["time_ms"] - first[0]["time_ms"] == pytest.approx(
+        1e3 * REPORT.epoch_times[0], abs=1
+    )
+
+
+def test_a_run_without_training_has_no_log(tmp_path):
+    with pytest.raises(ValueError, match="needs training"):
+        mllog.write(tmp_path / "log", documents.report(training=None))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("mlperf_logging") is None, reason="mlperf-logging is not installed"
+)
+def test_mlperfs_own_checker_accepts_the_log_but_for_the_name_of_the_benchmark(tmp_path):
+    import mlperf_logging.compliance_checker as package
+    from mlperf_logging.compliance_checker import mlp_compliance
+
+    # The rules of the open division, with our name in the list of benchmarks.
+    folder = Path(package.__file__).parent / "hpc_3.0.0"
+    names = "['deepcam', 'cosmoflow', 'oc20', 'openfold']"
+    for name in ("common", "open_common"):
+        rules = (folder / f"{name}.yaml").read_text()
+        ours = rules.replace(names, f"['{mllog.BENCHMARK}']")
+        ours = ours.replace("hpc_3.0.0/{}_common", f"{tmp_path}/{{}}_common")
+        ours = ours.replace("enqueue_config('hpc_3.0.0/open_{}.yaml'.format(v['value']))", "None")
+        (tmp_path / f"{name}.yaml").write_text(ours)
+    mllog.write(tmp_path / "log", REPORT)
+
+    def check():
+        checker = mlp_compliance.make_checker("hpc", "3.0.0", quiet=False, werror=True)
+        return mlp_compliance.main(str(tmp_path / "log"), str(tmp_path / "common.yaml"), checker)
+
+    assert check()[0]
+    lines = (tmp_path / "log").read_text().splitlines()
+    (tmp_path / "log").write_text("\n".join(line for line in lines if "run_stop" not in line))
+    assert not check()[0]

@@ -85,7 +85,7 @@ def run(
 
     inference = quality = None
     if config.mode != "train":
-        with window.together("inference", lambda: test.call(current)):
+        with window.together("inference", _noted(stop, lambda: test.call(current))):
             samples = phases.infer(setup, current, test.step, test.batches)
         # Trained weights have just been validated on the same events.
         quality = track.epochs[-1].validation if trained else test.quality(setup, current)
@@ -234,10 +234,21 @@ def _train(
     first_calls_s = loop.call_each(train_step, spread.replicate(current), empty) if empty else None
     validate = functools.partial(test.quality, setup)
     left = loop.training_batches(setup, events, order, keeper.track.num_steps)
-    with window.together("training", _filler(train_step, spread, current, batches[-1])):
+    filler = _noted(setup.stop, _filler(train_step, spread, current, batches[-1]))
+    with window.together("training", filler):
         trained = loop.train(setup, current, train_step, validate, left, keeper.track, keeper)
     first_call_s = first_calls_s or keeper.track.first_call_s or 0.0
     return _Trained(trained, compiled, train_step, batches[-1], first_call_s)
+
+
+def _noted(stop: stopping.Stop, work: Callable[[], None]) -> Callable[[], None]:
+    """Returns a function that works and notes the progress: a copy that waits does not hang."""
+
+    def call() -> None:
+        work()
+        stop.progressed()
+
+    return call
 
 
 def _filler(

@@ -1,25 +1,12 @@
 """The machine's state before and after a measurement: conditions that can slow a program down.
 
-The values come from Linux and NVIDIA's driver. Unknown values are None.
+The values come from Linux; those of devices are in `telemetry`. Unknown values are None.
 """
 
 import dataclasses
-import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from mlpf_jax.measure import linux, slot
-
-# The field's name since driver 530, and its earlier name; a driver rejects names it does not know.
-_GPU_QUERIES = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
-# Bits of NVML's nvmlClocksEventReasons for slowdowns beyond the power limit.
-_GPU_SLOWDOWNS = {
-    0x08: "hardware slowdown",
-    0x20: "software thermal slowdown",
-    0x40: "hardware thermal slowdown",
-    0x80: "power brake",
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +17,6 @@ class MachineState:
     core_mhz: float | None  # mean of all cores, now
     swapped_pages: int | None  # counter, in and out
     throttle_events: int | None  # counter, thermal throttling of cores and packages
-    gpu_slowdowns: tuple[str, ...] | None  # reasons why GPUs are slowed down at this moment
     frequency_drivers: tuple[str, ...] | None = None  # distinct frequency drivers of the cores
     energy_preferences: tuple[str, ...] | None = None  # used by some of these drivers
     throttling: slot.Throttling | None = None  # counters of the CPU quota
@@ -74,8 +60,8 @@ class MachineChange:
         return "powersave" in (state.governors or ()) and not performs
 
 
-def read(root: Path = Path("/"), ask: Callable[[str], str | None] | None = None) -> MachineState:
-    """Returns the current state. `root` contains /proc and /sys; `ask` queries NVIDIA's driver."""
+def read(root: Path = Path("/")) -> MachineState:
+    """Returns the current state. `root` contains /proc and /sys."""
     cores = root / "sys/devices/system/cpu"
     frequencies = _numbers(_texts(cores, "cpu[0-9]*/cpufreq/scaling_cur_freq"))
     throttled = _numbers(
@@ -87,7 +73,6 @@ def read(root: Path = Path("/"), ask: Callable[[str], str | None] | None = None)
         core_mhz=sum(frequencies) / len(frequencies) / 1000 if frequencies else None,
         swapped_pages=_swapped_pages(root / "proc/vmstat"),
         throttle_events=sum(throttled) if throttled else None,
-        gpu_slowdowns=_gpu_slowdowns(ask or _ask_nvidia),
         frequency_drivers=_each_once(cores, "scaling_driver"),
         energy_preferences=_each_once(cores, "energy_performance_preference"),
         throttling=slot.throttling(root),
@@ -117,21 +102,3 @@ def _swapped_pages(vmstat: Path) -> int | None:
         return int(counters["pswpin"]) + int(counters["pswpout"])
     except (KeyError, ValueError):
         return None
-
-
-def _ask_nvidia(query: str) -> str | None:
-    command = ("nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader")
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.decode(errors="replace")
-
-
-def _gpu_slowdowns(ask: Callable[[str], str | None]) -> tuple[str, ...] | None:
-    for query in _GPU_QUERIES:
-        masks = [int(mask, 16) for mask in re.findall(r"0x([0-9a-fA-F]+)", ask(query) or "")]
-        if masks:
-            found = _GPU_SLOWDOWNS.items()
-            return tuple(text for bit, text in found if any(mask & bit for mask in masks))
-    return None

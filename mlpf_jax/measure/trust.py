@@ -80,8 +80,6 @@ def in_machine(change: machine.MachineChange, *, on_cpu: bool) -> list[str]:
         found.append(f"{change.swapped_pages} pages swapped")
     if change.throttle_events:
         found.append(f"CPU throttled by heat {change.throttle_events} times")
-    if change.after.gpu_slowdowns:
-        found.append(f"GPU: {', '.join(change.after.gpu_slowdowns)}")
     if (throttling := change.throttling) and throttling.throttled:
         found.append(
             f"throttled by the CPU quota in {throttling.throttled} of {throttling.periods} periods"

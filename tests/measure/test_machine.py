@@ -1,7 +1,5 @@
 """The machine's state, read from a made-up /proc and /sys."""
 
-import os
-
 import pytest
 
 from mlpf_jax.measure import machine, slot
@@ -26,49 +24,20 @@ def root(tmp_path):
 
 
 def test_all_values_of_the_system_are_read(root):
-    state = machine.read(root, lambda query: "0x0000000000000001\n0x0000000000000068\n")
+    state = machine.read(root)
 
     assert state == machine.MachineState(
         governors=("performance", "powersave"),
         core_mhz=2500.0,
         swapped_pages=123,
         throttle_events=7,
-        gpu_slowdowns=(
-            "hardware slowdown",
-            "software thermal slowdown",
-            "hardware thermal slowdown",
-        ),
     )
 
 
 def test_missing_system_files_give_none(tmp_path):
-    assert machine.read(tmp_path, lambda query: None) == machine.MachineState(
-        governors=None, core_mhz=None, swapped_pages=None, throttle_events=None, gpu_slowdowns=None
+    assert machine.read(tmp_path) == machine.MachineState(
+        governors=None, core_mhz=None, swapped_pages=None, throttle_events=None
     )
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [("[N/A]\n", None), ("0x0000000000000001\n", ()), ("0x0000000000000004\n", ())],
-)
-def test_an_idle_gpu_and_one_at_its_power_limit_are_not_slowed_down(root, answer, expected):
-    assert machine.read(root, lambda query: answer).gpu_slowdowns == expected
-
-
-def test_a_driver_that_knows_the_older_name_alone_is_asked_by_it(root):
-    answers = {"clocks_throttle_reasons.active": "0x0000000000000040\n"}
-
-    assert machine.read(root, answers.get).gpu_slowdowns == ("hardware thermal slowdown",)
-
-
-def test_an_undecodable_answer_is_not_an_error(root, tmp_path, monkeypatch):
-    program = tmp_path / "bin" / "nvidia-smi"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\nprintf '\\377\\376 0x0000000000000080\\n'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-
-    assert machine.read(root).gpu_slowdowns == ("power brake",)
 
 
 def test_frequencies_and_quotas_are_read(root):
@@ -85,7 +54,7 @@ def test_frequencies_and_quotas_are_read(root):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
 
-    state = machine.read(root, lambda query: None)
+    state = machine.read(root)
 
     assert state.frequency_drivers == ("intel_pstate",)
     assert state.energy_preferences == ("performance",)
@@ -93,9 +62,9 @@ def test_frequencies_and_quotas_are_read(root):
 
 
 def test_counters_are_reported_as_differences(root):
-    before = machine.read(root, lambda query: None)
+    before = machine.read(root)
     (root / "proc/vmstat").write_text("pswpin 100\npswpout 30\n")
-    change = machine.MachineChange(before=before, after=machine.read(root, lambda query: None))
+    change = machine.MachineChange(before=before, after=machine.read(root))
 
     assert (change.swapped_pages, change.throttle_events) == (7, 0)
 

@@ -27,7 +27,6 @@ STATE = machine.MachineState(
     core_mhz=3000.0,
     swapped_pages=0,
     throttle_events=0,
-    gpu_slowdowns=(),
 )
 
 
@@ -92,7 +91,6 @@ def test_stolen_cores_matter_on_every_platform():
     [
         ({"swapped_pages": 5000}, "5000 pages swapped"),
         ({"throttle_events": 2}, "throttled by heat 2 times"),
-        ({"gpu_slowdowns": ("power brake",)}, "GPU: power brake"),
     ],
 )
 def test_changes_of_the_machines_state_are_reasons_to_distrust(fields, word):
@@ -102,7 +100,7 @@ def test_changes_of_the_machines_state_are_reasons_to_distrust(fields, word):
 
 def test_an_unknown_machine_state_gives_no_reason_to_distrust():
     unknown = machine.MachineState(
-        governors=None, core_mhz=None, swapped_pages=None, throttle_events=None, gpu_slowdowns=None
+        governors=None, core_mhz=None, swapped_pages=None, throttle_events=None
     )
     change = machine.MachineChange(before=unknown, after=unknown)
 

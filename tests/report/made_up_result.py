@@ -16,9 +16,7 @@ _DATA = result.DatasetResult(
     num_cut_elements=0,
     sha256=_SHA256,
 )
-_STATE = machine.MachineState(
-    governors=None, core_mhz=None, swapped_pages=0, throttle_events=0, gpu_slowdowns=()
-)
+_STATE = machine.MachineState(governors=None, core_mhz=None, swapped_pages=0, throttle_events=0)
 _ENVIRONMENT = {
     "versions": dict.fromkeys(("python", "jax", "jaxlib", "flax", "mlpf_jax"), "1"),
     "git_commit": None,

@@ -147,7 +147,7 @@ def _run(
     cache = {"compilation_cache": files.has_cache(places)}  # shortens `init_s`
     process = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
     course.environment = known = environment.describe() | process
-    with _open_recorder(devices) as recorder:
+    with _open_recorder(devices, progress) as recorder:
         result, extras = story.run(
             config,
             devices,
@@ -169,12 +169,17 @@ def _run(
     return [*keeper.problems, *problems, *ending.finish(extras)]
 
 
-def _open_recorder(devices: "tuple[jax.Device, ...]") -> "recorder_lib.Recorder":
+def _open_recorder(
+    devices: "tuple[jax.Device, ...]", progress: progress_lib.Progress
+) -> "recorder_lib.Recorder":
     from mlpf_jax.telemetry import opening
 
     ordinals = [device.local_hardware_id for device in devices]
     runtime = devices[0].client.platform_version
-    return opening.open_recorder(devices[0].platform, runtime, ordinals)
+    recorder = opening.open_recorder(devices[0].platform, runtime, ordinals)
+    if recorder.no_devices is not None:
+        progress.say(f"no telemetry of the devices: {recorder.no_devices}")
+    return recorder
 
 
 def _way_out(error: BaseException, config: config_lib.RunConfig) -> str:

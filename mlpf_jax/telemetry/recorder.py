@@ -78,6 +78,11 @@ class Recorder:
         self._metered = (packages, ()) if on_cpu else (devices, packages)
         self._on_cpu = on_cpu
 
+    @property
+    def no_devices(self) -> str | None:
+        """Why nothing is known of the accelerators; None if it is, or there are none."""
+        return self._absent.get("devices")
+
     def now(self) -> float:
         """Returns the seconds since the start of the recording."""
         return self._clock() - self._started_s

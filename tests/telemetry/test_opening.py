@@ -26,7 +26,9 @@ def nvml(monkeypatch):
 def test_on_a_cpu_no_interface_of_devices_is_loaded(monkeypatch):
     monkeypatch.setattr(opening, "_import", pytest.fail)
 
-    assert names(opening.open_recorder("cpu", "", [0]))[0] == "host"
+    recorder = opening.open_recorder("cpu", "", [0])
+    assert names(recorder)[0] == "host"
+    assert recorder.no_devices is None
 
 
 def test_gpus_are_opened_by_the_runtime_that_jax_uses(nvml, monkeypatch):
@@ -79,4 +81,4 @@ def test_a_driver_that_refuses_is_quoted(nvml, monkeypatch):
 
     recorder = opening.open_recorder("gpu", "cuda", [0])
 
-    assert recorder.record().absent["devices"] == "pynvml: Driver Not Loaded"
+    assert recorder.no_devices == "pynvml: Driver Not Loaded"

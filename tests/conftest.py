@@ -1,6 +1,8 @@
 """Makes JAX strict before any test imports it, and gives a CPU eight devices."""
 
 import contextlib
+import importlib.metadata
+import os
 import runpy
 import signal
 import subprocess
@@ -21,12 +23,27 @@ logging.set_verbosity(logging.WARNING)  # defines its flags before a program of 
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-jax.config.update("jax_num_cpu_devices", 8)
-# Nearly all of the time goes into LLVM's work on programs that run once or twice. What a user's
-# run compiles is tested as it is: in processes of their own (test_main) and on the golden data.
+# Nearly all of the time goes into the compilation of programs that run once or twice. XLA's older
+# emitters and no optimisation need a third of it. What a user's run compiles is tested as it is: in
+# processes of their own. XLA aborts at flags that it does not know.
+_QUICKLY = " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+# The workers of xdist inherit what is set in their parent.
+_GIVEN_XLA_FLAGS = os.environ.get("XLA_FLAGS", "").removesuffix(_QUICKLY)
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = _GIVEN_XLA_FLAGS + _QUICKLY
 jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _xla_flags_of_this_process_alone():
+    """Leaves XLA_FLAGS as they were given, once XLA has read ours."""
+    jax.local_devices()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", _GIVEN_XLA_FLAGS)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -82,12 +82,17 @@ def make_batch(num_devices: int, events_per_device: int, num_real: int | None = 
     return batch_lib.make_batch(FakeEvents(), np.arange(number), shape)
 
 
+@functools.cache
+def _abstract_state(run):
+    return jax.eval_shape(functools.partial(_create, run), jax.random.key(0))
+
+
 def random_state(run: config.RunConfig, seed: int = 0) -> state.TrainState:
     """Returns a state with random weights, biases included. Drawn by NumPy: the network's own
     initialisers take ten seconds to compile.
     """
     rng = np.random.default_rng(seed)
-    abstract = jax.eval_shape(functools.partial(_create, run), jax.random.key(0))
+    abstract = _abstract_state(run)
 
     def fill(leaf):
         return jnp.asarray(0.2 * rng.normal(size=leaf.shape), leaf.dtype)

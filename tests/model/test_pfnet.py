@@ -82,6 +82,7 @@ def test_an_event_does_not_see_the_others(network):
     )
 
 
+@pytest.mark.slow
 def test_jit_changes_nothing_but_rounding(network):
     apply, variables, batch = network
 
@@ -95,7 +96,7 @@ def test_jit_changes_nothing_but_rounding(network):
 def test_both_chains_at_once_compute_the_same(network):
     apply, variables, batch = network
 
-    stacked = pfnet.PFNet(tiny.MODEL, stacks_chains=True).apply(variables, batch.elements)
+    stacked = jax.jit(pfnet.PFNet(tiny.MODEL, stacks_chains=True).apply)(variables, batch.elements)
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),

@@ -184,8 +184,8 @@ def test_the_chains_of_the_plain_network_are_those_of_the_optimised_one(num_id, 
     variables = jax.tree.map(jnp.asarray, golden.reference_variables(weights))
     net = reference.ReferenceNet(model)
 
-    ours = pfnet.PFNet(model).apply(pfnet_variables(weights, model), full.elements)
-    theirs = net.apply(variables, full.elements[0])
+    ours = jax.jit(pfnet.PFNet(model).apply)(pfnet_variables(weights, model), full.elements)
+    theirs = jax.jit(net.apply)(variables, full.elements[0])
 
     for name, value in theirs._asdict().items():
         assert difference(getattr(ours, name)[0], value) <= ROUNDING, name

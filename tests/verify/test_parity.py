@@ -1,20 +1,13 @@
 """The network computes what the original graph computes, and the verifier can fail."""
 
 import dataclasses
+import subprocess
+import sys
 
-import jax
 import numpy as np
 import pytest
 
 from mlpf_jax.verify import golden, parity
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _as_users_compile():
-    """The golden data judge the optimised program, as mlpf-jax-verify does."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +22,20 @@ def test_the_small_case_passes(case):
     assert verdict.holds, failures
     assert len(verdict.checks) > 450
     assert not verdict.unknown
+
+
+@pytest.mark.slow
+def test_the_small_case_passes_as_users_compile():
+    """In a process of its own, with all optimisations."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mlpf_jax.commands.verify"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "all hold: small_A.npz"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,9 @@ def steps(contender, given):
     return [contender.fetch(one) for one in sums]
 
 
-@pytest.mark.parametrize("lengths", [(20, 40, 64, 10), (5, 9, 64, 64)])
+@pytest.mark.parametrize(
+    "lengths", [(20, 40, 64, 10), pytest.param((5, 9, 64, 64), marks=pytest.mark.slow)]
+)
 def test_full_and_tight_compute_the_same(lengths):
     given = workload(lengths)
     contenders = [

@@ -46,6 +46,16 @@ def test_the_limit_of_the_search_is_not_reported_as_the_answer(
     assert capsys.readouterr().out.endswith(answer)
 
 
+def test_an_attempt_compares_what_the_steps_need_with_the_limit():
+    devices = (jax.local_devices()[0],)
+
+    attempt = fit._attempt(tiny.run_config(batch_size=1), devices, 1, 1000)
+
+    assert attempt.needed.total_bytes > attempt.needed.temporary_bytes > 1000
+    assert not attempt.fits
+
+
+@pytest.mark.slow
 def test_more_events_need_more_and_a_limit_is_kept():
     devices = (jax.local_devices()[0],)
     run = tiny.run_config(batch_size=1)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-import mlpf_jax.commands
+ROOT = Path(__file__).parents[2]
+SHELLS, COMMANDS = (
+    {path.stem for path in (ROOT / folder).glob("[a-z]*.py")}
+    for folder in ("tools", "mlpf_jax/commands")
+)
 
-COMMANDS = sorted(path.stem for path in Path(mlpf_jax.commands.__path__[0]).glob("[a-z]*.py"))
 
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_started_by_the_tool_of_its_name(monkeypatch, name):
+@pytest.mark.parametrize("name", sorted(SHELLS & COMMANDS))
+def test_a_tool_starts_the_command_of_its_name(monkeypatch, name):
     started = []
     command = types.ModuleType(name)
     command.run_app = lambda: started.append(name)

@@ -25,14 +25,13 @@ _PHASE_COLUMNS: dict[str, Callable[[ratios.PhaseColumn], str]] = {
 def view(found: ratios.Comparison) -> tables.View:
     """Returns the comparison as a view for any output format."""
     rows, footnotes = found.rows, _footnotes(found.rows)
-    energy = energy_tables.table(rows)
     phases = [name for name in comparability.PHASES if any(name in row.phases for row in rows)]
     explanations = [f"{row.label} against A: {row.explanation}." for row in rows if row.explanation]
     return tables.View(
         tables=(
             _runs(rows, footnotes),
             *(_phase(name, rows, footnotes) for name in phases),
-            *([energy] if energy else []),
+            *energy_tables.found(rows),
             _start(rows),
             _epochs(rows, footnotes),
         ),

@@ -34,6 +34,7 @@ class PhaseColumn:
     flops_per_s: float
     peak_share: float | None
     # The ends are of the run's 95 % interval, of several runs the outermost.
+    energy_scope: str | None  # what the energy was used by
     events_per_j: float | None
     events_per_j_low: float | None
     events_per_j_high: float | None
@@ -157,6 +158,7 @@ def _phase(
         memory_bytes=max(phase.memory_bytes for phase in phases),
         flops_per_s=float(np.median([phase.flops_per_s for phase in phases])),
         peak_share=_median([phase.peak_share for phase in phases]),
+        energy_scope=energies[0].get("scope"),
         **_with_ends("events_per_j", energies),
         **_with_ends("net_events_per_j", energies),
         **_with_ends("per_million_events", costs, "cost_per_million_events"),

@@ -72,8 +72,16 @@ _COST = _Shown(
 
 def plots(rows: Sequence[ratios.Row]) -> list[sheet.Plot]:
     """Returns figures of events per joule, and of costs if all are in one currency."""
-    has_one_currency = len({row.currency for row in rows if row.training_cost is not None}) < 2
-    kinds = (_EVENTS_PER_J, *([_COST] if has_one_currency else []))
+    currencies = {
+        row.currency
+        for row in rows
+        if any(column.cost_per_million_events is not None for column in row.phases.values())
+    }
+    kinds = [_EVENTS_PER_J]
+    if len(currencies) == 1:
+        (currency,) = currencies
+        unit = f" In {currency}." if currency else ""
+        kinds.append(_COST._replace(caption=_COST.caption + unit))
     return [
         _plot(kind, name, bars)
         for kind in kinds

@@ -25,7 +25,7 @@ def in_windows(telemetry: record.Telemetry, windows: record.Windows, *, on_cpu: 
         }
         for sensors in telemetry.sensors
     }
-    clock = "core_mhz" if on_cpu else "clock_mhz"
+    clock = "fastest_core_mhz" if on_cpu else "clock_mhz"  # others may idle
     found = [_line("clock changed", _changes(known, clock))]
     found += [_line(*slowed) for slowed in _slowdowns(known)]
     found.append(_line("other processes on the device", _others(known)))

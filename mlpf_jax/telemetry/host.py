@@ -14,6 +14,7 @@ _SHORTEST_S = 0.1  # for a load: /proc/stat counts in 10 ms
 _HOTTEST_C = 150.0  # broken sensors show more
 _LACKING = {
     "core_mhz": "no cpufreq in /sys: a virtual machine, or no frequency driver",
+    "fastest_core_mhz": "no cpufreq in /sys: a virtual machine, or no frequency driver",
     "temperature_c": "no thermal zone and no hwmon sensor in /sys",
     "heat_throttlings": "no thermal_throttle counter in /sys: not an Intel CPU, or a virtual one",
     "busy_cores": "/proc/stat does not tell the times of the cores",
@@ -52,9 +53,11 @@ class Host:
         }
 
     def sample(self) -> Mapping[str, float | None]:
-        """Returns frequency, load, memory, temperature, and the counter of throttling by heat."""
+        """Returns frequencies, load, memory, temperature, and how often heat throttled."""
+        core_khz = self._of_cores("cpufreq/scaling_cur_freq")
         found = {
-            "core_mhz": self._core_mhz(),
+            "core_mhz": sum(core_khz) / len(core_khz) / 1000 if core_khz else None,
+            "fastest_core_mhz": max(core_khz) / 1000 if core_khz else None,
             "busy_cores": self._busy_cores(),
             "load_1_min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             "free_memory_bytes": linux.kib(
@@ -71,16 +74,12 @@ class Host:
     def close(self) -> None:
         """Does nothing."""
 
-    def _core_mhz(self) -> float | None:
-        """Returns the mean frequency of the cores that the process may use, or of some of them."""
-        found = self._of_cores("cpufreq/scaling_cur_freq")
-        return sum(found) / len(found) / 1000 if found else None
-
     def _heat_throttlings(self) -> int | None:
         found = self._of_cores("thermal_throttle/core_throttle_count")
         return sum(found) if found else None
 
     def _of_cores(self, name: str) -> Sequence[int]:
+        """Returns the numbers of the cores that the process may use, or of some of them."""
         folder = self._root / "sys/devices/system/cpu"
         values = [linux.number(folder / f"cpu{core}" / name) for core in self._cores]
         return [value for value in values if value is not None]

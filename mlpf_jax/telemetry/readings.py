@@ -32,15 +32,16 @@ class Readings:
             for name, column in columns.items():
                 value = found.get(name)
                 column.append(math.nan if value is None else value)
-        self._time_s.append(time_s)
         self._cpu_s.append(cpu_s)
+        self._time_s.append(time_s)  # last: it makes the reading count
 
     def finished(self) -> tuple[Float[np.ndarray, "readings"], Columns, record.Cost]:
         """Returns the times, the values by source and name, and what the readings cost."""
         time_s = np.array(self._time_s)
-        columns = {
-            source: {name: np.array(column) for name, column in found.items()}
+        columns = {  # a reading that never ends may have begun to fill them
+            source: {name: np.array(column)[: time_s.size] for name, column in found.items()}
             for source, found in self._columns.items()
         }
         period_s = np.diff(time_s, prepend=0.0).tolist()
-        return time_s, columns, record.Cost(cpu_s=tuple(self._cpu_s), period_s=tuple(period_s))
+        cpu_s = tuple(self._cpu_s)[: time_s.size]
+        return time_s, columns, record.Cost(cpu_s=cpu_s, period_s=tuple(period_s))

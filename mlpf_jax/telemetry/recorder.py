@@ -94,7 +94,7 @@ class Recorder:
     def read_energy(self) -> tuple[float | None, float | None]:
         """Returns the joules of the devices and of the host so far; None: no counter."""
         devices, host = self._metered
-        return meters.read_j(devices), meters.read_j(host)
+        return self._read_j(devices), self._read_j(host)
 
     def __enter__(self) -> "Recorder":
         settle_s = max((one.settle_s for one in self._sources), default=0.0)
@@ -153,6 +153,13 @@ class Recorder:
         while not self._stopped.wait(wait_s):
             wait_s = self.read_once()
 
+    def _read_j(self, sources: Sequence[source.Source]) -> float | None:
+        try:
+            return meters.read_j(sources)
+        except Exception as error:  # noqa: BLE001 - as below
+            self._note(sources[0], error)
+            return None
+
     def _read(self) -> readings.Values:
         return {one.name: self._safely(one, one.sample) for one in self._sources}
 
@@ -161,8 +168,11 @@ class Recorder:
         try:
             return call()
         except Exception as error:  # noqa: BLE001 - drivers fail in ways that nobody can list
-            self._absent.setdefault(one.name, f"failed at least once: {error!r}"[:200])
+            self._note(one, error)
             return {}
+
+    def _note(self, one: source.Source, error: Exception) -> None:
+        self._absent.setdefault(one.name, f"failed at least once: {error!r}"[:200])
 
 
 def _used(before: float | None, after: float | None) -> float | None:

@@ -67,8 +67,8 @@ COLUMNS = (
     "% of peak",
     "events/J",
     "net events/J",
-    "cost/million",
-    "cost of training",
+    "per million events",
+    "whole training",
 )
 
 

@@ -94,6 +94,7 @@ def test_energies_and_costs_are_figures_of_the_rows_that_have_them(undrawn, meas
         "cost-inference",
     ]
     assert plots[0].svg == "B 0.2, interval 0.2 to 0.2."
+    assert plots[2].caption.endswith("In EUR.")
 
 
 def test_costs_of_different_currencies_are_not_in_one_figure(undrawn, measured):
@@ -147,13 +148,14 @@ def test_older_files_have_no_section_on_energy(measured):
     assert sensors.plots(rows(older)) == []
 
 
-def test_the_comparison_has_a_table_of_energy_and_cost(measured):
+def test_the_comparison_has_tables_of_energy_and_cost(measured):
     compared = ratios.compare(
         [runs.Group(name="a", reports=(reader.from_document(measured, "a.json"),))]
     )
 
     text = tables.render(ratio_tables.view(compared), "terminal", width=120)
 
-    assert "Energy and cost" in text
+    assert all(title in text.splitlines() for title in ("Energy", "Cost"))
+    assert "GPU board" in text
     assert "10 EUR" in text
     assert "0.072 EUR" in text

@@ -50,7 +50,7 @@ def test_each_kind_is_one_line_with_the_device_and_only_for_its_windows(name, va
 
 
 def test_the_clock_of_a_cpu_counts_only_where_it_computes():
-    host = {"host": {"core_mhz": [3000.0] * 10 + [2000.0] * 10}}
+    host = {"host": {"fastest_core_mhz": [3000.0] * 10 + [2000.0] * 10}}
     recorded = made_up.telemetry(TIMES, host)
 
     assert doubts.in_windows(recorded, WINDOWS, on_cpu=False) == []

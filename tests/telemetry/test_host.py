@@ -48,6 +48,7 @@ def test_all_values_of_the_cores_that_may_be_used_are_read(root):
     assert found.pop("load_1_min") is not None
     assert found == {
         "core_mhz": 3000.0,
+        "fastest_core_mhz": 4000.0,
         "busy_cores": 2.5,
         "free_memory_bytes": 64 * 1024,
         "temperature_c": 61.5,

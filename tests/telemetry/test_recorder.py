@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mlpf_jax.telemetry import record, source
+from mlpf_jax.telemetry import readings, record, source
 from mlpf_jax.telemetry import recorder as recorder_lib
 from tests.telemetry import made_up
 
@@ -105,6 +105,31 @@ def test_a_source_that_fails_ends_no_run_and_is_named(clock):
     assert found.sensors[0].series["power_w"][0] == 100.0
     assert str(found.sensors[0].series["power_w"][1]) == "nan"
     assert "ZeroDivisionError" in found.absent["GPU 0"]
+
+
+def test_a_counter_that_fails_ends_no_run_and_is_named(clock):
+    broken = source.Counter("test", "board", 0.1, True, lambda: 1 / 0)
+    recorder = opened(clock, made_up.Source(clock, energy=broken))
+
+    assert recorder.watch().end(1.0).energy is None
+    assert "ZeroDivisionError" in recorder.record().absent["GPU 0"]
+
+
+def test_a_reading_that_never_ends_does_not_count():
+    found = readings.Readings()
+    found.append(1.0, 0.0, {"GPU 0": {"power_w": 5.0}})
+
+    class Hanging(dict):
+        def items(self):
+            yield from super().items()
+            raise RuntimeError("the thread is stopped here")
+
+    with pytest.raises(RuntimeError):
+        found.append(2.0, 0.0, Hanging({"GPU 0": {"power_w": 6.0}}))
+
+    time_s, columns, cost = found.finished()
+    assert columns["GPU 0"]["power_w"].tolist() == [5.0]
+    assert len(time_s) == len(cost.cpu_s) == 1
 
 
 def test_a_slow_source_is_read_less_often(clock, monkeypatch):

@@ -314,6 +314,8 @@ class _Run(Record):
     doubts = optional(_STATS, listed(TEXT), "doubts")  # None in older reports
     # Of a workload: what each copy measured by itself. `summing` adds it.
     each_copy = optional(f"{_STATS}copies", listed(shaped(scores=ANY, phases=ANY, cores=ANY), 1))
+    # Of a workload: whether the accuracy lies in its window, see `quality`.
+    quality = optional(_STATS, shaped(**{"pass": maybe(BOOLEAN)}))
     graph_sha256 = Field(_STATS, SHA256, "graph_sha256", compared=fact("program", "graph"))
     loss_sha256 = Field(_STATS, SHA256, "loss_sha256")
     params_sha256 = Field(_STATS, SHA256, "params_sha256")

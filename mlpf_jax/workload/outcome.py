@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpf_jax.report import hepscore, reader, summing
+from mlpf_jax.report import hepscore, quality, reader, summing
 from mlpf_jax.workload import together
 
 COPY_REPORT = "report.json"  # of one copy; hep-score must not take it for the workload's
@@ -21,15 +21,20 @@ def combine(
     """Returns the summed report of the copies, each with its report in a folder.
 
     Raises:
-        ValueError: if a report is missing or not valid, or a score is not positive.
+        ValueError: if a report is missing or not valid, a score is not positive, or an accuracy
+            lies outside its window.
         OSError: if one cannot be read.
     """
-    parts = []
+    parts, checks = [], []
     for folder, of_copy in zip(folders, spans, strict=True):
-        document = reader.read(folder / COPY_REPORT).document
+        report = reader.read(folder / COPY_REPORT)
+        checks.append(quality.check(report))
+        if checks[-1]["pass"] is False:
+            raise ValueError(f"{folder.name}: {_told(checks[-1])}: there is no result.")
         seconds = {name: (one.start_ns / 1e9, one.end_ns / 1e9) for name, one in of_copy.items()}
-        parts.append(summing.Part(document, seconds))
+        parts.append(summing.Part(report.document, seconds))
     summed = summing.add(parts)
+    summed["report"]["wl-stats"]["quality"] = checks[0]
     for name, score in summed["report"]["wl-scores"].items():
         if not (math.isfinite(score) and score > 0):
             raise ValueError(f"the score {name} is {score}: there is no result.")
@@ -58,9 +63,18 @@ def lines(document: Mapping[str, Any]) -> list[str]:
         for name in stats["phases"]
     ]
     found.append(f"last start after the first: {', '.join(offsets)}")
-    if stats.get("val_accuracy"):
-        found.append(f"accuracy: {stats['val_accuracy'][-1]:.4f}")
+    found.append(_told(stats["quality"]))
     found.append(f"digests: losses {stats['loss_sha256'][:12]}")
     if stats.get("doubts"):
         found.append(f"warning: unreliable measurement: {'; '.join(stats['doubts'])}")
     return found
+
+
+def _told(check: Mapping[str, Any]) -> str:
+    if "val_accuracy" not in check:
+        return f"accuracy not checked: {check['reason']}"
+    accuracy = f"accuracy {check['val_accuracy']:.4f}"
+    if check["pass"] is None:
+        return f"{accuracy}, not checked: {check['reason']}"
+    place = "in" if check["pass"] else "outside"
+    return f"{accuracy}, {place} its window {check['lower']:.4f} to {check['upper']:.4f}"

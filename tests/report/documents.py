@@ -81,6 +81,10 @@ def report(source: str = "a.json", **parts: Any) -> reader.Report:
 
 
 def write(path: Path, **parts: Any) -> Path:
+    return dump(path, document(**parts))
+
+
+def dump(path: Path, content: Mapping[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document(**parts)))
+    path.write_text(json.dumps(content))
     return path

@@ -1,0 +1,77 @@
+"""Whether the network learnt what it should: the window of accuracies of a known training.
+
+The window is a prediction interval from trainings with other weights, so it is wider than what
+rounding on another machine changes: a right run lies outside at most as often as said.
+"""
+
+import dataclasses
+import math
+import statistics
+from typing import Any
+
+import scipy.stats
+
+from mlpf_jax import config as config_lib
+from mlpf_jax.report import reader
+
+FALSE_ALARM_RATE = 0.01  # of a right run whose weights are drawn anew
+_NUMERICS = ("precision", "pair_kernel")  # of the model, without a meaning for what it learns
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """A training, and the last validation accuracies that it reached with several seeds."""
+
+    num_updates: int
+    batch: int  # on all devices together
+    learning_rate: float
+    train_sha256: str  # of the events
+    test_sha256: str
+    accuracies: tuple[float, ...]
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """The lower and upper limit for the accuracy of one more run."""
+        number = len(self.accuracies)
+        student = float(scipy.stats.t.ppf(1 - FALSE_ALARM_RATE / 2, number - 1))
+        factor = student * math.sqrt(1 + 1 / number)
+        mean, spread = statistics.fmean(self.accuracies), statistics.stdev(self.accuracies)
+        return mean - factor * spread, min(1.0, mean + factor * spread)
+
+
+# The preset site on one device: docs/workload.md has the runs.
+KNOWN: tuple[Training, ...] = ()
+
+
+def check(report: reader.Report) -> dict[str, Any]:
+    """Returns accuracy, window and verdict of a run; null and the reason without a window."""
+    accuracies = report.stats.get("val_accuracy")
+    if not accuracies:
+        return {"pass": None, "reason": "nothing was trained"}
+    found = {"val_accuracy": accuracies[-1]}
+    known = next((one for one in KNOWN if _is(one, report)), None)
+    if known is None:
+        return {**found, "pass": None, "reason": "no window is known for this training"}
+    lower, upper = known.window
+    return {
+        **found,
+        "lower": lower,
+        "upper": upper,
+        "false_alarm_rate": FALSE_ALARM_RATE,
+        "pass": lower <= accuracies[-1] <= upper,
+    }
+
+
+def _is(known: Training, report: reader.Report) -> bool:
+    """Whether the run is this training; the seed and the numerics may be others."""
+    model = {k: v for k, v in report.config["model"].items() if k not in _NUMERICS}
+    published = dataclasses.asdict(config_lib.ModelConfig())
+    data = (report.train_data or {}).get("sha256"), report.test_data["sha256"]
+    return (
+        sum(report.steps_by_epoch or ()) == known.num_updates
+        and report.batch_size_total == known.batch
+        and report.config["train"]["learning_rate"] == known.learning_rate
+        and not report.config["data"]["shuffle"]
+        and data == (known.train_sha256, known.test_sha256)
+        and model == {k: v for k, v in published.items() if k not in _NUMERICS}
+    )

@@ -1,0 +1,80 @@
+"""The accuracy of a known training must lie in its window, and only of that."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mlpf_jax.report import quality
+from tests.report import documents
+
+KNOWN = quality.Training(
+    num_updates=80,
+    batch=16,
+    learning_rate=1e-4,
+    train_sha256="0" * 64,
+    test_sha256="0" * 64,
+    accuracies=(0.91, 0.92, 0.93),
+)
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch):
+    monkeypatch.setattr(quality, "KNOWN", (KNOWN,))
+
+
+def check(accuracy=0.92, **changes):
+    changes |= {
+        "report/wl-stats/val_accuracy": [0.1, accuracy],
+        "report/wl-stats/batch_size_total": 16,
+    }
+    return quality.check(documents.report(changes=changes))
+
+
+@pytest.mark.parametrize(("accuracy", "holds"), [(0.92, True), (0.5, False), (1.0, False)])
+def test_an_accuracy_outside_of_the_window_fails(monkeypatch, accuracy, holds):
+    narrow = dataclasses.replace(KNOWN, accuracies=(0.919, 0.92, 0.921))
+    monkeypatch.setattr(quality, "KNOWN", (narrow,))
+
+    assert check(accuracy)["pass"] is holds
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"report/wl-stats/steps_by_epoch": [81]},
+        {"report/wl-stats/data/train/sha256": "1" * 64},
+        {"report/wl-stats/data/test/sha256": "1" * 64},
+        {"run_info/config/train/learning_rate": 1e-3},
+        {"run_info/config/model/hidden_dim": 32},
+        {"run_info/config/data/shuffle": True},
+    ],
+)
+def test_another_training_has_no_window_and_says_so(change):
+    found = check(**change)
+
+    assert found["pass"] is None
+    assert found["reason"] == "no window is known for this training"
+
+
+def test_the_seed_and_the_precision_may_be_others():
+    found = check(**{"run_info/config/seed": 5, "run_info/config/model/precision": "bf16"})
+
+    assert found["pass"] is True
+
+
+def test_a_run_without_training_is_not_checked():
+    report = documents.report(training=None)
+    del report.document["report"]["wl-stats"]["val_accuracy"]
+
+    assert quality.check(report) == {"pass": None, "reason": "nothing was trained"}
+
+
+def test_the_window_has_the_false_alarm_rate_that_it_claims():
+    draws = np.random.default_rng(1).normal(0.5, 0.01, (4000, 6))
+    alarms = 0
+    for *seen, new in draws:
+        lower, upper = dataclasses.replace(KNOWN, accuracies=tuple(seen)).window
+        alarms += not lower <= new <= upper
+
+    assert alarms / len(draws) == pytest.approx(quality.FALSE_ALARM_RATE, abs=0.005)

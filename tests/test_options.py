@@ -35,6 +35,21 @@ def test_preset_makes_a_valid_config(path, platform):
     config_of(f"--flagfile={path}", platform=platform)
 
 
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_the_size_for_sites_times_the_steps_of_hepscore_on_the_same_shapes(platform):
+    site, whole = (
+        config_of(f"--preset={name}", "--num_devices=1", platform=platform)
+        for name in ("site", "hepscore")
+    )
+
+    changed = {"num_train_events", "num_test_events", "num_epochs", "steps_per_epoch"}
+    for part in ("model", "data", "train"):
+        ours, theirs = (dataclasses.asdict(getattr(c, part)) for c in (site, whole))
+        assert {name for name in ours if ours[name] != theirs[name]} <= changed
+    assert sum(site.steps_by_epoch) == 40
+    assert sum(whole.steps_by_epoch) == 4000
+
+
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_preset_is_plain(path):
     """absl takes '# ...' after a value as part of it, and lets a repeated flag win in silence."""

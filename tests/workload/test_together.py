@@ -3,12 +3,15 @@
 import os
 import queue
 import socket
+import subprocess
 import sys
+import time
 
 import pytest
 
 from mlpf_jax import processes
 from mlpf_jax.workload import member, together
+from tests import test_processes
 
 # A copy without a benchmark: says its cores and runs BODY in both phases.
 PROGRAM = """
@@ -101,3 +104,51 @@ def test_a_copy_is_bound_to_its_cores_and_the_starter_is_not(tmp_path):
 def test_a_copy_that_fails_ends_all_and_is_named(tmp_path, body, why):
     with pytest.raises(processes.RunFailedError, match=f"copy 2 of 2 .*{why}"):
         run(tmp_path, body)
+
+
+# Starts two copies that wait for ever, and tells their numbers.
+STARTER = """
+import os, sys
+from pathlib import Path
+from mlpf_jax.workload import together
+
+folder, program = Path(sys.argv[1]), sys.argv[2]
+copies = [
+    together.Copy(
+        number=number,
+        arguments=(str(number),),
+        cores=None,
+        environ=dict(os.environ),
+        log=folder / f"out_{number}.log",
+        program=(sys.executable, "-c", program),
+    )
+    for number in (1, 2)
+]
+together.run(copies, lambda line: print(line, flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_no_copy_outlives_a_starter_that_is_killed(tmp_path):
+    body = "print(os.getpid(), flush=True); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(tmp_path), PROGRAM.replace("BODY", body)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as starter:
+        assert starter.stdout.readline() == "all 2 copies at the start of training\n"
+        logs = [tmp_path / f"out_{number}.log" for number in (1, 2)]
+        wait_until(lambda: all(len(log.read_text().splitlines()) == 2 for log in logs))
+        starter.kill()
+
+    numbers = [int(log.read_text().splitlines()[1]) for log in logs]
+    wait_until(lambda: not any(test_processes.is_alive(number) for number in numbers))
+
+
+def wait_until(holds):
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.1)
+    pytest.fail("it did not happen within a minute")

@@ -237,7 +237,7 @@ def test_files_are_paths_and_home_is_expanded(monkeypatch):
     ]
     files = request_of(*(f"--{name}=~/{name}" for name in names)).files
 
-    assert len(names) == 7
+    assert len(names) == 8
     for name in names:
         assert getattr(files, name) == pathlib.Path("/home/someone") / name
 

@@ -19,6 +19,7 @@ Parallel = Literal["pmap", "shard_map"]
 Mode = Literal["train", "infer", "both"]
 Platform = Literal["auto", "cpu", "gpu", "tpu"]
 Resume = Literal["auto", "never", "must"]
+OnNan = Literal["stop", "record"]
 # The places that the network computes: all `num_elements` of an event, as in 2022, or only the bins
 # with elements.
 Padding = Literal["full", "tight"]
@@ -310,6 +311,11 @@ class FilesConfig:
         30.0,
         "Minutes without progress after which the run is taken for hung, writes the stacks of its "
         "threads and ends. 0: never.",
+    )
+    on_nan: OnNan = setting(
+        "stop",
+        "What to do about a loss that is not finite: end the run, or go on and record the steps "
+        "in the report, which then has no score.",
     )
     profile: Path | None = setting(
         None,

@@ -17,6 +17,7 @@ other top-level keys.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
@@ -88,7 +89,7 @@ def _of_epochs(name: str) -> Callable[[result_lib.RunResult], Any]:
     return _trained(lambda run: [getattr(epoch, name) for epoch in run.epochs])
 
 
-def _qualities(run: result_lib.RunResult) -> dict[str, list[float]]:
+def _qualities(run: result_lib.RunResult) -> dict[str, list[float | None]]:
     """A list with a value per epoch for each loss and accuracy."""
     found = {
         "train": [epoch.train for epoch in run.epochs],
@@ -99,7 +100,9 @@ def _qualities(run: result_lib.RunResult) -> dict[str, list[float]]:
     for prefix, qualities in found.items():
         for loss in qualities[0].losses if qualities else ():
             name = f"{prefix}_loss" if loss == "total" else f"{prefix}_{loss}_loss"
-            fields[name] = [quality.losses[loss] for quality in qualities]
+            values = [quality.losses[loss] for quality in qualities]
+            # JSON has no NaN. Such a run has no score, so no reader gets to see the null.
+            fields[name] = [value if math.isfinite(value) else None for value in values]
         for name in ("accuracy", "real_accuracy", "weighted_accuracy") if qualities else ():
             fields[f"{prefix}_{name}"] = [getattr(quality, name) for quality in qualities]
     return fields
@@ -198,6 +201,7 @@ class _Run(Record):
         ),
     )
     no_score = optional(_STATS, TEXT, lambda run: run.no_score or LEFT_OUT)
+    not_finite_steps = optional(_STATS, listed(COUNT), lambda run: run.not_finite_steps or LEFT_OUT)
     score_summaries = Family(
         _STATS,
         _SCORE,

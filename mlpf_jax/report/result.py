@@ -193,6 +193,7 @@ class RunResult:
     batch_sha256: str | None = None  # of the training batches
     segments: tuple[records.Segment, ...] = ()  # the processes of this run, the last one included
     no_score: str | None = None  # why the run has no score
+    not_finite_steps: tuple[int, ...] = ()  # training steps with a loss that is not finite
     extra_arguments: str = ""  # the command line as given
     telemetry: record.Telemetry | None = None  # of the process that made the result
     price: config_lib.PriceConfig = dataclasses.field(default_factory=config_lib.PriceConfig)

@@ -35,6 +35,10 @@ def show(run: result.RunResult, path: str, stream: TextIOBase) -> None:
     for heading, text in _rows(run):
         table.add_row(heading, text)
     console.print(rich.panel.Panel(table, title="MLPF benchmark", width=width))
+    if run.no_score:
+        console.print(
+            f"[bold yellow]no score:[/] {rich.markup.escape(run.no_score)}", soft_wrap=True
+        )
     if run.doubts:
         doubts = rich.markup.escape("; ".join(run.doubts))
         console.print(f"[bold yellow]warning: unreliable measurement:[/] {doubts}", soft_wrap=True)

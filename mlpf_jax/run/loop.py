@@ -37,6 +37,13 @@ class Keeper(Protocol):
     def rescue(self, current: state.TrainState) -> None:
         """Called when the run ends early, with the state to keep."""
 
+    def object_to(self, problem: str) -> None:
+        """Called for a loss that is not finite.
+
+        Raises:
+            RuntimeError: if the run must end.
+        """
+
 
 def empty_training_batches(
     setup: setup_lib.Setup, events: ragged.SizedEvents, order: Order
@@ -139,7 +146,7 @@ class _Trainer:
         validation = validate(self.state)
         validation_s = (timing.clock_ns() - validation_start) / 1e9
         self._lap()
-        track.close_epoch(plan[number], quality, validation, validation_s)
+        track.close_epoch(plan[number], quality, validation, validation_s, self._keeper.object_to)
         self._setup.progress.say(
             f"epoch {number + 1}/{len(plan)}: {track.epochs[-1].seconds:.4g} s, "
             f"loss {quality.losses['total']:.6g}, validation loss "
@@ -156,7 +163,7 @@ class _Trainer:
             self._train_step, self.state, on_device, waits_each=self._setup.waits_each
         )
         meanwhile = watch.end(seconds)
-        self._track.add_steps(fed, jax.device_get(sums))
+        self._track.add_steps(fed, jax.device_get(sums), self._keeper.object_to)
         self._steps_here += len(fed)
         if self._steps_here == 1:
             self._track.add_first_call(seconds)

@@ -235,8 +235,9 @@ class Keeper:
                 f"{self._flag}: of a run under other conditions: {told}. With --resume=must "
                 "--allow_change it goes on, without a score."
             )
-        self.track.no_score = f"resumed under other conditions: {told}"
-        self._progress.say(self.track.no_score)
+        reason = f"resumed under other conditions: {told}"
+        self.track.refuse_score(reason)
+        self._progress.say(reason)
 
     def visit(self, current: state.TrainState, seconds: float) -> None:
         """Saves if it is time; see `loop.Keeper`."""
@@ -257,6 +258,17 @@ class Keeper:
         """Saves what was not saved yet, when training ends or must end."""
         if self._store is not None and self._progress_made != self._saved:
             self._save(current)
+
+    def object_to(self, problem: str) -> None:
+        """Ends the run, or with --on_nan=record notes that it has no score; see `loop.Keeper`."""
+        if self._files.on_nan == "stop":
+            raise RuntimeError(
+                f"{problem}: the run is useless. Try a smaller --learning_rate; --on_nan=record "
+                "goes on without a score."
+            )
+        if "not finite" not in (self.track.no_score or ""):  # once is enough
+            self.track.refuse_score(problem)
+            self._progress.say(f"{problem}; going on without a score")
 
     @property
     def _progress_made(self) -> tuple[int, int]:

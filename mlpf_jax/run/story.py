@@ -90,6 +90,8 @@ def run(
         # Trained weights have just been validated on the same events.
         quality = track.epochs[-1].validation if trained else test.quality(setup, current)
         inference = test.step.phase(config, test.first_call_s, samples, graph.infer_flops)
+        if wrong := track_lib.not_finite(quality.losses if not trained else {}):
+            keeper.object_to(f"the inference loss is not finite ({wrong})")
 
     losses = track.losses or ([quality.losses] if quality else [])
     finished = result.RunResult(
@@ -112,6 +114,7 @@ def run(
         train_seconds=track.train_s,
         segments=(*track.earlier, keeper.segment),
         no_score=track.no_score,
+        not_finite_steps=tuple(track.not_finite),
         peak_device_bytes=memory.peak_bytes(devices[0]),
         peak_process_bytes=memory.peak_process_bytes(),
         machine=machine.MachineChange(before=before, after=machine.read()),

@@ -2,9 +2,10 @@
 
 import dataclasses
 import hashlib
+import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,8 @@ from mlpf_jax.measure import records
 from mlpf_jax.report import result
 from mlpf_jax.run import feed, phases
 from mlpf_jax.training import step as step_lib
+
+OnNotFinite = Callable[[str], None]  # takes what is not finite; raises if the run must end
 
 
 @dataclasses.dataclass
@@ -32,6 +35,7 @@ class Track:
     train_s: float = 0.0
     input_times: records.InputTimes = dataclasses.field(default_factory=records.InputTimes)
     no_score: str | None = None  # why this run has no score
+    not_finite: list[int] = dataclasses.field(default_factory=list)  # steps with such a loss
     # Of the epoch that has not ended:
     sums: list[step_lib.StepSums] = dataclasses.field(default_factory=list)
     events_in_epoch: int = 0
@@ -48,26 +52,35 @@ class Track:
         """The number of this segment; the first one is 0."""
         return len(self.earlier)
 
-    def add_steps(self, fed: Sequence[feed.FedBatch], sums: Sequence[step_lib.StepSums]) -> None:
+    def add_steps(
+        self,
+        fed: Sequence[feed.FedBatch],
+        sums: Sequence[step_lib.StepSums],
+        on_not_finite: OnNotFinite,
+    ) -> None:
         """Adds steps, with their batches and outputs on the host.
 
-        Raises:
-            RuntimeError: if a loss is not finite.
+        `on_not_finite` is told of a loss that is not finite. If it raises, the step is not added.
         """
         for batch, one in zip(fed, sums, strict=True):
             losses = phases.floats(one.mean_losses())
-            wrong = [name for name, value in losses.items() if not np.isfinite(value)]
-            if wrong:
+            if wrong := not_finite(losses):
                 events = ", ".join(map(str, batch.indices[:16]))
-                raise RuntimeError(
-                    f"the loss of step {self.num_steps + 1} is not finite ({', '.join(wrong)}; "
-                    f"training events {events}): the run is useless. Try a smaller "
-                    "--learning_rate."
+                step = self.num_steps + 1
+                on_not_finite(
+                    f"the loss of step {step} is not finite ({wrong}; training events {events})"
                 )
+                self.not_finite.append(step)
+                # JSON does not keep the sign of NaN, which the digest would show.
+                losses = {n: math.nan if math.isnan(x) else x for n, x in losses.items()}
             self.losses.append(losses)
             self.batches.append(batch.sha256)
             self.sums.append(one)
             self.events_in_epoch += batch.num_events
+
+    def refuse_score(self, reason: str) -> None:
+        """Notes a reason why this run has no score."""
+        self.no_score = f"{self.no_score}; {reason}" if self.no_score else reason
 
     def add_first_call(self, seconds: float) -> None:
         """Notes the first step of this segment, which is not a sample."""
@@ -86,8 +99,12 @@ class Track:
         quality: result.Quality,
         validation: result.Quality,
         validation_s: float,
+        on_not_finite: OnNotFinite,
     ) -> None:
-        """Ends the epoch."""
+        """Ends the epoch; see `add_steps`."""
+        if wrong := not_finite(validation.losses):
+            epoch = len(self.epochs) + 1
+            on_not_finite(f"the validation loss of epoch {epoch} is not finite ({wrong})")
         self.epochs.append(
             result.EpochResult(
                 seconds=self.epoch_s,
@@ -138,6 +155,11 @@ class Track:
         ]
         found = _built(cls, {**document, "sums": []})
         return dataclasses.replace(found, sums=sums)
+
+
+def not_finite(losses: Mapping[str, float]) -> str:
+    """Returns the names of the losses that are not finite."""
+    return ", ".join(name for name, value in losses.items() if not math.isfinite(value))
 
 
 def loss_sha256(steps: Sequence[Mapping[str, float]]) -> str:

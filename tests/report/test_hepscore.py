@@ -1,12 +1,15 @@
 """The report keeps HEPscore's contract, and a report that does not is refused."""
 
 import copy
+import dataclasses
 import json
+import math
 
 import pytest
 
 from mlpf_jax.measure import environment
 from mlpf_jax.report import checksums, hepscore
+from tests.report import made_up_result
 
 SHA, MD5 = "0" * 64, "0" * 32
 SUMMARY = dict.fromkeys(
@@ -211,3 +214,22 @@ def test_the_environment_names_versions_and_no_host():
     assert {"python", "jax", "jaxlib", "flax", "numpy"} <= described["versions"].keys()
     assert "hostname" not in json.dumps(described)
     assert len(checksums.code_md5()) == 32
+
+
+def test_a_run_whose_losses_are_not_finite_has_a_report_without_nan_and_without_a_score(tmp_path):
+    training = made_up_result.samples()
+    found = made_up_result.run(
+        training, no_score="the loss of step 2 is not finite", not_finite_steps=(2, 3)
+    )
+    lost = dataclasses.replace(found.epochs[0].train, losses={"total": math.nan})
+    found = dataclasses.replace(
+        found, epochs=(dataclasses.replace(found.epochs[0], train=lost, validation=lost),)
+    )
+
+    path, _ = hepscore.write(hepscore.report(found, ""), tmp_path)
+
+    assert path.name == hepscore.UNSCORED_FILE_NAME
+    report = json.loads(path.read_text(), parse_constant=pytest.fail)["report"]
+    assert "wl-scores" not in report
+    assert report["wl-stats"]["train_loss"] == report["wl-stats"]["val_loss"] == [None]
+    assert report["wl-stats"]["not_finite_steps"] == [2, 3]

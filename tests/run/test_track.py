@@ -1,5 +1,6 @@
 """What a run has done comes back from JSON to the bit."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,6 +11,10 @@ from mlpf_jax.measure import load, records
 from mlpf_jax.report import result
 from mlpf_jax.run import feed, track
 from mlpf_jax.training import step
+
+
+def stop(problem):
+    raise RuntimeError(problem)
 
 
 def sums(number):
@@ -33,11 +38,11 @@ def done(monkeypatch):
         losses={"total": 0.1}, accuracy=1.0, real_accuracy=0.5, weighted_accuracy=0.0
     )
     found.add_first_call(1.5)
-    found.add_steps([fed(0), fed(1)], [sums(0), sums(1)])
+    found.add_steps([fed(0), fed(1)], [sums(0), sums(1)], stop)
     found.add_time(2.0, records.InputTimes(0.1, 0.2, 0.3))
     found.samples.append(records.Sample(1 / 3, 1, 2, 50, (64,), load.Load(0.1, 0.0)))
-    found.close_epoch(2, quality, quality, 0.25)
-    found.add_steps([fed(2)], [sums(2)])
+    found.close_epoch(2, quality, quality, 0.25, stop)
+    found.add_steps([fed(2)], [sums(2)], stop)
     return found
 
 
@@ -63,10 +68,36 @@ def test_another_order_of_batches_has_another_digest(done):
     assert other.batch_sha256 != done.batch_sha256
 
 
+def broken(value):
+    return sums(3)._replace(losses={"class": np.float32(1), "energy": np.float32(value)})
+
+
 def test_a_loss_that_is_not_finite_names_step_loss_and_events(done):
-    broken = sums(3)._replace(losses={"class": np.float32(1), "energy": np.float32(np.nan)})
+    before = done.to_json()
 
     with pytest.raises(
         RuntimeError, match=r"step 4 is not finite \(energy, total; .* events 6, 7\)"
     ):
-        done.add_steps([fed(3)], [broken])
+        done.add_steps([fed(3)], [broken(np.nan)], stop)
+    assert done.to_json() == before
+
+
+def test_a_loss_that_is_not_finite_can_be_recorded_and_comes_back_with_the_same_digest(done):
+    told = []
+
+    done.add_steps([fed(3), fed(4)], [broken(-np.nan), broken(np.inf)], told.append)
+
+    again = track.Track.from_json(json.loads(json.dumps(done.to_json())))
+    assert [text.split(" is")[0] for text in told] == ["the loss of step 4", "the loss of step 5"]
+    assert (again.not_finite, again.num_steps) == ([4, 5], 5)
+    assert again.loss_sha256 == done.loss_sha256
+
+
+def test_a_validation_loss_that_is_not_finite_is_told(done):
+    good = result.Quality(
+        losses={"total": 1.0}, accuracy=1.0, real_accuracy=0.5, weighted_accuracy=0.0
+    )
+    bad = dataclasses.replace(good, losses={"total": np.nan})
+
+    with pytest.raises(RuntimeError, match=r"validation loss of epoch 2 is not finite \(total\)"):
+        done.close_epoch(1, good, bad, 0.1, stop)

@@ -1,0 +1,1 @@
+"""Kills runs at random times, resumes them, and compares the bits with an undisturbed run."""

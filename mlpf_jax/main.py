@@ -32,8 +32,11 @@ _FLAGS = options.define()
 def main(argv: Sequence[str]) -> int:
     """Runs the benchmark, or with --fit finds the largest batch."""
     del argv  # no arguments are left
-    stop = stopping.Stop()
-    stop.install()
+    with stopping.Stop() as stop:
+        return _main(stop)
+
+
+def _main(stop: stopping.Stop) -> int:
     try:
         request = options.read(_FLAGS)
         stop.limit(request.files.time_limit, request.files.hang_limit)

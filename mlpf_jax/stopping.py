@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 INTERRUPTED, TERMINATED = 130, 143  # exit statuses
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -53,19 +53,33 @@ class Stop:
         self._main = threading.get_ident()
         self._is_deferred = False
         self._quiet_ticks = 0  # since the last progress
+        self._before: dict[signal.Signals, Any] = {}  # handlers
+        self._writing = -1
+        self._hook = sys.unraisablehook
 
-    def install(self) -> None:
+    def __enter__(self) -> "Stop":
         """Handles the signals from now on, except those that are ignored, and starts the thread.
 
         Must be called in the main thread.
         """
-        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for number in _SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
+                self._before[number] = before
                 signal.signal(number, self._handle)
-        sys.unraisablehook = _tell_unless_stopped
+        self._hook, sys.unraisablehook = sys.unraisablehook, _tell_unless_stopped
         threading.Thread(target=self._watch, args=(reading,), name="stop", daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Handles the signals as before, and ends the thread."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        sys.unraisablehook = self._hook
+        os.close(self._writing)
 
     def limit(self, minutes: float | None, minutes_without_progress: float) -> None:
         """Sets the time limit of the process, and how long it may make no progress (0: ever)."""
@@ -120,7 +134,11 @@ class Stop:
         asked_s, insisted_s, own = None, 0.0, 0
         while True:
             ready, _, _ = select.select([reading], [], [], _TICK_S)
-            numbers = [n for n in os.read(reading, 64) if n in _SIGNALS] if ready else []
+            told = os.read(reading, 64) if ready else None
+            if told == b"":  # `__exit__` closed the other end
+                os.close(reading)
+                return
+            numbers = [n for n in told or () if n in _SIGNALS]
             num_foreign = max(len(numbers) - own, 0)
             own = max(own - len(numbers), 0)
             now = time.monotonic()

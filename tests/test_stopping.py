@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -17,7 +18,7 @@ from mlpf_jax import cli, stopping
 stopping._INSIST_S = stopping._TICK_S = 0.05
 
 def main(argv):
-    stopping.Stop().install()
+    stopping.Stop().__enter__()
     print("ready", flush=True)
     lost = threading.Event()
     while True:
@@ -59,7 +60,7 @@ class Fails:
         raise ValueError("told")
 
 def main(argv):
-    stopping.Stop().install()
+    stopping.Stop().__enter__()
     Fails()
     Loses()
     threading.Event().wait(60)
@@ -82,7 +83,7 @@ cli.run(main)
 def test_an_interrupt_that_is_ignored_stays_ignored():
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
-        "from mlpf_jax import stopping; stopping.Stop().install();"
+        "from mlpf_jax import stopping; stopping.Stop().__enter__();"
         "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -96,7 +97,7 @@ def ended(program, *signals):
         "stopping._TICK_S = 0.02\n"
         "stop = stopping.Stop()\n"
         "def main(argv):\n"
-        "    stop.install()\n"
+        "    stop.__enter__()\n"
     )
     text = head + textwrap.indent(textwrap.dedent(program), "    ") + "cli.run(main)\n"
     with subprocess.Popen(
@@ -194,3 +195,15 @@ def test_a_hung_process_tells_its_stacks(tmp_path, monkeypatch):
     (stacks,) = tmp_path.glob("mlpf-jax-stacks-*.txt")
     assert str(stacks) in said
     assert "in wait" in stacks.read_text()
+
+
+def test_what_was_handled_before_is_handled_again():
+    before = signal.getsignal(signal.SIGTERM)
+    with stopping.Stop():
+        assert signal.getsignal(signal.SIGTERM) != before
+
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.set_wakeup_fd(-1) == -1
+    for thread in threading.enumerate():
+        if thread.name == "stop":
+            thread.join()

@@ -119,7 +119,7 @@ INSIDE = {
     "regress": "checkouts costs exports yardstick < baseline installations < sources < pairing"
     " < judging < documents < session",
     "report": "checksums fields result < consumption < app incomplete phase settings summary"
-    " < model < facts schema < hepscore reader replay < copies mllog quality summed_energy"
+    " < model < facts schema < hepscore replay < reader < copies mllog quality summed_energy"
     " < summing",
     "run": "devices ending feed files fit programs setup < inputs phases < track < loop resuming"
     " < leaving story",

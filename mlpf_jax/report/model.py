@@ -336,12 +336,10 @@ class Report(_Run, app.App):
         """Takes a document that matches the schema; `source` names it in messages.
 
         Raises:
-            ValueError: if lists of samples differ in length, or the run has no score.
+            ValueError: if lists of samples differ in length.
         """
         super().__init__(document)
         self.source = source
-        if self.no_score:
-            raise ValueError(f"has no score: {self.no_score}")
         self.phases = {
             name: phase_lib.Phase(
                 part, name, result_lib.score_name(name, self.precision, str(self.padding))

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpf_jax.report import schema
+from mlpf_jax.report import hepscore, incomplete, schema
 from mlpf_jax.report.model import Report
 from mlpf_jax.report.phase import Phase
 
 __all__ = ["Phase", "Report", "find", "from_document", "read"]
+_NO_RESULTS = {hepscore.UNSCORED_FILE_NAME, incomplete.FILE_NAME}
 _MOST_BYTES = 64 * 2**20  # limit for a result file; a run of a day has less
 
 
@@ -26,6 +27,7 @@ def read(path: Path) -> Report:
         )
     try:
         document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        _refuse_no_result(document)
         schema.validate(document)
         return from_document(document, str(path))
     except (ValueError, RecursionError) as error:
@@ -38,15 +40,30 @@ def from_document(document: Mapping[str, Any], source: str) -> Report:
     return Report(document, source)
 
 
+def _refuse_no_result(document: Any) -> None:
+    """Tells why a report of ours is no result; other documents are left to the schema."""
+    if not isinstance(document, dict):
+        return
+    if document.get("status") == "incomplete":
+        raise ValueError(f"the run did not end: {document.get('reason')}")
+    stats = (document.get("report") or {}).get("wl-stats") if "report" in document else None
+    if isinstance(stats, dict) and "no_score" in stats:
+        raise ValueError(f"the run has no score: {stats['no_score']}")
+
+
 def find(paths: Iterable[Path]) -> list[Path]:
     """Returns the files, and for each folder its *.json files, in order of name.
+
+    Reports of incomplete runs and of runs without a score are left out, unless they are named.
 
     Raises:
         ValueError: if a folder has none, or a path does not exist.
     """
     files = []
     for path in paths:
-        inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*.json") if file.name not in _NO_RESULTS)
         if not inside:
             raise ValueError(f"{path}: no result file (*.json) in this folder.")
         if not inside[0].is_file():

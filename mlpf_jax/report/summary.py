@@ -73,6 +73,8 @@ def _rows(run: result.RunResult) -> list[tuple[str, str]]:
                 f"{last.validation.losses['total']:.6g}",
             )
         )
+    if len(run.segments) > 1:
+        rows.append(("segments", _segments(run)))
     rows.append(("accuracy", _accuracy(run)))
     rows.append(("data", _data(run)))
     rows.append(("digests", f"losses {run.loss_sha256[:12]}, weights {run.params_sha256[:12]}"))
@@ -155,6 +157,14 @@ def _cost(run: result.RunResult, phase: result.PhaseResult) -> str | None:
     currency = f"{run.price.currency} " if run.price.currency else ""
     return (
         f"{cost['per_million_events']:.4g} {currency}per million events ({tables.interval(*ends)})"
+    )
+
+
+def _segments(run: result.RunResult) -> str:
+    lost_s = sum(segment.lost_s for segment in run.segments)
+    return (
+        f"{len(run.segments)}, goodput {100 * (run.goodput or 0.0):.0f} %, {lost_s:.0f} s of work "
+        "lost at interruptions"
     )
 
 

@@ -85,17 +85,17 @@ def run(job: Job, folder: Path) -> None:
         try:
             spans = together.run(copies, say)
         except processes.RunFailedError as error:
-            for line in error.last_lines:
+            for line in () if job.shows_logs else error.last_lines:
                 say(line)
             raise
         finally:
             places = [_place(folder, i) for i in range(len(copies))]
             for place in places:
                 outcome.put_aside(place)
+            for line in _of_logs(copies) if job.shows_logs else ():
+                say(line)
         document = outcome.combine(places, spans)
         written = hepscore.write(document, folder)
-        for line in _of_logs(copies) if job.shows_logs else ():
-            say(line)
         for line in (*outcome.lines(document), f"report: {written.path}"):
             say(line)
         if job.tidies:
@@ -205,7 +205,7 @@ def _copy(job: Job, folder: Path, index: int) -> together.Copy:
     environ = {k: v for k, v in os.environ.items() if k != _CACHE_VARIABLE}
     return together.Copy(
         number=index + 1,
-        arguments=(*job.words, f"--results_dir={place}"),
+        arguments=(*job.words, f"--results_dir={place}", *["--debug"] * job.shows_logs),
         cores=share.cores,
         environ={**environ, **share.environ},
         log=folder / f"out_{index + 1}.log",
@@ -214,8 +214,9 @@ def _copy(job: Job, folder: Path, index: int) -> together.Copy:
 
 def _of_logs(copies: list[together.Copy]) -> Iterator[str]:
     for copy in copies:
-        with copy.log.open(encoding="utf-8", errors="replace") as file:
-            yield from (f"copy {copy.number}: {line}" for line in file)
+        if copy.log.exists():
+            with copy.log.open(encoding="utf-8", errors="replace") as file:
+                yield from (f"copy {copy.number}: {line}" for line in file)
 
 
 def _tidy(copies: list[together.Copy], places: list[Path]) -> None:

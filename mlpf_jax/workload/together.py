@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -105,12 +106,15 @@ def _require_success(ended: _Running, num_copies: int) -> None:
     status = ended.process.wait()
     if status == 0:
         return
-    log = ended.copy.log
-    lines = processes.last_lines(log)
-    errors = [line for line in lines if line.startswith("error: ")]
-    why = f": {errors[-1].removeprefix('error: ')}" if errors else ""
+    lines = processes.last_lines(ended.copy.log)
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if status == -signal.SIGKILL:
+        errors = ["perhaps for lack of memory; fewer --copies need less"]
+    why = f": {errors[-1]}" if errors else ""
     raise processes.RunFailedError(
-        f"copy {ended.copy.number} of {num_copies} {processes.ending(status)}{why}", lines
+        f"copy {ended.copy.number} of {num_copies} {processes.ending(status)}{why} "
+        f"(log: {ended.copy.log})",
+        lines,
     )
 
 

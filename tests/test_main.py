@@ -108,6 +108,15 @@ def test_a_run_accounts_for_every_step_and_event(first_run):
     assert 0 <= training["padding_fraction"] < 1
 
 
+def test_a_run_records_its_host_and_says_what_it_cannot_read(first_run):
+    stats = first_run[0]["report"]["wl-stats"]
+
+    assert "host" in stats["telemetry"]["sources"]
+    for phase in stats["phases"].values():
+        assert phase["sample_start_s"] == sorted(phase["sample_start_s"])
+        assert (phase["energy"] is None) == (phase["energy_unknown"] is not None)
+
+
 def test_the_same_command_gives_the_same_bits_in_another_process(first_run, cached_runs):
     """In the other it is quiet, and what is not measured comes out of a cache."""
     _, again, stderr, _ = cached_runs

@@ -1,4 +1,4 @@
-"""TPUs by the monitoring interface of libtpu. It offers neither power nor energy nor heat."""
+"""TPUs by the monitoring interface of libtpu (0.0.42). It offers no power, energy or clock."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ from mlpf_jax.telemetry import source
 
 # By libtpu's names: a list with a value per chip, as text.
 _MEANS = {"use": "duty_cycle_pct", "tensor_core_use": "tensorcore_util"}  # per cent
+_THROTTLED = "tpu_throttle_score"  # 0: not throttled
 _USED, _TOTAL = "hbm_capacity_usage", "hbm_capacity_total"  # bytes
 
 
@@ -30,13 +31,17 @@ class Tpus:
         return {"share": "whole chips", "memory_bytes": sum(total) or None, "metrics": known}
 
     def sample(self) -> Mapping[str, float | None]:
-        """Returns the mean use of the chips, and the memory used on all of them."""
+        """Returns mean use of the chips, memory used on all, and whether any is throttled."""
         found: dict[str, float | None] = {}
         for name, metric in _MEANS.items():
             values = self._values(name, metric)
             found[name] = sum(values) / len(values) / 100 if values else None
         used = self._values("used_memory_bytes", _USED)
-        return found | {"used_memory_bytes": sum(used) if used else None}
+        scores = self._values("slowed_by_throttling", _THROTTLED)
+        return found | {
+            "used_memory_bytes": sum(used) if used else None,
+            "slowed_by_throttling": float(any(scores)) if scores else None,
+        }
 
     def close(self) -> None:
         """Does nothing."""

@@ -21,10 +21,16 @@ def test_use_is_the_mean_of_the_chips_and_memory_their_sum():
             tensorcore_util=["20.0", "40.0"],
             hbm_capacity_usage=["1000", "3000"],
             hbm_capacity_total=["16000", "16000"],
+            tpu_throttle_score=["0", "2"],
         )
     )
 
-    assert chips.sample() == {"use": 0.9, "tensor_core_use": 0.3, "used_memory_bytes": 4000.0}
+    assert chips.sample() == {
+        "use": 0.9,
+        "tensor_core_use": 0.3,
+        "used_memory_bytes": 4000.0,
+        "slowed_by_throttling": 1.0,
+    }
     assert chips.describe()["memory_bytes"] == 32000.0
     assert isinstance(chips.energy, source.Absent)
 

@@ -10,12 +10,13 @@ interrupted.
 """
 
 import dataclasses
+import functools
 import os
 import re
 import shlex
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,36 +41,31 @@ def _define() -> flags.FlagValues:
         if name not in _FILES:
             delattr(values, said.flag or name)
     delattr(values, "platform")
-    where = {"flag_values": values, "module_name": _GROUP}
-    flags.DEFINE_bool(
-        "direct", False, "Write straight into --resultsdir, not into a new folder in it.",
-        short_name="W", **where,
-    )  # fmt: skip
-    flags.DEFINE_string("resultsdir", "/results", "Folder for results.", short_name="w", **where)
-    for name, short, text in (
-        ("copies", "c", "Number of copies. Default: as many as --threads lets; 1 on accelerators."),
-        ("threads", "t", "Cores of each copy. Default: 1 on a CPU; the cores shared evenly."),
-        ("events", "e", "Training events of each copy; an epoch is a pass over them."),
-        ("ncores", "n", "Most cores to use. Default: all that this process may use."),
+    add = functools.partial(_add, values)
+    add(flags.DEFINE_bool, "W", "direct", False, "Write into --resultsdir itself.")
+    add(flags.DEFINE_string, "w", "resultsdir", "/results", "Folder for results.")
+    for short, name, text in (
+        ("c", "copies", "Number of copies. Default: one for each --threads; 1 on accelerators."),
+        ("t", "threads", "Cores of each copy. Default: 1 on a CPU, unless --copies is given."),
+        ("e", "events", "Training events of each copy; an epoch is a pass over them."),
+        ("n", "ncores", "Most cores to use. Default: all that this process may use."),
     ):
-        flags.DEFINE_integer(name, None, text, lower_bound=1, short_name=short, **where)
-    flags.DEFINE_enum(
-        "mop", "none", ["none", "all"], "Whether to remove the logs and reports of the copies.",
-        short_name="m", **where,
-    )  # fmt: skip
-    flags.DEFINE_bool(
-        "debug", False, "Print the logs of all copies, and tracebacks.", short_name="d", **where
-    )
-    flags.DEFINE_enum(
-        "platform", "auto", typing.get_args(config_lib.Platform),
-        "Where to run. auto: on the accelerators that the installation is for.",
-        short_name="M", **where,
-    )  # fmt: skip
-    flags.DEFINE_string(
-        "devices", None, "Accelerators to use, such as 0-3 or 0_2. Default: all.", **where
-    )
-    flags.DEFINE_string("extra_args", None, "More options, in one string.", **where)
+        add(flags.DEFINE_integer, short, name, None, text, lower_bound=1)
+    add(flags.DEFINE_enum, "m", "mop", "none", ["none", "all"], "Remove the copies' files, or not.")
+    add(flags.DEFINE_bool, "d", "debug", False, "Print the logs of all copies, and tracebacks.")
+    platforms = typing.get_args(config_lib.Platform)
+    text = "Where to run. auto: on the accelerators that the installation is for."
+    add(flags.DEFINE_enum, "M", "platform", "auto", platforms, text)
+    text = "Accelerators to use, such as 0-3 or 0_2. Default: all."
+    add(flags.DEFINE_string, None, "devices", None, text)
+    add(flags.DEFINE_string, None, "extra_args", None, "More options, in one string.")
     return values
+
+
+def _add(
+    values: flags.FlagValues, define: Callable, short: str | None, *words: Any, **options: Any
+) -> None:
+    define(*words, short_name=short, flag_values=values, module_name=_GROUP, **options)
 
 
 _FLAGS = _define()

@@ -54,7 +54,9 @@ def platform(asked: str, present: Sequence[str], plugins: Sequence[str]) -> tupl
     return ("tpu" if "TPU" in present else "gpu") if present else "cpu", None
 
 
-def on_cpu(wish: Wish, cores: Sequence[cores_lib.Core], quota: int, free_bytes: int | None):
+def on_cpu(
+    wish: Wish, cores: Sequence[cores_lib.Core], quota: int, free_bytes: int | None
+) -> list[Share]:
     """Returns the share of every copy on a CPU; by default one copy per core.
 
     `quota` is the number of cores that may be kept busy. The default number of copies is also

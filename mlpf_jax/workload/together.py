@@ -15,6 +15,7 @@ from pathlib import Path
 from mlpf_jax import processes
 
 Say = Callable[[str], None]
+_PROGRESS_S = 60.0  # after which the first copy's last line is told
 _MEMBER = (sys.executable, "-P", "-m", "mlpf_jax.workload.member")
 
 
@@ -83,13 +84,27 @@ def run(copies: Sequence[Copy], say: Say) -> list[Mapping[str, Span]]:
         running = [stack.enter_context(_started(copy)) for copy in copies]
         for one in running:
             selector.register(one.line, selectors.EVENT_READ, one)
+        told = ""
         while selector.get_map():
-            for key, _ in selector.select():
+            ready = selector.select(_PROGRESS_S)
+            for key, _ in ready:
                 if not key.data.listen():
                     selector.unregister(key.fileobj)
                     _require_success(key.data, len(running))
+            if not ready:
+                told = _tell(copies[0], told, say)
             _release_together(running, say)
+            if len(selector.get_map()) < len(running) and any(one.waits_at for one in running):
+                raise processes.RunFailedError("a copy ended while others waited for it")
         return [one.spans for one in running]
+
+
+def _tell(copy: Copy, told: str, say: Say) -> str:
+    """Says the last line of a copy, unless it was told; returns it."""
+    line = "".join(processes.last_lines(copy.log)[-1:])
+    if line != told:
+        say(f"copy {copy.number}: {line}")
+    return line
 
 
 def _release_together(running: Sequence[_Running], say: Say) -> None:

@@ -1,5 +1,6 @@
 """The configuration for hep-score fits the workload, and no argument of it would be dropped."""
 
+import importlib.metadata
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def test_a_benchmark_reads_the_summary_that_is_written_and_every_argument_is_an_
     benchmark = BENCHMARKS[name]
 
     assert benchmark["results_file"] == hepscore.FILE_NAME
+    assert benchmark["version"] == f"v{importlib.metadata.version('mlpf_jax')}"
     assert set(benchmark["ref_scores"]) == {"training", "inference"}
     for option, value in benchmark["args"].items():
         assert option.lstrip("-").replace("-", "_") in workload._FLAGS

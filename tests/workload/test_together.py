@@ -106,6 +106,21 @@ def test_a_copy_that_fails_ends_all_and_is_named(tmp_path, body, why):
         run(tmp_path, body)
 
 
+@pytest.mark.slow
+def test_a_copy_that_ends_early_with_success_is_a_failure_too(tmp_path):
+    with pytest.raises(processes.RunFailedError, match="ended while others waited"):
+        run(tmp_path, "if number == 1: sys.exit(0)")
+
+
+@pytest.mark.slow
+def test_a_long_phase_is_told_by_the_last_line_of_the_first_copy(tmp_path, monkeypatch):
+    monkeypatch.setattr(together, "_PROGRESS_S", 0.05)
+
+    _, said = run(tmp_path, "print('half', flush=True); time.sleep(1)")
+
+    assert said.count("copy 1: half") == 1
+
+
 # Starts two copies that wait for ever, and tells their numbers.
 STARTER = """
 import os, sys

@@ -56,7 +56,7 @@ def _main(stop: stopping.Stop) -> int:
     progress = progress_lib.Progress(quiet=request.files.quiet, news=stop.enter)
     remarks = (*_pinned(settings), found.fallback, start["departure"], *found.warnings, replacement)
     for remark in filter(None, (*remarks, *_emulated(found, settings, start, len(devices)))):
-        progress.say(remark)
+        progress.tell(remark)
     if request.files.fit:
         return _fit(config, devices, progress)
     from mlpf_jax.run import leaving
@@ -181,7 +181,7 @@ def _open_recorder(
     runtime = devices[0].client.platform_version
     recorder = opening.open_recorder(devices[0].platform, runtime, ordinals)
     if recorder.no_devices is not None:
-        progress.say(f"no telemetry of the devices: {recorder.no_devices}")
+        progress.tell(f"no telemetry of the devices: {recorder.no_devices}")
     return recorder
 
 

@@ -31,7 +31,7 @@ class Stage:
 class Progress:
     """Creates stages. Writes to stderr, because results go to stdout.
 
-    `news` is called with every message and stage, also if nothing is shown.
+    `news` is called with what is being done, also if nothing is shown.
     """
 
     def __init__(
@@ -49,8 +49,12 @@ class Progress:
         self._started = time.monotonic()
 
     def say(self, message: str) -> None:
-        """Prints one line."""
+        """Prints one line, which names what is done from now on."""
         self._news(message)
+        self.tell(message)
+
+    def tell(self, message: str) -> None:
+        """Prints one line about what is being done."""
         if not self._quiet:
             with contextlib.suppress(OSError):  # nobody reads: no reason to end the work
                 print(f"[{self._elapsed()}] {message}", file=self._stream, flush=True)
@@ -65,7 +69,7 @@ class Progress:
             with _bars(self._stream) as bars:
                 yield _BarStage(name, total, self._news, bars)
         else:
-            yield _LineStage(name, total, self._news, self.say)
+            yield _LineStage(name, total, self._news, self.tell)
 
     def _elapsed(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
@@ -108,9 +112,9 @@ class _BarStage(Stage):
 class _LineStage(Stage):
     """Prints a line at the end, and every ten seconds before."""
 
-    def __init__(self, name: str, total: int, news: News, say: Callable[[str], None]):
+    def __init__(self, name: str, total: int, news: News, tell: Callable[[str], None]):
         super().__init__(name, total, news)
-        self._say = say
+        self._tell = tell
         self._started = self._last = time.monotonic()
 
     def update(self, done: int, note: str = "", *, total: int | None = None) -> None:
@@ -122,4 +126,4 @@ class _LineStage(Stage):
         self._last = now
         remaining = (now - self._started) / done * (self._total - done) if done else 0.0
         eta = f", ETA {remaining:.0f} s" if remaining else ""
-        self._say(f"{self._name}: {done}/{self._total}{', ' + note if note else ''}{eta}")
+        self._tell(f"{self._name}: {done}/{self._total}{', ' + note if note else ''}{eta}")

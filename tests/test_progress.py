@@ -21,6 +21,18 @@ def use(stream, *, quiet=False):
     return stream.getvalue()
 
 
+def test_the_news_is_what_is_being_done_and_not_how_far_it_is():
+    news = []
+    shown = progress.Progress(stream=io.StringIO(), news=news.append)
+
+    shown.say("compiling")
+    with shown.stage("training", 1) as stage:
+        stage.update(1, "1.5 events/s")
+        shown.tell("epoch 1/1: loss 3")
+
+    assert news == ["compiling", "training", "training"]
+
+
 def test_a_log_gets_plain_lines_and_the_end_of_each_stage():
     lines = use(io.StringIO()).splitlines()
     assert [line.partition("] ")[2] for line in lines] == [

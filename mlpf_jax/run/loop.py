@@ -147,7 +147,7 @@ class _Trainer:
         validation_s = (timing.clock_ns() - validation_start) / 1e9
         self._lap()
         track.close_epoch(plan[number], quality, validation, validation_s, self._keeper.object_to)
-        self._setup.progress.say(
+        self._setup.progress.tell(
             f"epoch {number + 1}/{len(plan)}: {track.epochs[-1].seconds:.4g} s, "
             f"loss {quality.losses['total']:.6g}, validation loss "
             f"{validation.losses['total']:.6g}, accuracy {validation.accuracy:.4f}"

@@ -84,7 +84,7 @@ def compile_step(
             function, state, batch, *rest, from_cache=from_cache
         )
         if took.total_s is not None:
-            progress.say(f"compiled in {took.total_s:.1f} s")
+            progress.tell(f"compiled in {took.total_s:.1f} s")
         compiled[rows] = program
         times.append(took)
         memories.append(memory.of_step(program))

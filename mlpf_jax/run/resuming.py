@@ -175,7 +175,7 @@ class Keeper:
                 "folder."
             )
         for problem in wrong:
-            self._progress.say(f"checkpoint left out: {problem}")
+            self._progress.tell(f"checkpoint left out: {problem}")
         try:
             self.track = track_lib.Track.from_json(restored.record["track"])
             self._compare(restored.record["facts"])
@@ -190,7 +190,7 @@ class Keeper:
             dataclasses.replace(sample, start_s=None) for sample in self.track.samples
         ]
         self._saved = self._progress_made
-        self._progress.say(
+        self._progress.tell(
             f"resuming after step {restored.step}; {earlier.lost_s:.0f} s of work since then were "
             "lost"
         )
@@ -237,7 +237,7 @@ class Keeper:
             )
         reason = f"resumed under other conditions: {told}"
         self.track.refuse_score(reason)
-        self._progress.say(reason)
+        self._progress.tell(reason)
 
     def visit(self, current: state.TrainState, seconds: float) -> None:
         """Saves if it is time; see `loop.Keeper`."""
@@ -268,7 +268,7 @@ class Keeper:
             )
         if "not finite" not in (self.track.no_score or ""):  # once is enough
             self.track.refuse_score(problem)
-            self._progress.say(f"{problem}; going on without a score")
+            self._progress.tell(f"{problem}; going on without a score")
 
     @property
     def _progress_made(self) -> tuple[int, int]:
@@ -295,7 +295,7 @@ class Keeper:
             problem = (
                 f"{self._flag}: step {self.track.num_steps} was not saved: {errors.one_line(error)}"
             )
-            self._progress.say(problem)
+            self._progress.tell(problem)
             self.problems = [problem]
         else:
             self.problems = []

@@ -6,19 +6,19 @@ DATA ?= data
 PEER_PYTHON ?= python3.11 # TensorFlow 2.15 has no later one
 
 PY := $(VENV)/bin/python
-SMOKE := build/smoke
 # Compiling tiny programs keeps one core busy; more than four workers take much memory.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 export VENV PYTHON BACKEND
-# What runs is the environment's, not what a site's modules put before it.
-unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
+# What runs is the environment's, not what a site's modules put before it; and programs that tests
+# start are not compiled anew each time.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv venv-test bench bench-regression test lint smoke test-slow dataset image image-cuda sif peers lock clean
+.PHONY: help venv venv-test bench bench-regression test lint test-slow dataset image image-cuda sif peers lock clean
 
 help:
 	@echo 'make bench      trains and infers on this machine and prints its throughput'
 	@echo 'make bench-regression  tests whether this is slower than the start of the branch [BASE=REV] [INJECT=0.15]'
-	@echo 'make test       format, lint, types, tests, one smoke run with a valid report'
+	@echo 'make test       format, lint, types and the tests, with runs of the smoke preset'
 	@echo 'make test-slow  the long tests'
 	@echo 'make dataset    the 2000 + 200 events of flags/hepscore.cfg, into $(DATA)/'
 	@echo 'make image      the container image of the HEPscore workload; image-cuda, for GPUs; sif, for Apptainer'
@@ -42,21 +42,11 @@ bench-regression: venv
 
 test: lint
 	$(PY) -m pytest -q -m 'not slow' $(WORKERS)
-	@$(MAKE) --no-print-directory smoke
 
 lint: venv-test
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m pyrefly check --python-interpreter-path=$(PY)
-
-# The report is validated by jsonschema itself, not by the code that wrote it.
-smoke: venv-test
-	@rm -rf $(SMOKE)
-	$(PY) -m mlpf_jax.main --flagfile=flags/smoke.cfg --results_dir=$(SMOKE)
-	$(PY) -m mlpf_jax.report.schema > $(SMOKE)/schema.json
-	$(PY) -c 'import json, pathlib, sys, jsonschema; \
-	jsonschema.validate(*(json.loads(pathlib.Path(name).read_text()) for name in sys.argv[1:]))' \
-	$(SMOKE)/mlpf-jax_summary.json $(SMOKE)/schema.json
 
 test-slow: venv-test
 	$(PY) -m pytest -q -m slow $(WORKERS)

@@ -44,8 +44,8 @@ def add(parts: Sequence[Part]) -> dict[str, Any]:
     if len(parts) == 1:
         return document
     document["run_info"]["copies"] = len(parts)
-    doubts = _doubts([part.document for part in parts])
     reports = [reader.from_document(part.document, "a copy") for part in parts]
+    doubts = _doubts(reports)
     on_cpu = reports[0].devices[0]["platform"] == "cpu"
     for name in stats["phases"]:
         phases = [report.phases[name] for report in reports]
@@ -177,9 +177,12 @@ def _add_machine(app: dict[str, Any], of_copies: Sequence[Mapping[str, Any]]) ->
         app["devices"] = [device for one in of_copies for device in one["devices"]]
 
 
-def _doubts(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the doubts of the copies, and whether they computed the same."""
-    doubts = [document["report"]["wl-stats"].get("doubts", []) for document in documents]
+def _doubts(reports: Sequence[reader.Report]) -> list[str]:
+    """Returns the doubts of the copies, and whether they computed the same.
+
+    Doubts of a copy's samples are left to its part in `copies`: here the summed samples count.
+    """
+    doubts = [_not_of_samples(report) for report in reports]
     shared = [doubt for doubt in doubts[0] if all(doubt in other for other in doubts)]
     own = [
         f"copy {number}: {doubt}"
@@ -188,8 +191,17 @@ def _doubts(documents: Sequence[Mapping[str, Any]]) -> list[str]:
         if doubt not in shared
     ]
     for name in _DIGESTS:
-        digests = [document["report"]["wl-stats"][name] for document in documents]
+        digests = [report.stats[name] for report in reports]
         odd = [str(n) for n, digest in enumerate(digests, start=1) if digest != digests[0]]
         if odd:
             own.append(f"copies {', '.join(odd)} have another {name} than copy 1")
     return shared + own
+
+
+def _not_of_samples(report: reader.Report) -> list[str]:
+    of_samples = {
+        f"{name}: {reason}"
+        for name, phase in report.phases.items()
+        for reason in trust.in_samples(phase.score, summaries.drift(phase.rates))
+    }
+    return [doubt for doubt in report.doubts or () if doubt not in of_samples]

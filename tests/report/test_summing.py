@@ -77,7 +77,18 @@ def test_copies_that_computed_different_losses_are_doubted():
 def test_a_doubt_of_one_copy_names_it_and_a_shared_one_is_said_once():
     summed = summing.add([part(doubts=["a", "b"]), part(doubts=["b"])])
 
-    assert summed["report"]["wl-stats"]["doubts"][:2] == ["b", "copy 1: a"]
+    assert summed["report"]["wl-stats"]["doubts"] == ["b", "copy 1: a"]
+
+
+def test_the_summed_samples_are_doubted_and_not_those_of_each_copy():
+    few = [1.0, 1.01, 0.99]
+    doubts = ["training: only 3 samples", "inference: only 3 samples"]
+    opposite = [part(few, doubts=doubts), part(few[::-1], doubts=doubts)]
+
+    summed = summing.add(opposite)
+
+    assert summed["report"]["wl-stats"]["doubts"] == doubts
+    assert summed["report"]["wl-stats"]["copies"][0]["doubts"] == doubts
 
 
 ENERGY = {

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from absl import flags
 
@@ -27,7 +27,11 @@ from mlpf_jax import config as config_lib
 from mlpf_jax.events import source
 from mlpf_jax.measure import environment
 
-_DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu"], "Device for all contenders.")
+_DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu", "gpu"], "Device for all contenders.")
+_PRECISION = flags.DEFINE_enum(
+    "precision", "float32", get_args(config_lib.Precision), "Precision of matrix products."
+)
+_NETWORK = flags.DEFINE_enum("network", "published", ["published", "small"], "Its sizes.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Events per step.")
 _JSON = flags.DEFINE_string("json", None, "File for the comparison and all samples.")
 _CONTENDERS = flags.DEFINE_list(
@@ -41,12 +45,12 @@ _SAMPLES = flags.DEFINE_integer(
 )
 _NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Elements per event, including padding.")
 _EVENTS_AT_ONCE = flags.DEFINE_integer(
-    "events_at_once", 1, "Random seed of ours, as in flags/default.cfg."
+    "events_at_once", 1, "Events that ours computes at once on a CPU, as in flags/default.cfg."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of events; default: the cache.")
 
 _NUM_BATCHES = 2
-_SHORTEST_SAMPLE_S = 1.0  # as in the benchmark on a CPU
+_SHORTEST_SAMPLE_S = {"cpu": 1.0, "gpu": 0.2}  # as in the benchmark
 _TIMEOUT_S = 1800.0
 
 
@@ -55,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         return cli.complain(f"stray argument: {argv[1]}.", cli.USAGE)
     num_cores = runtime.count_cores()
-    os.environ["JAX_PLATFORMS"] = _DEVICE.value
+    os.environ["JAX_PLATFORMS"] = "cpu"  # the device's memory belongs to the contenders
     try:
         config = _config()
         plan = _plan(num_cores)
@@ -72,10 +76,18 @@ def main(argv: Sequence[str]) -> int:
         workload_lib.write(Path(folder), workload)
         outcome = rounds_lib.run(plan, Path(folder), lambda line: print(line, file=sys.stderr))
     try:
-        result = comparing.compare(outcome.runs, _BATCH.value, num_cores)
+        result = comparing.compare(
+            outcome.runs,
+            _BATCH.value,
+            num_cores,
+            precision=_precision(),
+            on_cpu=_DEVICE.value == "cpu",
+        )
     except ValueError as error:
         return cli.complain(error, cli.FAILURE)
-    table.show(result, table.title_of(_BATCH.value, _NUM_ELEMENTS.value, num_cores))
+    place = f"{num_cores} CPU cores" if _DEVICE.value == "cpu" else "one GPU"
+    title = table.title_of(_BATCH.value, _NUM_ELEMENTS.value, _PRECISION.value, place)
+    table.show(result, title)
     if _JSON.value:
         facts = {"events_sha256": events.sha256(workload), "num_threads": num_cores}
         document = comparing.document(result) | _provenance(config, outcome) | facts
@@ -88,10 +100,25 @@ def main(argv: Sequence[str]) -> int:
     return cli.FAILURE if outcome.failures else 0
 
 
+def _precision() -> config_lib.Precision:
+    return cast(config_lib.Precision, _PRECISION.value)
+
+
 def _config() -> config_lib.RunConfig:
+    on_cpu = _DEVICE.value == "cpu"
+    model = config_lib.ModelConfig()
+    if _NETWORK.value == "small":
+        from benchmarks.step import workload as step_workload  # imports JAX
+
+        model = step_workload.NETWORKS["small"]
     return config_lib.RunConfig(
+        model=dataclasses.replace(model, precision=_precision()),
         data=config_lib.DataConfig(num_elements=_NUM_ELEMENTS.value),
-        train=config_lib.TrainConfig(batch_size=_BATCH.value, events_at_once=_EVENTS_AT_ONCE.value),
+        train=config_lib.TrainConfig(
+            batch_size=_BATCH.value,
+            events_at_once=_EVENTS_AT_ONCE.value if on_cpu else 0,
+            stacks_chains=not on_cpu,
+        ),
     )
 
 
@@ -101,8 +128,9 @@ def _plan(num_cores: int) -> rounds_lib.Plan:
         names=rounds_lib.names_of(_CONTENDERS.value, names, ours),
         num_rounds=_ROUNDS.value,
         num_samples=_SAMPLES.value,
-        shortest_sample_s=_SHORTEST_SAMPLE_S,
+        shortest_sample_s=_SHORTEST_SAMPLE_S[_DEVICE.value],
         num_threads=num_cores,
+        device=cast(contender_lib.Device, _DEVICE.value),
         timeout_s=_TIMEOUT_S,
     )
 

@@ -6,13 +6,14 @@ Imported in every environment, so frameworks are imported only by `make`.
 import dataclasses
 import importlib
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from benchmarks.peers import workload as workload_lib
 
 Batch = Any  # on the device, in the framework's own type
+Device = Literal["cpu", "gpu"]
 Sums = Any  # losses and counts of a step on the device, possibly not computed yet
 
 
@@ -44,6 +45,10 @@ class Contender(Protocol):
         """Returns a step's losses by name, with `total`, and [true, predicted]."""
         ...
 
+    def peak_bytes(self) -> int | None:
+        """Returns the peak memory of the device so far; None if that is the process's own."""
+        ...
+
     def versions(self) -> dict[str, str]:
         """Returns the versions for the result: name of a package -> its version."""
         ...
@@ -71,7 +76,8 @@ class Entry:
     """The location of a contender."""
 
     environment: str | None  # name of its folder in .peers; None: that of this project
-    module: str  # has build(workload, num_threads, compiled) -> Contender
+    package: str  # that it needs
+    module: str  # has build(workload, num_threads, compiled, device) -> Contender
     compiled: bool  # by the framework's compiler for whole graphs
 
 
@@ -79,20 +85,28 @@ OURS = "jax"
 OURS_TIGHT = "jax-tight"  # the same with --padding=tight: less work, so compared separately
 OWN = (OURS, OURS_TIGHT)
 ENTRIES: Mapping[str, Entry] = {
-    OURS: Entry(None, "benchmarks.peers.ours", compiled=True),
-    OURS_TIGHT: Entry(None, "benchmarks.peers.ours_tight", compiled=True),
-    "pytorch-eager": Entry("pytorch", "benchmarks.peers.pytorch.contender", compiled=False),
-    "pytorch-compile": Entry("pytorch", "benchmarks.peers.pytorch.contender", compiled=True),
-    "tensorflow-function": Entry(
-        "tensorflow", "benchmarks.peers.tensorflow.contender", compiled=False
+    OURS: Entry(None, "jax", "benchmarks.peers.ours", compiled=True),
+    OURS_TIGHT: Entry(None, "jax", "benchmarks.peers.ours_tight", compiled=True),
+    "pytorch-eager": Entry(
+        "pytorch", "torch", "benchmarks.peers.pytorch.contender", compiled=False
     ),
-    "tensorflow-xla": Entry("tensorflow", "benchmarks.peers.tensorflow.contender", compiled=True),
+    "pytorch-compile": Entry(
+        "pytorch", "torch", "benchmarks.peers.pytorch.contender", compiled=True
+    ),
+    "tensorflow-function": Entry(
+        "tensorflow", "tensorflow", "benchmarks.peers.tensorflow.contender", compiled=False
+    ),
+    "tensorflow-xla": Entry(
+        "tensorflow", "tensorflow", "benchmarks.peers.tensorflow.contender", compiled=True
+    ),
 }
 PEERS = tuple(name for name in ENTRIES if name not in OWN)
 
 
-def make(name: str, workload: workload_lib.Workload, num_threads: int) -> Contender:
+def make(
+    name: str, workload: workload_lib.Workload, num_threads: int, device: Device = "cpu"
+) -> Contender:
     """Builds a contender; imports its framework."""
     entry = ENTRIES[name]
     module = importlib.import_module(entry.module)
-    return module.build(workload, num_threads=num_threads, compiled=entry.compiled)
+    return module.build(workload, num_threads=num_threads, compiled=entry.compiled, device=device)

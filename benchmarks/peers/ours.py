@@ -13,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.peers import contender as contender_lib
 from benchmarks.peers import workload as workload_lib
 from mlpf_jax import config as config_lib
 from mlpf_jax import progress
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
+from mlpf_jax.measure import memory
 from mlpf_jax.run import programs
 from mlpf_jax.training import parallel, state, step
 from mlpf_jax.verify import golden
@@ -28,7 +30,7 @@ class Ours:
 
     padding: config_lib.Padding = "full"
 
-    def __init__(self, workload: workload_lib.Workload):
+    def __init__(self, workload: workload_lib.Workload, device: contender_lib.Device):
         _, num_events, num_elements, _ = workload.elements.shape
         self._config = config_lib.RunConfig(
             model=workload.model,
@@ -40,7 +42,9 @@ class Ours:
                 f"{workload.train.batch_size} events per batch, but only {num_events} exist."
             )
         params, rotations = golden.variables_from_weights(workload.weights, workload.model)
-        self._devices = parallel.Devices(jax.local_devices()[:1], self._config.parallel)
+        self._devices = parallel.Devices(
+            jax.local_devices(backend=device)[:1], self._config.parallel
+        )
         start = state.TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -66,6 +70,9 @@ class Ours:
     def fetch(self, sums: step.StepSums) -> tuple[dict[str, float], np.ndarray]:
         losses = {name: float(loss) for name, loss in sums.mean_losses().items()}
         return losses, np.asarray(sums.counts)
+
+    def peak_bytes(self) -> int | None:
+        return memory.peak_bytes(self._devices.devices[0])
 
     def versions(self) -> dict[str, str]:
         packages = ("jax", "jaxlib", "flax", "numpy")
@@ -96,7 +103,13 @@ class Ours:
         return [batch_lib.abstract_batch(1, size, num_elements=num_elements)]
 
 
-def build(workload: workload_lib.Workload, *, num_threads: int, compiled: bool) -> Ours:
+def build(
+    workload: workload_lib.Workload,
+    *,
+    num_threads: int,
+    compiled: bool,
+    device: contender_lib.Device = "cpu",
+) -> Ours:
     """Returns the contender. XLA uses one thread per available core."""
     del num_threads, compiled
-    return Ours(workload)
+    return Ours(workload, device)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.peers import contender as contender_lib
 from benchmarks.peers import ours
 from benchmarks.peers import workload as workload_lib
 from mlpf_jax import config as config_lib
@@ -37,9 +38,9 @@ class OursTight(ours.Ours):
 
     padding: config_lib.Padding = "tight"
 
-    def __init__(self, workload: workload_lib.Workload):
+    def __init__(self, workload: workload_lib.Workload, device: contender_lib.Device):
         train = dataclasses.replace(workload.train, events_at_once=0)
-        super().__init__(dataclasses.replace(workload, train=train))
+        super().__init__(dataclasses.replace(workload, train=train), device)
         _, size, num_elements, _ = workload.elements.shape
         shape = batch_lib.BatchShape(1, size, num_elements)
         self._packing = ragged.Packing(shape, workload.model.bin_size)
@@ -53,7 +54,13 @@ class OursTight(ours.Ours):
         return [self._packing.empty(capacity) for capacity in self._capacities]
 
 
-def build(workload: workload_lib.Workload, *, num_threads: int, compiled: bool) -> OursTight:
+def build(
+    workload: workload_lib.Workload,
+    *,
+    num_threads: int,
+    compiled: bool,
+    device: contender_lib.Device = "cpu",
+) -> OursTight:
     """Returns the contender. XLA uses one thread per available core."""
     del num_threads, compiled
-    return OursTight(workload)
+    return OursTight(workload, device)

@@ -1,5 +1,6 @@
 """Runs a module in a contender's own environment, in a new process with common settings."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -17,7 +18,8 @@ def interpreter(name: str) -> Path:
     """Returns the Python of a contender.
 
     Raises:
-        ValueError: if there is no such contender, or its environment has not been made.
+        ValueError: if there is no such contender, or neither an environment of its own nor its
+            package in ours.
     """
     if name not in contender_lib.ENTRIES:
         known = ", ".join(contender_lib.ENTRIES)
@@ -26,15 +28,19 @@ def interpreter(name: str) -> Path:
     if environment is None:
         return Path(sys.executable)
     python = ROOT / ".peers" / environment / "bin" / "python"
-    if not python.exists():
-        raise ValueError(f"{name} has no environment .peers/{environment} yet: run `make peers`.")
-    return python
+    if python.exists():
+        return python
+    if importlib.util.find_spec(contender_lib.ENTRIES[name].package) is not None:
+        return Path(sys.executable)
+    raise ValueError(f"{name} has no environment .peers/{environment} yet: run `make peers`.")
 
 
-def surroundings(cache: Path, num_threads: int) -> dict[str, str]:
+def surroundings(
+    cache: Path, num_threads: int, device: contender_lib.Device = "cpu"
+) -> dict[str, str]:
     """Returns the environment variables of a contender, with its own caches in `cache`."""
     return {
-        "JAX_PLATFORMS": "cpu",
+        "JAX_PLATFORMS": "cpu" if device == "cpu" else "",  # empty: what JAX finds
         "OMP_NUM_THREADS": str(num_threads),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),

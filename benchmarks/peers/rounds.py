@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import processes, worker
+from benchmarks.peers import contender, processes, worker
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class Plan:
     num_samples: int
     shortest_sample_s: float
     num_threads: int
+    device: contender.Device = "cpu"
     timeout_s: float  # of one process
 
 
@@ -37,7 +38,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     """
     runs: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
-    variables = processes.surroundings(folder / "cache", plan.num_threads)
+    variables = processes.surroundings(folder / "cache", plan.num_threads, plan.device)
     for number in range(plan.num_rounds):
         for name in plan.names if number % 2 == 0 else reversed(plan.names):
             if name in failures:
@@ -60,6 +61,7 @@ def _job(plan: Plan, name: str, folder: Path) -> worker.Job:
         name=name,
         folder=str(folder),
         num_threads=plan.num_threads,
+        device=plan.device,
         num_samples=plan.num_samples,
         shortest_sample_s=plan.shortest_sample_s,
     )

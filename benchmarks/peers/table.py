@@ -53,9 +53,9 @@ def _interval(low: float, high: float) -> str:
     return f"[{low:.3f}, {high:.3f}]"
 
 
-def title_of(batch: int, num_elements: int, num_cores: int) -> str:
+def title_of(batch: int, num_elements: int, precision: str, place: str) -> str:
     """Returns the common title of both tables."""
     return (
-        f"batch {batch} x {num_elements} elements, float32, {num_cores} CPU cores, "
+        f"batch {batch} x {num_elements} elements, {precision}, {place}, "
         f"{contender_lib.OURS} is ours"
     )

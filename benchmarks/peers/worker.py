@@ -33,6 +33,7 @@ class Job:
     name: str
     folder: str  # folder of the workload
     num_threads: int
+    device: contender_lib.Device = "cpu"
     num_samples: int  # number of samples of each phase
     shortest_sample_s: float
 
@@ -64,8 +65,12 @@ def time_phase(
         "first_call_s": first_call_s,
         "first_losses": losses,
         "samples": samples,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": contender.peak_bytes() or _peak_process_bytes(),
     }
+
+
+def _peak_process_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _sample(
@@ -103,7 +108,7 @@ def run(job: Job) -> dict[str, Any]:
         runtime.set_up_jax(1)
     start = time.perf_counter_ns()
     workload = workload_lib.read(Path(job.folder))
-    contender = contender_lib.make(job.name, workload, job.num_threads)
+    contender = contender_lib.make(job.name, workload, job.num_threads, job.device)
     pairs = zip(workload.elements, workload.targets, strict=True)
     batches = [contender.put(elements, targets) for elements, targets in pairs]
     build_s = (time.perf_counter_ns() - start) / 1e9

@@ -43,6 +43,9 @@ class FakeContender:
         self._clock.work(100.0)  # must not be in any sample
         return {"total": self._loss}, np.zeros((6, 6))
 
+    def peak_bytes(self):
+        return 7
+
     def versions(self):
         return {}
 

@@ -8,8 +8,12 @@ import torch  # pyrefly: ignore[missing-import]
 from torch.nn import functional as F  # pyrefly: ignore[missing-import]
 
 from benchmarks.peers import constants, layout
+from benchmarks.peers import contender as contender_lib
 from benchmarks.peers import workload as workload_lib
 from benchmarks.peers.pytorch import model as model_lib
+
+# PyTorch's names of the precision of float32 products. In bf16, autocast rounds the operands.
+_PRODUCTS = {"float32": "highest", "tf32": "high", "bf16": "highest"}
 
 
 class Batch(NamedTuple):
@@ -29,17 +33,28 @@ class Sums(NamedTuple):
 class PyTorch:
     """The network, its optimiser and the two steps."""
 
-    def __init__(self, workload: workload_lib.Workload, *, compiled: bool):
+    def __init__(
+        self, workload: workload_lib.Workload, *, compiled: bool, device: contender_lib.Device
+    ):
         self._config, self._schedule = workload.model, workload.train
+        self._device = torch.device("cuda" if device == "gpu" else "cpu")  # also on ROCm
+        torch.set_float32_matmul_precision(_PRODUCTS[workload.model.precision])
+        self._is_bf16 = workload.model.precision == "bf16"
         arrays = layout.merge(workload.weights, workload.model)
-        self._model = model_lib.PFNet(workload.model, arrays, fused=compiled)
+        # Bins one by one fit a CPU's caches; on a GPU each would cost launches. Autocast does not
+        # reach into an operator.
+        batched = device == "gpu" or self._is_bf16
+        self._model = model_lib.PFNet(workload.model, arrays, fused=compiled, batched=batched)
+        self._model.to(self._device)
         self._optimizer = torch.optim.Adam(
             self._model.parameters(), betas=constants.BETAS, fused=True
         )
         self._num_updates = 0
 
         def sums(batch: Batch) -> Sums:
-            return _losses_and_counts(self._model(batch.elements), batch)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_bf16):
+                candidates = self._model(batch.elements)
+            return _losses_and_counts(_in_float32(candidates), batch)
 
         def program(function: Any) -> Any:
             return torch.compile(function, dynamic=False) if compiled else function
@@ -48,7 +63,7 @@ class PyTorch:
         self._candidates = program(self._model)
 
     def put(self, elements: np.ndarray, targets: np.ndarray) -> Batch:
-        return Batch(torch.from_numpy(elements), torch.from_numpy(targets))
+        return Batch(*(torch.from_numpy(x).to(self._device) for x in (elements, targets)))
 
     def train(self, batch: Batch) -> Sums:
         sums = self._differentiate(batch)
@@ -61,10 +76,15 @@ class PyTorch:
             return self._infer_sums(batch)
 
     def wait(self, sums: Sums) -> None:
-        """Does nothing: on the CPU, every operation ends before the next begins."""
+        """Waits for a GPU. On the CPU, every operation ends before the next begins."""
+        if self._device.type != "cpu":
+            torch.cuda.synchronize()
 
     def fetch(self, sums: Sums) -> tuple[dict[str, float], np.ndarray]:
-        return {name: float(loss) for name, loss in sums.losses.items()}, sums.counts.numpy()
+        return {name: float(loss) for name, loss in sums.losses.items()}, sums.counts.cpu().numpy()
+
+    def peak_bytes(self) -> int | None:
+        return None if self._device.type == "cpu" else torch.cuda.max_memory_allocated()
 
     def versions(self) -> dict[str, str]:
         return {
@@ -78,7 +98,7 @@ class PyTorch:
             candidates = self._candidates(batch.elements)
         named = {name: getattr(candidates, name)[..., None] for name in constants.REGRESSIONS}
         named |= {"logits": candidates.logits, "cls": torch.softmax(candidates.logits, dim=-1)}
-        return {name: value.numpy() for name, value in named.items()}
+        return {name: value.cpu().numpy() for name, value in named.items()}
 
     def gradients(self, batch: Batch) -> dict[str, np.ndarray]:
         self._differentiate(batch)
@@ -106,10 +126,20 @@ class PyTorch:
         group["eps"] = constants.ADAM_EPSILON / corrected
 
 
-def build(workload: workload_lib.Workload, *, num_threads: int, compiled: bool) -> PyTorch:
-    """Returns the contender on the CPU with `num_threads` threads."""
+def build(
+    workload: workload_lib.Workload,
+    *,
+    num_threads: int,
+    compiled: bool,
+    device: contender_lib.Device = "cpu",
+) -> PyTorch:
+    """Returns the contender; on the CPU it uses `num_threads` threads."""
     torch.set_num_threads(num_threads)
-    return PyTorch(workload, compiled=compiled)
+    return PyTorch(workload, compiled=compiled, device=device)
+
+
+def _in_float32(candidates: model_lib.Candidates) -> model_lib.Candidates:
+    return model_lib.Candidates(*(value.float() for value in candidates))
 
 
 def _losses_and_counts(candidates: model_lib.Candidates, batch: Batch) -> Sums:

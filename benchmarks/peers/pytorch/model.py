@@ -47,7 +47,8 @@ class _Weights(nn.Module):
 class GraphLayer(_Weights):
     """Embeds the elements, bins them by LSH and passes messages inside each bin.
 
-    `fused` lets the pair operator take its elementwise parts from torch.compile.
+    `fused` lets the pair operator take its elementwise parts from torch.compile; `batched` computes
+    all bins at once.
     """
 
     def __init__(
@@ -57,9 +58,10 @@ class GraphLayer(_Weights):
         name: str,
         *,
         fused: bool,
+        batched: bool,
     ):
         super().__init__(arrays, name)
-        self._config, self._fused = config, fused
+        self._config, self._fused, self._batched = config, fused, batched
         width = len(arrays[f"{name}/projections"])
         self._passes_input = layout.passes_input(config, width)
         self._widths = layout.projections(config, width)
@@ -78,10 +80,12 @@ class GraphLayer(_Weights):
             bin_size=self._config.bin_size,
             scale=self._config.distance_scale,
             fused=self._fused,
+            batched=self._batched,
         )
         if self._passes_input:
             passed = passed @ self.theta
-        return F.elu(torch.lerp(own, passed, torch.sigmoid(gate + self.bias_gate))) * real
+        share = torch.sigmoid(gate + self.bias_gate).to(own.dtype)  # autocast mixes them
+        return F.elu(torch.lerp(own, passed, share)) * real
 
     def _sorted_by_hash(
         self, embedding: torch.Tensor, real: torch.Tensor, num_events: int
@@ -147,11 +151,19 @@ class PFNet(nn.Module):
     """Reconstructs particle candidates, at most one per detector element."""
 
     def __init__(
-        self, config: config_lib.ModelConfig, arrays: Mapping[str, np.ndarray], *, fused: bool
+        self,
+        config: config_lib.ModelConfig,
+        arrays: Mapping[str, np.ndarray],
+        *,
+        fused: bool,
+        batched: bool,
     ):
         super().__init__()
         self.layers = nn.ModuleDict(
-            {name: GraphLayer(config, arrays, name, fused=fused) for name in layout.layers(config)}
+            {
+                name: GraphLayer(config, arrays, name, fused=fused, batched=batched)
+                for name in layout.layers(config)
+            }
         )
         self.decoder = Decoder(config, arrays)
 
@@ -178,7 +190,7 @@ class PFNet(nn.Module):
         for name, value in values.items():
             folder, _, own = name.rpartition(".")
             folder = folder.removeprefix("layers.").replace(".heads", "").replace(".", "/")
-            renamed[f"{folder}/{own}"] = value.numpy().copy()
+            renamed[f"{folder}/{own}"] = value.cpu().numpy().copy()
         return renamed
 
 

@@ -2,7 +2,8 @@
 
 The size x size arrays of one bin fit a CPU's cache; those of all bins would go through memory once
 per operation. Only the adjacency is stored for the backward pass. torch.compile uses the operator
-unchanged; with `fused`, the elementwise parts of the operator are compiled by torch.compile.
+unchanged; with `fused`, the elementwise parts of the operator are compiled by torch.compile. For a
+GPU, where every operation of every bin would be a launch, all bins are computed at once.
 """
 
 import functools
@@ -25,6 +26,7 @@ def pass_messages(
     bin_size: int,
     scale: float,
     fused: bool,
+    batched: bool,
 ) -> torch.Tensor:
     """Returns norm * A (norm * values) with A = exp(-scale * distance) in each bin.
 
@@ -34,8 +36,30 @@ def pass_messages(
 
     Source: NodePairGaussianKernel and GHConvDense in the reference's tfmodel/model.py.
     """
+    if batched:
+        return _all_at_once(embedding, values, real, order, bin_size, scale)
     keeps = torch.is_grad_enabled()
     return _forward(embedding, values, real, order, bin_size, scale, fused, keeps)[0]
+
+
+def _all_at_once(
+    embedding: torch.Tensor,
+    values: torch.Tensor,
+    real: torch.Tensor,
+    order: torch.Tensor,
+    bin_size: int,
+    scale: float,
+) -> torch.Tensor:
+    """The same for all bins in one product each, for a GPU; PyTorch differentiates it."""
+    x, v, is_real = (a[order].view(-1, bin_size, a.shape[1]) for a in (embedding, values, real))
+    square = x.float().square().sum(2, keepdim=True)
+    square_distance = square - 2 * (x @ x.mT).float() + square.mT
+    adjacency = (-scale * square_distance.clamp_min(_EPSILON).sqrt()).exp()
+    # The degree as the rows' sums: a product would round the adjacency to bfloat16.
+    degree = (adjacency * is_real.mT).sum(2, keepdim=True)
+    norm = (degree + _EPSILON).rsqrt() * is_real
+    passed = ((adjacency @ (norm * v)) * norm).flatten(0, 1).to(values.dtype)
+    return torch.empty_like(values).index_copy(0, order, passed)
 
 
 @torch.library.custom_op("mlpf::pass_messages", mutates_args=())

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf  # pyrefly: ignore[missing-import]
 
 from benchmarks.peers import constants, layout
+from benchmarks.peers import contender as contender_lib
 from benchmarks.peers import workload as workload_lib
 from benchmarks.peers.tensorflow import model as model_lib
 
@@ -68,6 +69,9 @@ class TensorFlow:
     def fetch(self, sums: Sums) -> tuple[dict[str, float], np.ndarray]:
         return {name: float(loss) for name, loss in sums.losses.items()}, sums.counts.numpy()
 
+    def peak_bytes(self) -> int | None:
+        return None
+
     def versions(self) -> dict[str, str]:
         return {
             "python": platform.python_version(),
@@ -109,8 +113,20 @@ class TensorFlow:
         return sums
 
 
-def build(workload: workload_lib.Workload, *, num_threads: int, compiled: bool) -> TensorFlow:
-    """Returns the contender on the CPU with `num_threads` threads."""
+def build(
+    workload: workload_lib.Workload,
+    *,
+    num_threads: int,
+    compiled: bool,
+    device: contender_lib.Device = "cpu",
+) -> TensorFlow:
+    """Returns the contender on the CPU with `num_threads` threads; its lock has no other device.
+
+    Raises:
+        ValueError: for another device, or a precision other than float32.
+    """
+    if device != "cpu" or workload.model.precision != "float32":
+        raise ValueError("TensorFlow takes part on the CPU and in float32 only.")
     tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(num_threads)
     tf.config.threading.set_inter_op_parallelism_threads(num_threads)

@@ -18,11 +18,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from absl import flags
 
 from mlpf_jax import cli, keeping, processes, runtime
+from mlpf_jax import config as config_lib
 from mlpf_jax.events import source
 from mlpf_jax.measure import environment
 
@@ -33,6 +34,9 @@ _CAN_BIND = hasattr(os, "sched_setaffinity")
 _BATCH = flags.DEFINE_integer("batch", 1, "Events per step.")
 _NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Elements per event, including padding.")
 _NETWORK = flags.DEFINE_enum("network", "published", ["published", "small"], "Its sizes.")
+_PRECISION = flags.DEFINE_enum(
+    "precision", "float32", get_args(config_lib.Precision), "Precision of matrix products."
+)
 _SAMPLES = flags.DEFINE_integer("samples", 7, "Number of samples of every timing.", lower_bound=3)
 _ONLY_TRACE = flags.DEFINE_bool("only_trace", False, "Skip the parts in isolation.")
 _CORES = flags.DEFINE_integer(
@@ -56,12 +60,19 @@ def main(argv: Sequence[str]) -> int:
     runtime.set_up_jax(1)
     # Imported late: it imports JAX, which needs a configured process.
     from benchmarks.step import report, whole, workload
+    from mlpf_jax.training import cost
 
     try:
         if _JSON.value:
             keeping.try_file(Path(_JSON.value))
         data_dir = Path(_DATA_DIR.value) if _DATA_DIR.value else source.default_data_dir()
-        config = workload.run_config(_NETWORK.value, _BATCH.value, _NUM_ELEMENTS.value)
+        config = workload.run_config(
+            _NETWORK.value,
+            _BATCH.value,
+            _NUM_ELEMENTS.value,
+            precision=cast(config_lib.Precision, _PRECISION.value),
+            stacks_chains=report.shows_products(),  # on accelerators, as the benchmark does
+        )
         batch = workload.simulated_batch(config, data_dir)
     except (ValueError, OSError) as error:
         return cli.complain(error, cli.USAGE)
@@ -84,6 +95,7 @@ def main(argv: Sequence[str]) -> int:
     if _JSON.value:
         document = {
             "config": dataclasses.asdict(config),
+            "flops_per_event": dataclasses.asdict(cost.graph_cost(config)),
             "environment": environment.describe() | {"runtime": dataclasses.asdict(settings)},
             **dataclasses.asdict(found),
         }
@@ -124,6 +136,7 @@ def _wholes_on_one_core() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="mlpf-jax-parts-") as folder:
         found, log = Path(folder) / "found.json", Path(folder) / "log.txt"
         own = ["--only_trace", "--cores=1", f"--samples={_SAMPLES_ON_ONE_CORE}", f"--json={found}"]
+        own.append(f"--precision={_PRECISION.value}")
         network = f"--network={_NETWORK.value}"
         size = [f"--batch={_BATCH.value}", f"--num_elements={_NUM_ELEMENTS.value}"]
         data = [f"--data_dir={_DATA_DIR.value}"] if _DATA_DIR.value else []

@@ -149,6 +149,8 @@ def _table_of_whole(one: whole.Whole) -> Iterator[str]:
         f"{one.name}: {1e3 * one.step_s:.4g} ms a step (spread {1e3 * summary.spread:.2g} ms, "
         f"{summary.count} samples)"
     )
+    if one.num_launches is not None and one.num_bytes is not None:
+        step += f", {one.num_launches} launches that move {one.num_bytes / 1e9:.3g} GB"
     found = one.breakdown
     if found is None:
         yield step

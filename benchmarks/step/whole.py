@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.aot import hlo
 from benchmarks.step import attribution, sampling, traces, workload
 from mlpf_jax.measure import profiling, timing
 
@@ -50,6 +51,8 @@ class Whole:
     samples: sampling.Samples  # untraced
     step_s: float  # median of the samples
     breakdown: Breakdown | None
+    num_launches: int | None = None  # in the compiled program; None if it cannot be counted
+    num_bytes: int | None = None  # that they move
 
 
 def from_document(found: Mapping[str, Any]) -> Whole:
@@ -65,7 +68,8 @@ def from_document(found: Mapping[str, Any]) -> Whole:
     samples = sampling.Samples(
         tuple(found["samples"]["seconds"]), found["samples"]["calls_per_sample"]
     )
-    return Whole(found["name"], samples, found["step_s"], breakdown)
+    counts = (found.get("num_launches"), found.get("num_bytes"))
+    return Whole(found["name"], samples, found["step_s"], breakdown, *counts)
 
 
 def measure(name: str, step: workload.Step, num_samples: int, *, traces_it: bool) -> Whole:
@@ -78,7 +82,17 @@ def measure(name: str, step: workload.Step, num_samples: int, *, traces_it: bool
         step.advance, step.initial, step.batch, num_samples=num_samples
     )
     breakdown = _breakdown(name, step, current) if traces_it else None
-    return Whole(name, samples, samples.summary.median, breakdown)
+    counts = _counts(step.compiled.as_text() or "")
+    return Whole(name, samples, samples.summary.median, breakdown, *counts)
+
+
+def _counts(hlo_text: str) -> tuple[int | None, int | None]:
+    """Returns launches and bytes, which are unknown if a loop has no known length."""
+    try:
+        traffic = hlo.traffic(hlo_text)
+    except ValueError:
+        return None, None
+    return traffic.num_launches, traffic.num_bytes
 
 
 def _breakdown(name: str, step: workload.Step, current: Any) -> Breakdown:

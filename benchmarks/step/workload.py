@@ -32,7 +32,13 @@ NETWORKS: dict[str, config_lib.ModelConfig] = {
 
 
 def run_config(
-    network: str, batch_size: int, num_elements: int, *, events_at_once: int = 0
+    network: str,
+    batch_size: int,
+    num_elements: int,
+    *,
+    events_at_once: int = 0,
+    precision: config_lib.Precision = "float32",
+    stacks_chains: bool = False,
 ) -> config_lib.RunConfig:
     """Returns the settings of a run on one device.
 
@@ -40,9 +46,11 @@ def run_config(
         ValueError: if they are impossible.
     """
     return config_lib.RunConfig(
-        model=NETWORKS[network],
+        model=dataclasses.replace(NETWORKS[network], precision=precision),
         data=config_lib.DataConfig(num_elements=num_elements),
-        train=config_lib.TrainConfig(batch_size=batch_size, events_at_once=events_at_once),
+        train=config_lib.TrainConfig(
+            batch_size=batch_size, events_at_once=events_at_once, stacks_chains=stacks_chains
+        ),
     )
 
 

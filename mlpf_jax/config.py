@@ -60,8 +60,8 @@ class ModelConfig:
     pair_kernel: PairKernel = setting(
         "xla",
         "Implementation of message passing in bins: XLA, or a fused kernel (never run on a "
-        "device).",
-        choices=("xla", "pallas"),
+        "device), which can also be interpreted, slowly, on any device.",
+        choices=("xla", "pallas", "interpret"),
     )
     bin_size: int = setting(640, "Elements per LSH bin.", at_least=1)
     num_id_layers: int = setting(3, "Graph layers for particle identification.", at_least=1)

@@ -45,7 +45,7 @@ class Found:
                 f"{number}; --platform=cpu emulates {config.num_devices} on the CPU."
             )
         capability = str(getattr(first, "compute_capability", ""))
-        if config.model.precision == "tf32" and not _has_tf32(self.platform, capability):
+        if config.model.precision == "tf32" and not has_tf32(self.platform, capability):
             raise ValueError(
                 f"--precision=tf32: {first.device_kind} has no TF32; it takes an NVIDIA GPU of "
                 "compute capability 8.0 or later. Choose float32 or bf16."
@@ -112,7 +112,7 @@ def explain(
     return f"{subject}: {why}"
 
 
-def _has_tf32(platform: str, compute_capability: str) -> bool:
+def has_tf32(platform: str, compute_capability: str) -> bool:
     """Whether a compute capability is NVIDIA's "8.0" or later; AMD's are like "gfx942"."""
     major = compute_capability.partition(".")[0]
     return platform == "gpu" and major.isdigit() and int(major) >= 8

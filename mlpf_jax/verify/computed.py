@@ -32,9 +32,14 @@ class Computed:
     rotations: dict[str, np.ndarray]  # layer -> [dim, half of the bins used]
 
 
-def compute(case: golden.GoldenCase, dtype: np.dtype) -> Computed:
-    """Runs the forward pass, the gradient and three optimiser steps of a case."""
-    config = _run_config(case)
+def compute(
+    case: golden.GoldenCase, dtype: np.dtype, model: config_lib.ModelConfig | None = None
+) -> Computed:
+    """Runs the forward pass, the gradient and three optimiser steps of a case.
+
+    `model` has the case's sizes, and may have another precision or pair kernel.
+    """
+    config = _run_config(case, model or case.model_config)
     weights = {name: array.astype(dtype) for name, array in case.weights().items()}
     params, rotations = golden.variables_from_weights(weights, config.model)
     x = case.arrays["X"].astype(dtype)
@@ -64,9 +69,9 @@ def compute(case: golden.GoldenCase, dtype: np.dtype) -> Computed:
     )
 
 
-def _run_config(case: golden.GoldenCase) -> config_lib.RunConfig:
+def _run_config(case: golden.GoldenCase, model: config_lib.ModelConfig) -> config_lib.RunConfig:
     return config_lib.RunConfig(
-        model=case.model_config,
+        model=model,
         data=config_lib.DataConfig(num_elements=case.meta["n_pad"]),
         train=config_lib.TrainConfig(
             batch_size=len(case.arrays["X"]), learning_rate=case.learning_rate

@@ -1,10 +1,11 @@
 """Runs the benchmark in its own process, and summarises in one line how it ended."""
 
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mlpf_jax import processes
@@ -31,15 +32,25 @@ def run_main(
     *,
     timeout_s: float | None = None,
     module: str = "mlpf_jax.main",
+    environ: Mapping[str, str] | None = None,
+    root: Path | None = None,
 ) -> Outcome:
     """Runs the benchmark in a new process; its output goes to `log.txt` in the folder.
 
     The process and its children are ended after the timeout, or if this process is interrupted.
+    `environ` is added to the environment of this process, and `root` is the current folder.
     """
     log = folder / "log.txt"
     command = [sys.executable, "-m", module, *arguments]
     try:
-        status = processes.status_of(command, log=log, timeout_s=timeout_s, patience_s=_PATIENCE_S)
+        status = processes.status_of(
+            command,
+            log=log,
+            folder=root,
+            environ={**os.environ, **environ} if environ else None,
+            timeout_s=timeout_s,
+            patience_s=_PATIENCE_S,
+        )
     except subprocess.TimeoutExpired:
         return Outcome(-signal.SIGKILL, f"did not end within {timeout_s:g} s")
     return Outcome(status, _last_line(log, status))

@@ -1,0 +1,33 @@
+"""The table of all stages: what each found, and why others did not run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.accelerator import answers, driver, stages
+from mlpf_jax.render import tables
+
+
+def view(all_stages: Sequence[stages.Stage], out: Path) -> tables.View:
+    """Returns a row for each stage that ran, and a note for each reason of those that did not."""
+    outcomes = {stage.name: driver.read(stage, out) for stage in all_stages}
+    rows, notes = [], {}
+    for stage in all_stages:
+        outcome = outcomes[stage.name]
+        if outcome is None or outcome.state == "skipped":
+            reason = outcome.reason if outcome else "not reached"
+            notes.setdefault(reason, []).append(stage.name)
+            continue
+        found = answers.answer(stage, out)
+        if outcome.state != "done":
+            found = " | ".join(filter(None, [f"{outcome.state}: {outcome.reason}", found]))
+        rows.append((stage.name, found, f"{outcome.seconds:.0f}"))
+    return tables.View(
+        tables=(
+            tables.Table(
+                title="Runs: training and inference", columns=("stage", "found", "s"), rows=(*rows,)
+            ),
+        ),
+        notes=tuple(f"skipped {', '.join(names)}: {reason}" for reason, names in notes.items()),
+        records=(),
+        document={},
+    )

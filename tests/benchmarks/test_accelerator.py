@@ -1,0 +1,371 @@
+"""One command asks an accelerator everything: what it would run, what it keeps, what it says."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from benchmarks.accelerator import agreement, answers, driver, facts, stages, table
+from mlpf_jax import options
+from mlpf_jax.measure import xla_flags
+from mlpf_jax.study import running
+from mlpf_jax.telemetry import runtimes
+from tests.telemetry import fake_nvml
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+REPORT = json.loads((RESULTS / "2026-11-24_epyc-2-cores_reproducibility.json").read_text())
+GPU = {
+    "platform": "gpu",
+    "platform_version": "cuda 13000",
+    "has_tf32": True,
+    "num_devices": 4,
+    "memory_bytes": 100 * 2**30,
+}
+TPU = GPU | {"platform": "tpu", "platform_version": "", "has_tf32": False}
+ROCM = GPU | {"platform_version": "rocm 70000", "has_tf32": False}
+PLACES = [stages.Place(facts=device) for device in (GPU, ROCM, TPU)]
+
+
+def plan(device=GPU, **request):
+    found = stages.rest(stages.Place(facts=device, **request))
+    return {stage.name: stage for stage in found}
+
+
+@pytest.mark.parametrize("place", PLACES, ids=["cuda", "rocm", "tpu"])
+def test_every_run_of_the_plan_has_settings_that_the_device_takes(place, tmp_path):
+    write_report(tmp_path, f"{place.fast}-batch-16", 2**30)
+    write_report(tmp_path, f"{place.fast}-batch-64", 4 * 2**30)
+    names = [stage.name for stage in stages.rest(place)]
+    assert len(names) == len(set(names))
+    for stage in stages.rest(place):
+        if stage.kind == "run":
+            assert stage.base is None or stage.base in names
+            values = options.define()
+            assert values(["main", *stage.command(tmp_path)]) == ["main"]
+            options.read(values).run_config(place.facts["platform"], 8)
+
+
+def program_arguments():
+    for place, kind in zip(PLACES, ("cuda", "rocm", "tpu"), strict=True):
+        for stage in stages.rest(place):
+            if stage.kind in ("profile", "peers") and not stage.cannot:
+                yield pytest.param(stage, id=f"{kind} {stage.name}")
+
+
+@pytest.mark.parametrize("stage", list(program_arguments()))
+def test_the_other_programs_take_the_arguments_of_the_plan(stage, run_program, monkeypatch):
+    """The last argument is wrong: all others are understood by then."""
+    monkeypatch.setattr("mlpf_jax.runtime.prepare", lambda num_devices: None)  # JAX is there
+    monkeypatch.setattr("mlpf_jax.runtime.set_up_jax", lambda num_devices: None)
+    monkeypatch.setattr("benchmarks.peers.processes.interpreter", lambda name: None)
+
+    done = run_program(stage.module, *stage.arguments, "--num_elements=100")
+
+    assert done.returncode == 2
+    assert "--num_elements=100" in done.stderr
+
+
+def test_a_stage_that_cannot_run_here_says_why():
+    assert plan()["devices-8"].cannot == "8 devices, and there are 4"
+    assert plan(has_torch=False)["peers-tf32-batch-16"].cannot == "PyTorch is not installed"
+    assert plan(TPU)["nondeterministic"].cannot == "the flags are for GPUs"
+    assert plan(TPU)["tf32-batch-16"].cannot == "the device has no TF32"
+
+
+def write_report(out, name, num_bytes):
+    phase = {"memory_per_device": {"total_bytes": num_bytes}}
+    folder = out / "runs" / name
+    folder.mkdir(parents=True)
+    document = {"report": {"wl-stats": {"phases": {"training": phase}}}}
+    (folder / "mlpf-jax_summary.json").write_text(json.dumps(document))
+
+
+def test_the_largest_batch_follows_from_the_memory_of_two_smaller_ones(tmp_path):
+    stage = plan()["tf32-batch-largest"]
+    with pytest.raises(LookupError, match="no report of tf32-batch-16"):
+        stage.command(tmp_path)
+    write_report(tmp_path, "tf32-batch-16", 8 * 2**30)
+    write_report(tmp_path, "tf32-batch-64", 32 * 2**30)  # half a GiB for each event
+
+    assert "--batch_size=176" in stage.command(tmp_path)  # 88 of 90 GiB
+
+
+class Runner:
+    """Pretends to run: takes the time of each stage, and leaves its file if it succeeds."""
+
+    def __init__(self, seconds=10.0, failing=(), hanging=()):
+        self.now, self.ran = 0.0, []
+        self._seconds, self._failing, self._hanging = seconds, failing, hanging
+
+    def __call__(self, arguments, folder, *, timeout_s, module, environ, root):
+        self.ran.append(folder.name)
+        if folder.name in self._hanging:
+            self.now += timeout_s
+            return running.Outcome(-9, f"did not end within {timeout_s:g} s")
+        self.now += self._seconds
+        if folder.name in self._failing:
+            return running.Outcome(1, "a trivial mistake")
+        (folder / "result.json").write_text("{}")
+        return running.Outcome(0, "")
+
+
+def made_up(name, **changes):
+    settings = {"kind": "roofs", "module": "x", "estimate_s": 10.0} | changes
+    return stages.Stage(name=name, **settings)
+
+
+def run(some, out, runner, budget_s=1000.0):
+    budget = driver.Budget(budget_s, lambda: runner.now)
+    driver.run_all(some, out, budget, lambda line: None, environ={}, runner=runner)
+    return {stage.name: driver.read(stage, out) for stage in some}
+
+
+A, B, C = map(made_up, "abc")
+
+
+def test_a_failed_stage_does_not_stop_the_others_and_comes_last_in_the_next_call(tmp_path):
+    found = run([A, B, C], tmp_path, Runner(failing=["a"]), budget_s=35.0)
+
+    assert [found[name].state for name in "abc"] == ["failed", "done", "skipped"]
+    assert found["a"].reason == "a trivial mistake"
+    assert found["c"].reason == "needs about 10 s, and 3 s are left"
+
+    again = Runner()
+    found = run([A, B, C], tmp_path, again)
+    assert again.ran == ["c", "a"]
+    assert {outcome.state for outcome in found.values()} == {"done"}
+
+
+def test_a_stage_gets_no_more_than_the_rest_of_the_budget(tmp_path):
+    runner = Runner(hanging=["a"])
+
+    found = run([A, B], tmp_path, runner, budget_s=100.0)
+
+    assert found["a"].state == "cut"
+    assert runner.now == 88.0  # the rest is for a process that is told to end
+    assert found["b"].state == "skipped"
+
+
+def test_a_result_that_was_removed_is_measured_again(tmp_path):
+    run([A, B], tmp_path, Runner())
+    A.result(tmp_path).unlink()
+    again = Runner()
+
+    run([A, B], tmp_path, again)
+
+    assert again.ran == ["a"]
+
+
+def test_what_a_stage_lacks_from_earlier_ones_is_its_reason(tmp_path):
+    def refuse(out):
+        raise LookupError("there is no report of x")
+
+    found = run([made_up("a", later=refuse), B], tmp_path, Runner())
+
+    assert found["a"] == driver.Outcome(state="skipped", reason="there is no report of x")
+    assert found["b"].state == "done"
+
+
+def test_a_folder_with_other_results_is_refused(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "mine.txt").write_text("precious")
+    with pytest.raises(ValueError, match="not empty"):
+        driver.claim(tmp_path / "x", {"platform": "auto"})
+    driver.claim(tmp_path / "y", {"platform": "auto"})
+    driver.claim(tmp_path / "y", {"platform": "auto"})
+    with pytest.raises(ValueError, match="other platform"):
+        driver.claim(tmp_path / "y", {"platform": "cpu"})
+
+
+def put(stage, out, document):
+    stage.folder(out).mkdir(parents=True)
+    stage.result(out).write_text(json.dumps(document))
+
+
+def test_a_run_is_told_with_its_ratio_to_another(tmp_path):
+    stage, base = plan()["chains-apart"], plan()["tf32-batch-16"]
+    put(base, tmp_path, REPORT)
+    doubled = json.loads(json.dumps(REPORT))
+    scores = doubled["report"]["wl-scores"]
+    doubled["report"]["wl-scores"] = {name: 2 * score for name, score in scores.items()}
+    put(stage, tmp_path, doubled)
+
+    assert answers.answer(stage, tmp_path).endswith("x 2 and 2 of tf32-batch-16")
+
+
+def test_two_reproducible_runs_are_compared_with_each_other_and_the_talk(tmp_path):
+    first, second = (plan()[f"reproducibility-{number}"] for number in (1, 2))
+    put(first, tmp_path, REPORT)
+    put(second, tmp_path, REPORT)
+
+    told = answers.answer(second, tmp_path)
+
+    assert "V100 and A100 of 2022: 0.9576 65.87 s, 0.9579 24.08 s" in told
+    assert told.endswith("same digests as the first")
+
+    other = json.loads(json.dumps(REPORT))
+    other["report"]["wl-stats"]["params_sha256"] = "0" * 64
+    first.result(tmp_path).write_text(json.dumps(other))
+    assert answers.answer(second, tmp_path).endswith("OTHER DIGESTS than the first")
+
+
+def test_the_peers_are_told_as_ratios(tmp_path):
+    stage = plan()["peers-tf32-batch-16"]
+    put(
+        stage,
+        tmp_path,
+        json.loads((RESULTS / "2026-11-29_epyc-zen5-2-cores_peers-batch-1.json").read_text()),
+    )
+
+    assert "training x 0.729 of jax-tight, 1.9 of pytorch-eager" in answers.answer(stage, tmp_path)
+
+
+def test_a_precision_agrees_within_its_limits_and_not_beyond():
+    expected = {
+        "loss/total": np.array(10.0),
+        "out/pt": np.ones((2, 3)),
+        "grads/w": np.ones(4),
+        "grads/b": np.zeros(2),
+    }
+
+    def found(loss=10.0, outputs=1.0, gradients=1.0):
+        computed = types.SimpleNamespace(
+            losses=[{"total": loss}],
+            outputs={"pt": outputs * expected["out/pt"]},
+            gradients={"w": gradients * expected["grads/w"], "b": expected["grads/b"]},
+        )
+        return agreement.differences(expected, cast(Any, computed))
+
+    assert found() == agreement.Limits(0.0, 0.0, 0.0)
+    assert dataclasses.astuple(found(10.05, 1.2, 1.03)) == pytest.approx((0.005, 0.2, 0.03))
+    assert agreement.agrees(found(10.05, 1.2, 1.03), "bf16")
+    assert not agreement.agrees(found(10.05), "tf32")
+    assert not agreement.agrees(found(outputs=1.5), "bf16")
+    assert not agreement.agrees(found(gradients=float("nan")), "bf16")
+
+
+def test_a_profile_tells_the_share_of_the_measured_roof():
+    whole = {"num_bytes": 4 * 10**9, "num_launches": 423, "step_s": 0.004}
+    roofs = {"flops_per_s": 1e15, "bytes_per_s": 4e12}
+
+    told = answers._of_roof(whole, 1e12, roofs)  # 1 ms each
+
+    assert told == ", 423 launches, 4 GB, 50 % of the roof"
+    assert answers._of_roof(whole | {"num_bytes": None}, 1e12, roofs) == ""
+
+
+def test_the_table_has_what_was_found_and_why_the_rest_was_not(tmp_path):
+    skipped = made_up("d", cannot="the flags are for GPUs")
+    some = [A, made_up("b", kind="golden"), skipped, made_up("e", cannot="the flags are for GPUs")]
+    run(some, tmp_path, Runner(failing=["a"]))
+    agrees = {"holds": True, "measured": {"gradients": 0.002}}
+    found = {"precisions": {"bf16": agrees, "tf32": {"skipped": "no"}}}
+    some[1].result(tmp_path).write_text(json.dumps(found))
+
+    view = table.view([*some, made_up("f")], tmp_path)
+
+    assert view.tables[0].rows == (
+        ("a", "failed: a trivial mistake", "10"),
+        ("b", "bf16 agrees (gradients to 0.002); tf32 not here", "10"),
+    )
+    assert view.notes == ("skipped d, e: the flags are for GPUs", "skipped f: not reached")
+
+
+def test_a_gpu_is_described_with_its_driver_and_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml.module(fake_nvml.Card()))
+    monkeypatch.setattr(runtimes, "cuda_uuids", lambda ordinals: [fake_nvml.Card().uuid[4:]])
+    monkeypatch.setattr(facts, "missing", lambda: {"torch": "PyTorch"})
+    monkeypatch.setattr(facts.memory, "limit_bytes", lambda device, number: 105 * 2**30)
+    gpu = types.SimpleNamespace(
+        platform="gpu",
+        device_kind="NVIDIA H200",
+        compute_capability="9.0",
+        local_hardware_id=0,
+        client=types.SimpleNamespace(platform_version="PJRT C API\ncuda 13000"),
+    )
+
+    found = facts.describe([gpu])
+
+    assert (found["has_tf32"], found["memory_bytes"]) == (True, 105 * 2**30)
+    assert found["telemetry"]["GPU 0"]["now"]["clock_mhz"] == 1755
+    stage = stages.first(is_rehearsal=False)
+    put(stage, tmp_path, found)
+    told = answers.answer(stage, tmp_path)
+    assert told.startswith("1 x NVIDIA H200, 105 GiB, driver 580.159.03, jax ")
+    assert told.endswith("missing: torch")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "--out: give a folder"),
+        (["--platform=cpu", "--out=x"], "--platform=cpu: only for a --rehearsal"),
+        (["--out=tests"], "tests: not empty"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_status_2(run_program, words, complaint):
+    done = run_program("benchmarks.accelerator", *words)
+
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+HIDDEN = ("jinja2", "jsonschema", "matplotlib", "tensorflow", "pynvml")
+HIDE = f"""
+import sys
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+    def find_spec(self, name, *rest):
+        hidden = name.partition(".")[0] in {HIDDEN}
+        return None if hidden else self.finder.find_spec(name, *rest)
+
+sys.meta_path[:] = map(Hiding, sys.meta_path)
+"""
+
+
+@pytest.mark.slow
+def test_a_rehearsal_goes_through_all_stages_without_what_a_host_may_lack(tmp_path):
+    (tmp_path / "usercustomize.py").write_text(HIDE)
+    (tmp_path / "sitecustomize.py").write_text(HIDE)
+    environ = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "JAX_PLATFORMS": ""}
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "benchmarks.accelerator", "--platform=cpu", "--rehearsal"]
+
+    done = subprocess.run(
+        [*command, "--budget_s=1500", f"--out={out}"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((out / "stages" / "here" / "result.json").read_text())
+    assert set(HIDDEN) - {"tensorflow"} <= set(found["missing"])
+    outcomes = {p.stem: json.loads(p.read_text()) for p in (out / "outcomes").glob("*.json")}
+    reasons = ("not rehearsed", "the device has no TF32", "PyTorch is not installed", "4 dev", "8 ")
+    for name, outcome in outcomes.items():
+        assert outcome["state"] == "done" or outcome["reason"].startswith(reasons), name
+    assert sum(outcome["state"] == "done" for outcome in outcomes.values()) >= 15
+    assert "same digests as the first" in (out / "table.md").read_text()
+
+
+@pytest.mark.slow
+def test_xla_knows_all_flags_of_the_plan():
+    given = [flag for stage in plan().values() if (flag := stage.environ.get("XLA_FLAGS"))]
+
+    xla_flags.check([word for flags in given for word in xla_flags.read(flags)], os.environ)

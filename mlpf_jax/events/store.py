@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import tokenize
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,13 +83,15 @@ class EventStore:
 
         Raises:
             IndexError: if there is no such event.
+            DamagedError: if a file has changed since the store was opened.
         """
         if not 0 <= index < self.num_events:
             raise IndexError(f"no event {index}: {self.path} contains {self.num_events}.")
         number = int(np.searchsorted(self._first_events, index, side="right")) - 1
         shard_row = self.offsets[self._first_events[number]]
         rows = slice(*(self.offsets[index : index + 2] - shard_row).tolist())
-        return Event(**{name: self.arrays_of(number)[name][rows] for name in NUM_FEATURES})
+        arrays = self.arrays_of(number)
+        return Event(**{name: arrays[name][rows] for name in NUM_FEATURES})
 
     def digest(self, num_events: int | None = None) -> str:
         """Returns the SHA-256 of the content of the first `num_events` events (None: all).
@@ -147,18 +149,60 @@ def open_store(path: Path) -> EventStore:
             names it.
     """
     manifest = manifest_lib.read_manifest(path)
-
-    def map_shard(number: int) -> dict[str, np.ndarray]:
-        shard = manifest.shards[number]
-        return _map_shard(path / shard.name, shard)
-
-    # A mapped file is an open one, and there may be thousands: only the last few stay so.
-    arrays_of = functools.lru_cache(_MOST_MAPPED)(map_shard)
+    arrays_of = _Shards(path, manifest.shards)
     bounds = [np.zeros(1, np.int64)]
     for number in range(len(manifest.shards)):
         bounds.append(bounds[-1][-1] + arrays_of(number)["offsets"][1:])
     return EventStore(
         path=path, manifest=manifest, offsets=np.concatenate(bounds), arrays_of=arrays_of
+    )
+
+
+class _Shards:
+    """Maps shards on demand, and refuses files that have changed since they were first mapped.
+
+    Reading a mapped file that was cut kills the process, and one that was overwritten gives other
+    events. A file that was removed or replaced is still mapped as it was.
+    """
+
+    def __init__(self, path: Path, shards: Sequence[manifest_lib.Shard]):
+        self._path, self._shards = path, shards
+        self._states: dict[Path, tuple[int, int, int]] = {}
+        # A mapped file is an open one, and there may be thousands: only the last few stay so.
+        self._mapped = functools.lru_cache(_MOST_MAPPED)(self._map)
+
+    def __call__(self, number: int) -> Mapping[str, np.ndarray]:
+        arrays = self._mapped(number)
+        for path in self._files(number):
+            before, now = self._states[path], _state(path)
+            if now is not None and now[0] == before[0] and now != before:
+                raise _changed(path)
+        return arrays
+
+    def _map(self, number: int) -> Mapping[str, np.ndarray]:
+        for path in self._files(number):
+            if (now := _state(path)) is not None and self._states.setdefault(path, now) != now:
+                raise _changed(path)
+        shard = self._shards[number]
+        return _map_shard(self._path / shard.name, shard)
+
+    def _files(self, number: int) -> list[Path]:
+        folder = self._path / self._shards[number].name
+        return [folder / f"{name}.npy" for name in NUM_FEATURES]
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Returns what changes when a file is replaced, cut or written to; None without a file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _changed(path: Path) -> manifest_lib.DamagedError:
+    return manifest_lib.DamagedError(
+        f"{path} has changed since it was opened: events must stay as they are during a run."
     )
 
 

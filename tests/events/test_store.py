@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import pathlib
 import subprocess
 import sys
 
@@ -235,3 +237,48 @@ def test_more_shards_are_read_than_files_may_be_open(tmp_path, make_event, origi
 
     assert done.stderr == ""
     assert done.stdout.strip() == digest_in_memory(events)
+
+
+def cut(path):
+    os.truncate(path, 64)
+
+
+def overwrite(path):
+    content = path.read_bytes()
+    os.utime(path, ns=(0, 0))
+    with path.open("r+b") as file:
+        file.write(content[:-4] + bytes(4))
+
+
+def replace(path):
+    other = path.with_suffix(".new")
+    other.write_bytes(bytes(path.stat().st_size))
+    other.replace(path)
+
+
+@pytest.mark.parametrize("change", [cut, overwrite])
+def test_events_that_change_while_they_are_open_are_refused(folder, change):
+    opened = store.open_store(folder)
+    path = folder / "shard-00000" / "targets.npy"
+    change(path)
+
+    with pytest.raises(ValueError, match=f"^{path} has changed since it was opened"):
+        opened.event(0)
+
+
+@pytest.mark.parametrize("change", [pathlib.Path.unlink, replace])
+def test_events_that_are_removed_while_they_are_open_stay_as_they_were(folder, change):
+    opened = store.open_store(folder)
+    before = opened.digest()
+    change(folder / "shard-00000" / "targets.npy")
+
+    assert opened.digest() == before
+
+
+def test_a_file_that_is_replaced_between_two_mappings_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(store, "_MOST_MAPPED", 1)
+    opened = store.open_store(folder)
+    replace(folder / "shard-00000" / "targets.npy")
+
+    with pytest.raises(ValueError, match=r"targets\.npy has changed since"):
+        opened.event(0)

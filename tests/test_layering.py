@@ -130,7 +130,7 @@ INSIDE = {
     " < recorder < opening",
     "training": "state < checkpoint step < cost parallel",
     "workload": "cores member together < plan < outcome < session",
-    "verify": "golden measures tolerances < computed < judging < parity",
+    "verify": "golden measures parting tolerances < computed < judging < parity",
 }
 FLAGS_ALLOWED = {"mlpf_jax.cli", "mlpf_jax.options"}
 READERS = {"compare", "page", "render", "report", "study"}  # of results: without JAX

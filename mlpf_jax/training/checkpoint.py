@@ -235,6 +235,21 @@ def read_record(path: Path) -> Record:
     return record
 
 
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """Returns all weights of one checkpoint, by name, whatever the network.
+
+    Raises:
+        ValueError: if they cannot be read.
+    """
+    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+        try:
+            found = checkpointer.restore((path / _WEIGHTS).resolve())
+        except OSError as error:
+            raise ValueError(errors.one_line(error)) from None
+    leaves = jax.tree_util.tree_leaves_with_path(found)
+    return {jax.tree_util.keystr(name, simple=True): np.asarray(leaf) for name, leaf in leaves}
+
+
 def _read(path: Path, step: int, like: state.TrainState) -> Restored:
     verify(path)
     record = read_record(path)

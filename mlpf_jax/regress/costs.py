@@ -73,10 +73,10 @@ def from_document(fields: Mapping[str, Any]) -> RunMeasures:
     """Returns the run from the output `fields` of `dataclasses.asdict`; ignores unknown keys.
 
     Raises:
-        KeyError: if one is missing.
+        TypeError: if one without a default is missing.
     """
     names = [field.name for field in dataclasses.fields(RunMeasures)]
-    known = {name: fields[name] for name in names}
+    known = {name: fields[name] for name in names if name in fields}
     return RunMeasures(**known | {"doubts": tuple(fields["doubts"])})
 
 

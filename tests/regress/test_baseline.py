@@ -142,3 +142,13 @@ def test_a_file_that_is_no_baseline_is_refused_by_its_name(tmp_path, damage, mes
         baseline.read(path)
 
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_run_without_a_yardstick_is_read(tmp_path):
+    path = baseline.write(make(), tmp_path)
+    document = json.loads(path.read_text())
+    for run in document["runs"]:
+        run.pop("yardstick_s", None)
+    path.write_text(json.dumps(document))
+
+    assert {run.yardstick_s for run in baseline.read(path).runs} == {None}

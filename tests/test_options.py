@@ -1,10 +1,14 @@
 """Presets are valid and plain, defaults are what the README says, bad flags are refused."""
 
+import contextlib
 import dataclasses
 import pathlib
 import typing
 
 import pytest
+from absl import flags
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlpf_jax import arguments, config, options, presets
 
@@ -315,3 +319,16 @@ def test_a_price_changes_no_result_and_is_part_of_the_request():
 
     assert request.price == config.PriceConfig(price_per_hour=2.5, currency="EUR")
     assert request.run_config("cpu", 1) == config_of()
+
+
+_TEXT = (
+    st.text("-.,/~ 0159aefilmntx\n\0é", max_size=12) | st.floats().map(str) | st.integers().map(str)
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
+@given(chosen=st.dictionaries(st.sampled_from(sorted(options.define())), _TEXT, max_size=4))
+def test_any_value_of_a_flag_is_taken_or_refused(chosen):
+    with contextlib.suppress(flags.Error, ValueError, OSError):
+        request_of(*(f"--{name}={value}" for name, value in chosen.items())).check()

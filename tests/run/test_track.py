@@ -1,11 +1,14 @@
 """What a run has done comes back from JSON to the bit."""
 
+import contextlib
 import dataclasses
 import json
 
 import jax
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mlpf_jax.measure import load, records
 from mlpf_jax.report import result
@@ -101,3 +104,32 @@ def test_a_validation_loss_that_is_not_finite_is_told(done):
 
     with pytest.raises(RuntimeError, match=r"validation loss of epoch 2 is not finite \(total\)"):
         done.close_epoch(1, good, bad, 0.1, stop)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "1", "é"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["", "1", "é"]), inner)
+    ),
+    max_leaves=4,
+)
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data(), put=JSON)
+def test_a_track_with_foreign_content_is_read_or_refused(done, data, put):
+    document = json.loads(json.dumps(done.to_json()))
+    place = document
+    while True:
+        keys = range(len(place)) if isinstance(place, list) else sorted(place)
+        key = data.draw(st.sampled_from(list(keys)))
+        if not (isinstance(place[key], list | dict) and place[key] and data.draw(st.booleans())):
+            break
+        place = place[key]
+    place[key] = put
+
+    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+        track.Track.from_json(document)

@@ -5,6 +5,8 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlpf_jax import atomic
 from mlpf_jax.training import checkpoint
@@ -73,3 +75,14 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(full_disk, capfd):
 
     assert list(full_disk.iterdir()) == []
     assert capfd.readouterr().err == ""
+
+
+@settings(max_examples=25, deadline=None)
+@given(seal=st.binary(max_size=40) | st.sampled_from([b"[" * 10**5, b'{"a": NaN}', b"1" * 5000]))
+def test_a_seal_with_foreign_content_is_refused(tmp_path_factory, seal):
+    folder = tmp_path_factory.mktemp("step")
+    (folder / "sha256.json").write_bytes(seal)
+    (folder / "weights").write_bytes(b"")
+
+    with pytest.raises(ValueError, match="damaged"):
+        checkpoint.verify(folder)

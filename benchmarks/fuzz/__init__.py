@@ -1,0 +1,1 @@
+"""Fuzzes the readers of files."""

@@ -1,0 +1,90 @@
+"""Fuzzes every reader of files that a stranger may have written.
+
+    python -m benchmarks.fuzz --seconds=60
+
+Needs atheris, which is no dependency of this project (35 MB): pip install atheris. Every reader
+runs in a process of its own, which must not crash, hang (10 s), take more than 2 GiB, or raise
+anything but its documented refusal. An input that makes it do so is kept in --out. Exit status: 0
+if nothing was found, 1 if something was, 2 for wrong usage, 130 on Ctrl-C.
+"""
+
+import importlib.util
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from benchmarks.fuzz import targets
+from mlpf_jax import cli, processes
+
+_SECONDS = flags.DEFINE_integer("seconds", 60, "Seconds for each reader.", lower_bound=1)
+_READERS = flags.DEFINE_list("readers", list(targets.TARGETS), "Readers to fuzz.")
+_OUT = flags.DEFINE_string("out", "fuzz", "Folder for inputs, logs and findings.")
+_ONE = flags.DEFINE_string("one", None, "Internal: fuzz this reader in this process.")
+_LIMITS = ("-timeout=10", "-rss_limit_mb=2048", "-max_len=65536", "-print_final_stats=1")
+_PATIENCE_S = 60  # for the start, besides --seconds
+
+
+def main(argv: Sequence[str]) -> int:
+    """Fuzzes every reader in a process of its own, or one in this."""
+    del argv  # no arguments are left
+    if importlib.util.find_spec("atheris") is None:
+        return cli.complain("atheris is missing: pip install atheris", cli.USAGE)
+    if wrong := [name for name in _READERS.value if name not in targets.TARGETS]:
+        known = ", ".join(targets.TARGETS)
+        return cli.complain(f"--readers={wrong[0]}: none of {known}.", cli.USAGE)
+    if _ONE.value:
+        _fuzz(_ONE.value, Path(_OUT.value))
+    found = []
+    for name in _READERS.value:
+        folder = Path(_OUT.value) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        status = _run(name, folder)
+        print(f"{name:10} {_count(folder):>9} inputs  {'nothing' if not status else 'FOUND'}")
+        found += [name] if status else []
+    if found:
+        return cli.complain(f"found: {', '.join(found)}, see {_OUT.value}.", cli.FAILURE)
+    return 0
+
+
+def _run(name: str, folder: Path) -> int:
+    inputs = folder / "inputs"
+    inputs.mkdir(exist_ok=True)
+    for i, path in enumerate(targets.seeds(name)):
+        shutil.copyfile(path, inputs / f"seed-{i}")
+    command = [sys.executable, "-m", "benchmarks.fuzz", f"--one={name}", f"--out={folder}"]
+    return processes.status_of(
+        [*command, f"--seconds={_SECONDS.value}"],
+        log=folder / "log.txt",
+        folder=targets.ROOT,
+        timeout_s=_SECONDS.value + _PATIENCE_S,
+    )
+
+
+def _count(folder: Path) -> str:
+    text = "\n".join(processes.tail(folder / "log.txt"))
+    found = re.search(r"number_of_executed_units: *(\d+)", text)
+    return found[1] if found else "?"
+
+
+def _fuzz(name: str, folder: Path) -> None:
+    """Fuzzes a reader in this process, which then ends."""
+    import atheris  # pyrefly: ignore
+
+    with atheris.instrument_imports(include=["mlpf_jax"]):
+        target = targets.guarded(name)
+    limits = [*_LIMITS, f"-max_total_time={_SECONDS.value}", f"-artifact_prefix={folder}/found-"]
+    atheris.Setup([sys.argv[0], str(folder / "inputs"), *limits], target)
+    atheris.Fuzz()
+
+
+def run_app() -> None:
+    """Runs the program."""
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run_app()

@@ -1,7 +1,6 @@
 """Program, machine and surroundings of a run: the part `app` of a report."""
 
 import importlib.util
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -94,10 +93,13 @@ def _identity(identity: Mapping[str, Any]) -> Iterator[Told]:
     yield "hardware", "hypervisor", identity.get("hypervisor"), ()
 
 
-def _containment() -> str:
-    if os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER"):
-        return "singularity"
-    return "docker" if Path("/.dockerenv").exists() else "none"
+# What the engines put into their containers. Podman runs the images of docker, and counts as such.
+_MARKS = {".singularity.d": "singularity", ".dockerenv": "docker", "run/.containerenv": "docker"}
+
+
+def containment_of(root: Path) -> str:
+    """Returns what kind of container has this root folder: "docker", "singularity" or "none"."""
+    return next((kind for mark, kind in _MARKS.items() if (root / mark).exists()), "none")
 
 
 class App(Record):
@@ -123,7 +125,7 @@ class App(Record):
     containment = Field(
         _APP,
         one_of("docker", "singularity", "none"),
-        lambda run: _containment(),
+        lambda run: containment_of(Path("/")),
         compared=fact("system", "containment"),
     )
     bmk_checksum = Field(_APP, MD5, lambda run: checksums.code_md5())

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from mlpf_jax.measure import environment
-from mlpf_jax.report import checksums, hepscore
+from mlpf_jax.report import app, checksums, hepscore
 from tests.report import made_up_result
 
 SHA, MD5 = "0" * 64, "0" * 32
@@ -233,3 +233,18 @@ def test_a_run_whose_losses_are_not_finite_has_a_report_without_nan_and_without_
     assert "wl-scores" not in report
     assert report["wl-stats"]["train_loss"] == report["wl-stats"]["val_loss"] == [None]
     assert report["wl-stats"]["not_finite_steps"] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("mark", "kind"),
+    [
+        (".dockerenv", "docker"),
+        ("run/.containerenv", "docker"),
+        (".singularity.d", "singularity"),
+        ("etc", "none"),
+    ],
+)
+def test_a_container_is_known_by_the_mark_of_its_engine(tmp_path, mark, kind):
+    (tmp_path / mark).mkdir(parents=True)
+
+    assert app.containment_of(tmp_path) == kind

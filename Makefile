@@ -62,7 +62,7 @@ image:
 image-cuda:
 	tools/container/build cuda
 
-# Of IMAGE, an image that podman or docker has: make sif IMAGE=mlpf-jax-bmk:v0.1.0
+# Of IMAGE, an image that podman or docker has: make sif IMAGE=localhost/mlpf-jax-bmk:v0.1.0
 sif:
 	tools/container/build_sif $(IMAGE)
 

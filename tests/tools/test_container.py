@@ -1,4 +1,4 @@
-"""The scripts that build the container image, with an engine that only tells its arguments."""
+"""The scripts that build the container image and check what it promises."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_a_build_with_podman_is_given_the_time_of_the_sources_and_the_base(engin
     words, image = done.stdout.splitlines()
     assert {"--timestamp=7", "--target=cuda", "--build-arg=BASE=a:1"} <= set(words.split())
     assert words.endswith(" --quiet .")
-    assert image.startswith("mlpf-jax-bmk:v")
+    assert image.startswith("localhost/mlpf-jax-bmk:v")
     assert image.endswith("-cuda12")
 
 
@@ -65,6 +65,7 @@ def test_a_build_keeps_the_site_settings_of_pip_out_of_the_image(engine):
         ([], {}, "error: usage: tools/container/build cpu|cuda"),
         (["tpu"], {}, "error: usage: tools/container/build cpu|cuda"),
         (["cpu"], {"ENGINE": "no-engine"}, "error: no no-engine here"),
+        (["cuda"], {"ENGINE": "true", "CUDA": "cuda11"}, "error: CUDA=cuda11: there is no such"),
     ],
 )
 def test_a_build_that_is_impossible_ends_in_one_line(arguments, environ, message):

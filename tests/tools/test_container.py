@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tools" / "container"
+CANNOT = 77  # exit status of check_contract where no container can be run
 
 
 def run(script, *arguments, **environ):
@@ -74,3 +76,13 @@ def test_a_build_that_is_impossible_ends_in_one_line(arguments, environ, message
     assert done.returncode == 2
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_image_keeps_the_contract_of_a_workload():
+    """Builds it twice, from Debian's packages and the registry's, and runs the smoke preset."""
+    done = run("check_contract", PYTHON=sys.executable)
+
+    if done.returncode == CANNOT:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    assert done.returncode == 0, done.stdout + done.stderr

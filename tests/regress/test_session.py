@@ -16,7 +16,16 @@ PYTHON = Path(sys.executable)
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(started_repository, monkeypatch):
+    """Returns a function that makes a repository; its runs take place in this process."""
+    monkeypatch.setattr(processes, "run", fake_benchmark.run_here)
+    return started_repository
+
+
+@pytest.fixture
+def started_repository(tmp_path, monkeypatch):
+    """Returns a function that makes a repository; its runs are processes, as they are for users."""
+
     def make(*costs):
         folder = fake_benchmark.make(tmp_path / "repository", *costs)
         monkeypatch.chdir(folder)
@@ -42,8 +51,8 @@ def verdicts(found):
     return {measure["name"]: measure["verdict"] for measure in found["measures"]}
 
 
-def test_a_slower_commit_is_caught_and_named(repository):
-    folder = repository({}, {"training": 1.1})
+def test_a_slower_commit_is_caught_and_named(started_repository):
+    folder = started_repository({}, {"training": 1.1})
 
     found = compare(base="HEAD~1")
 
@@ -290,8 +299,8 @@ def test_runs_of_another_preset_are_no_baseline(repository, tmp_path):
         compare(baseline_name="x", baseline_folder=store)
 
 
-def test_a_failing_run_ends_it_all_with_its_last_words(repository, tmp_path):
-    folder = repository({})
+def test_a_failing_run_ends_it_all_with_its_last_words(started_repository, tmp_path):
+    folder = started_repository({})
     (folder / "preset.cfg").write_text("--fail=1\n")
 
     with pytest.raises(processes.RunFailedError, match="ended with exit status 1") as caught:
@@ -312,8 +321,8 @@ def test_files_that_change_while_they_are_compared_end_it(repository):
         session.compare(request(base="HEAD"), change)
 
 
-def test_a_hanging_run_is_killed_and_nothing_is_left_behind(repository, tmp_path):
-    folder = repository({})
+def test_a_hanging_run_is_killed_and_nothing_is_left_behind(started_repository, tmp_path):
+    folder = started_repository({})
     (folder / "preset.cfg").write_text("--hang=1\n")
 
     with pytest.raises(processes.RunFailedError, match=r"killed after 0\.5 s"):

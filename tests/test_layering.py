@@ -272,7 +272,7 @@ def test_a_tool_that_reads_and_shows_starts_without_jax(name):
     assert done.stderr.decode().strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["tools.compare", "mlpf_jax.commands.compare", "mlpf_jax.main"])
+@pytest.mark.parametrize("module", ["tools.compare", "mlpf_jax.main"])
 def test_help_is_the_same_however_a_program_is_started(module):
     name = module.replace("tools", "mlpf_jax.commands")
     script = f"import sys, {name} as program; sys.argv = ['x', '--help']; program.run_app()"

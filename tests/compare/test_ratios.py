@@ -92,7 +92,7 @@ def process(rng, noise):
     return tuple(10 * np.exp(rng.normal(0, noise) + rng.normal(0, 0.02, 20)))
 
 
-@pytest.mark.parametrize("noise", [0.0, ratios.RUN_NOISE])
+@pytest.mark.parametrize("noise", [pytest.param(0.0, marks=pytest.mark.slow), ratios.RUN_NOISE])
 def test_equal_runs_are_rarely_called_different(noise):
     rng = np.random.default_rng(5)
     trials = 60

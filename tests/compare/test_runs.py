@@ -154,7 +154,7 @@ def refusal(path):
 PLACES = sorted({path for path in leaves(documents.document()) if path})
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", range(0, 8, 4))  # the others are for the long lane, below
 def test_a_hostile_value_is_refused_with_the_file_or_shown_safely(tmp_path, part):
     for number in range(part, len(PLACES), 8):
         tried(tmp_path / "odd.json", PLACES[number], HOSTILE[number // 8 % len(HOSTILE)])

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpf_jax.compare import ratios, runs
@@ -115,6 +115,14 @@ def page(two_groups):
     return report_page(*two_groups, files=(file,), title="A & B")
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Figures are made, but not drawn, which takes most of the time of a page."""
+    figure = pytest.importorskip("matplotlib.figure")
+    empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, file, **_: file.write(empty))
+
+
 def test_every_reference_within_the_page_leads_somewhere_and_no_id_is_there_twice(page):
     found = Page(page)
     ids = found.values("id")
@@ -190,7 +198,7 @@ def test_the_parts_that_were_asked_for_are_there(page):
 
 
 @pytest.mark.parametrize("other_has_it", [False, True])
-def test_a_compilation_that_was_not_measured_is_left_out(other_has_it):
+def test_a_compilation_that_was_not_measured_is_left_out(no_pictures, other_has_it):
     phases = "report/wl-stats/phases"
     from_cache = {f"{phases}/{name}/compile_s": None for name in ("training", "inference")}
     groups = [group("a.json", changes=from_cache), group("b.json", changes={})][: 1 + other_has_it]
@@ -209,6 +217,7 @@ def test_a_page_of_a_study_alone_has_no_rows(page):
     assert re.findall(r'<h2 id="([a-z]+)-heading">', alone) == ["scaling", "files"]
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.text(max_size=20), st.text(max_size=50), max_size=5))
 def test_a_download_gives_back_the_document(document):
     (found,) = downloads.downloads([("A", "x/y.json", document)])
@@ -334,7 +343,7 @@ def test_footnote_marks_are_told_from_text(text, expected):
     assert cells.cell(text) == expected
 
 
-def test_folders_may_hold_runs_and_studies(tmp_path):
+def test_folders_may_hold_runs_and_studies(no_pictures, tmp_path):
     for name, hour in (("one", 10), ("two", 11), ("copy", 11)):
         started = f"2022-09-20T{hour}:00:00+00:00"
         documents.write(tmp_path / f"{name}.json", changes={"report/wl-stats/started_at": started})

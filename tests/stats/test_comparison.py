@@ -223,7 +223,7 @@ def of_series(kind, num_series, count, shift=0.0):
     return [comparison.independent_ratio(a, b) for a, b in values]
 
 
-@pytest.mark.parametrize("count", [8, 30])
+@pytest.mark.parametrize("count", [8, pytest.param(30, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", noise.KINDS)
 def test_series_of_equal_speed_rarely_differ(kind, count):
     assert are_as_seldom_as_said(of_series(kind, 300, count))

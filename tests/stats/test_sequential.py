@@ -118,7 +118,9 @@ def test_false_alarms_are_rare_on_any_noise(noise):
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize(("slowdown", "least"), [(0.05, 0.95), (0.15, 0.99)])
+@pytest.mark.parametrize(
+    ("slowdown", "least"), [(0.05, 0.95), pytest.param(0.15, 0.99, marks=pytest.mark.slow)]
+)
 def test_slowdowns_are_caught(noise, slowdown, least):
     rates, _ = verdicts(noise(0.02), slowdown, 300)
     assert rates["regression"] >= least - 0.02

@@ -27,7 +27,7 @@ from mlpf_jax import atomic, cli, processes
 from mlpf_jax.render import tables
 
 _OUT = flags.DEFINE_string("out", None, "Folder for all results. Needed.")
-_BUDGET = flags.DEFINE_float("budget_s", 480.0, "Seconds for this call.", lower_bound=1.0)
+_BUDGET = flags.DEFINE_float("budget_s", 480.0, "Seconds for this call.", 1.0, 86400.0)
 _PLATFORM = flags.DEFINE_enum("platform", "auto", ["auto", "cpu"], "auto: what JAX finds.")
 _REHEARSAL = flags.DEFINE_bool("rehearsal", False, "Take a small network through all stages.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of events; default: the cache.")
@@ -40,24 +40,33 @@ def main(argv: Sequence[str]) -> int:
         return cli.complain("--out: give a folder for the results.", cli.USAGE)
     if _PLATFORM.value == "cpu" and not _REHEARSAL.value:
         return cli.complain("--platform=cpu: only for a --rehearsal.", cli.USAGE)
-    budget, out = driver.Budget(_BUDGET.value), Path(_OUT.value).absolute()
+    out = Path(_OUT.value).absolute()
     try:
         driver.claim(out, {"platform": _PLATFORM.value, "is_rehearsal": _REHEARSAL.value})
     except (ValueError, OSError) as error:
         return cli.complain(error, cli.USAGE)
+    with processes.interrupted_by_terminate(), atomic.locked(out):  # two calls take turns
+        return _run_in(out, driver.Budget(_BUDGET.value))
+
+
+def _run_in(out: Path, budget: driver.Budget) -> int:
     first = stages.first(is_rehearsal=_REHEARSAL.value)
-    with processes.interrupted_by_terminate():
-        _run([first], out, budget)
-        if not driver.is_done(first, out):
-            return cli.complain(f"here: {driver.read(first, out)}", cli.FAILURE)
+    _run([first], out, budget)
+    if not driver.is_done(first, out):
+        outcome = driver.read(first, out)
+        return cli.complain(f"here: {outcome.reason if outcome else 'unknown'}", cli.FAILURE)
+    try:
         facts = json.loads(first.result(out).read_text())
-        if facts["platform"] == "cpu" and not _REHEARSAL.value:
-            return cli.complain("JAX finds no accelerator: give --rehearsal.", cli.USAGE)
-        all_stages = (first, *stages.rest(_place(facts)))
-        try:
-            _run(all_stages, out, budget)
-        finally:
-            _show(table.view(all_stages, out), out)
+        on_cpu = facts["platform"] == "cpu"
+    except (ValueError, KeyError, TypeError):
+        return cli.complain(f"{first.result(out)}: damaged. Remove it.", cli.FAILURE)
+    if on_cpu and not _REHEARSAL.value:
+        return cli.complain("JAX finds no accelerator: give --rehearsal.", cli.USAGE)
+    all_stages = (first, *stages.rest(_place(facts)))
+    try:
+        _run(all_stages, out, budget)
+    finally:
+        _show(table.view(all_stages, out), out)
     failed = [s.name for s in all_stages if (o := driver.read(s, out)) and o.state == "failed"]
     if failed:
         return cli.complain(f"failed: {', '.join(failed)}; see log.txt of each.", cli.FAILURE)

@@ -109,7 +109,8 @@ def run_all(
     left = [stage for stage in stages if not is_done(stage, out)]
     for stage in sorted(left, key=lambda stage: _has_failed(stage, out)):
         outcome = _run(stage, out, budget, tell, environ, patience, runner)
-        _keep(stage, out, outcome)
+        if outcome.state != "skipped" or not _has_failed(stage, out):  # the failure is still true
+            _keep(stage, out, outcome)
         reason = f": {outcome.reason}" if outcome.reason else ""
         tell(f"{stage.name}: {outcome.state} in {outcome.seconds:.0f} s{reason}")
 

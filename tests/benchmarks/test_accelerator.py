@@ -138,6 +138,8 @@ def test_a_failed_stage_does_not_stop_the_others_and_comes_last_in_the_next_call
     assert found["a"].reason == "a trivial mistake"
     assert found["c"].reason == "needs about 10 s, and 3 s are left"
 
+    assert run([A], tmp_path, Runner(), budget_s=1.0)["a"].state == "failed"
+
     again = Runner()
     found = run([A, B, C], tmp_path, again)
     assert again.ran == ["c", "a"]
@@ -183,6 +185,19 @@ def test_a_folder_with_other_results_is_refused(tmp_path):
     driver.claim(tmp_path / "y", {"platform": "auto"})
     with pytest.raises(ValueError, match="other platform"):
         driver.claim(tmp_path / "y", {"platform": "cpu"})
+
+
+def test_a_damaged_description_is_named(run_program, tmp_path):
+    out, first = tmp_path / "out", stages.first(is_rehearsal=True)
+    driver.claim(out, {"platform": "cpu", "is_rehearsal": True})
+    first.folder(out).mkdir(parents=True)
+    first.result(out).write_text("{")
+    driver._keep(first, out, driver.Outcome(state="done"))
+
+    done = run_program("benchmarks.accelerator", "--platform=cpu", "--rehearsal", f"--out={out}")
+
+    assert done.returncode == 1
+    assert "here/result.json: damaged. Remove it." in done.stderr
 
 
 def put(stage, out, document):

@@ -214,7 +214,7 @@ def _compiler(place: Place) -> str:
 
 
 def _golden(place: Place, name: str, kernel: str, *, estimate_s: float) -> Stage:
-    tiny = ["--precision=bf16"] if kernel != "xla" else ["--precision=float32", "--precision=bf16"]
+    tiny = ["--precision=bf16" if kernel != "xla" else "--precision=float32"]  # both comparisons
     return Stage(
         name=name,
         kind="golden",

@@ -24,7 +24,7 @@ def view(all_stages: Sequence[stages.Stage], out: Path) -> tables.View:
     return tables.View(
         tables=(
             tables.Table(
-                title="Runs: training and inference", columns=("stage", "found", "s"), rows=(*rows,)
+                title="What each stage found", columns=("stage", "found", "s"), rows=(*rows,)
             ),
         ),
         notes=tuple(f"skipped {', '.join(names)}: {reason}" for reason, names in notes.items()),

@@ -22,7 +22,7 @@ def answer(stage: stages_lib.Stage, out: Path) -> str:
         if stage.kind == "run":
             return _run(found, stage, out)
         return _OF_KIND[stage.kind](found)
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return ""
 
 
@@ -88,7 +88,7 @@ def _base(stage: stages_lib.Stage, out: Path) -> Document | None:
 
 def _scores(found: Document) -> list[float]:
     scores = found["report"]["wl-scores"]
-    return [next(v for name, v in scores.items() if name.startswith(p)) for p in _PHASES]
+    return [[v for name, v in scores.items() if name.startswith(p)][0] for p in _PHASES]  # noqa: RUF015
 
 
 def _rates(found: Document) -> str:

@@ -216,6 +216,14 @@ def test_a_run_is_told_with_its_ratio_to_another(tmp_path):
     assert answers.answer(stage, tmp_path).endswith("x 2 and 2 of tf32-batch-16")
 
 
+@pytest.mark.parametrize("scores", [{}, {"training": 1.0}, []])
+def test_an_incomplete_report_has_no_answer(tmp_path, scores):
+    stage = plan()["float32-batch-16"]
+    put(stage, tmp_path, {"report": {"wl-scores": scores, "wl-stats": {"batch_size_total": 1}}})
+
+    assert answers.answer(stage, tmp_path) == ""
+
+
 def test_two_reproducible_runs_are_compared_with_each_other_and_the_talk(tmp_path):
     first, second = (plan()[f"reproducibility-{number}"] for number in (1, 2))
     put(first, tmp_path, REPORT)

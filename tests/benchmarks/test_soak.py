@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.soak import __main__ as soak
+from benchmarks.soak import watching
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ from benchmarks.soak import __main__ as soak
     ],
 )
 def test_growth_from_the_second_quarter_to_the_last_is_found(name, values, grows):
-    assert soak.judge({name: values}) == [name] * grows
+    assert watching.judge({name: values}) == [name] * grows

@@ -12,7 +12,7 @@ import pytest
 from mlpf_jax import progress
 from mlpf_jax.measure import environment
 from mlpf_jax.report import hepscore, reader, result, summary
-from mlpf_jax.run import ending, inputs, loop, story
+from mlpf_jax.run import ending, inputs, story
 from mlpf_jax.training import state
 from tests import tiny
 
@@ -261,11 +261,3 @@ def test_an_unavailable_device_is_a_reason_to_distrust(finished):
 def test_a_loss_that_is_not_finite_ends_the_run():
     with pytest.raises(RuntimeError, match="is not finite"):
         carry_out(tiny.run_config(learning_rate=1e30))
-
-
-def test_a_loss_that_is_not_finite_is_named_with_its_step():
-    log = loop.LossLog()
-    log.append({"total": 1.0, "pt": 2.0})
-
-    with pytest.raises(RuntimeError, match=r"the loss of step 2 is not finite \(pt\): .*rate"):
-        log.append({"total": 1.0, "pt": float("nan")})

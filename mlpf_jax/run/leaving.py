@@ -11,6 +11,8 @@ from mlpf_jax import errors, stopping
 from mlpf_jax.report import incomplete
 from mlpf_jax.run import resuming
 
+_GERUNDS = {"inference": "inferring"}
+
 
 @dataclasses.dataclass
 class Course:
@@ -44,7 +46,7 @@ class Course:
             kept = "There is no checkpoint yet."
         else:
             kept = f"The same command goes on from step {step}."
-        return f"{how} while {self.stop.phase}. {kept}"
+        return f"{how} while {_GERUNDS.get(self.stop.phase, self.stop.phase)}. {kept}"
 
     def _checkpoint_step(self) -> int | None:
         return self.keeper.saved_step if self.keeper else None

@@ -199,9 +199,9 @@ def act():
 def test_a_disk_too_small_for_the_events_is_told(start, make_disk, tmp_path):
     disk = make_disk("4m")
 
-    done = start(f"--data_dir={disk}", f"--results_dir={tmp_path}")
+    done = start(f"--data_dir={disk}", f"--results_dir={tmp_path / 'results'}")
 
-    assert_fails(done, tmp_path, str(disk), "make space, or choose another folder")
+    assert_fails(done, tmp_path / "results", str(disk), "make space, or choose another folder")
     assert not [path for path in disk.rglob("*") if path.is_file()]
 
 

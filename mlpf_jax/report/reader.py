@@ -42,13 +42,11 @@ def from_document(document: Mapping[str, Any], source: str) -> Report:
 
 def _refuse_no_result(document: Any) -> None:
     """Tells why a report of ours is no result; other documents are left to the schema."""
-    if not isinstance(document, dict):
-        return
-    if document.get("status") == "incomplete":
-        raise ValueError(f"the run did not end: {document.get('reason')}")
-    stats = (document.get("report") or {}).get("wl-stats") if "report" in document else None
-    if isinstance(stats, dict) and "no_score" in stats:
-        raise ValueError(f"the run has no score: {stats['no_score']}")
+    match document:
+        case {"status": "incomplete", "reason": reason}:
+            raise ValueError(f"the run did not end: {reason}")
+        case {"report": {"wl-stats": {"no_score": reason}}}:
+            raise ValueError(f"the run has no score: {reason}")
 
 
 def find(paths: Iterable[Path]) -> list[Path]:

@@ -123,9 +123,13 @@ class Stop:
         if self.reason is None:
             self.reason, self.status = reason, status
 
+    def _note(self, number: int) -> None:
+        """Notes that a signal has come."""
+        status = INTERRUPTED if number == signal.SIGINT else TERMINATED
+        self._ask(signal.Signals(number).name, status)
+
     def _handle(self, number: int, frame: object) -> None:
-        is_interrupt = number == signal.SIGINT
-        self._ask(signal.Signals(number).name, INTERRUPTED if is_interrupt else TERMINATED)
+        self._note(number)
         if not self._is_deferred:
             assert self.reason is not None
             raise Stopped(self.reason, self.status)
@@ -146,9 +150,7 @@ class Stop:
                 self._leave("a second signal")
             if asked_s is None and (numbers or self.reason is not None):
                 if numbers:
-                    is_interrupt = numbers[0] == signal.SIGINT
-                    name = signal.Signals(numbers[0]).name
-                    self._ask(name, INTERRUPTED if is_interrupt else TERMINATED)
+                    self._note(numbers[0])
                 asked_s = insisted_s = now
                 if num_foreign > 1:
                     self._leave("a second signal")

@@ -1,6 +1,7 @@
 """Plain records of measurements. Code that reads or shows them needs no JAX."""
 
 import dataclasses
+import datetime
 
 from mlpf_jax.measure import load as load_lib
 
@@ -97,3 +98,8 @@ class StepMemory:
     def total_bytes(self) -> int:
         """The total of all parts in bytes."""
         return self.argument_bytes + self.output_bytes - self.alias_bytes + self.temporary_bytes
+
+
+def now() -> str:
+    """Returns the current time as reports have it: ISO 8601, UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -5,7 +5,6 @@ request.
 """
 
 import dataclasses
-import datetime
 import itertools
 import json
 import re
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import jsonschema
 
 from mlpf_jax import keeping
+from mlpf_jax.measure import records
 from mlpf_jax.regress import costs as measures
 from mlpf_jax.report import facts, hepscore, reader
 from mlpf_jax.stats import sequential
@@ -105,7 +105,7 @@ def make(
         raise ValueError("a baseline needs at least one run, all on one class of machine.")
     return Baseline(
         name=name,
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created_at=records.now(),
         preset=tuple(preset),
         report=first.document,
         runs=tuple(runs),

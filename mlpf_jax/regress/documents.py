@@ -1,13 +1,13 @@
 """The decision of the gate as a JSON document and as a table."""
 
 import dataclasses
-import datetime
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlpf_jax import atomic
+from mlpf_jax.measure import records
 from mlpf_jax.regress import baseline, exports, judging, pairing, sources
 from mlpf_jax.render import tables
 from mlpf_jax.stats import summaries
@@ -64,7 +64,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "inject": outcome.inject,
         "machine": outcome.b.first.machine,
         "started_at": outcome.started_at,
-        "finished_at": now(),
+        "finished_at": records.now(),
         "sides": {"A": _side(outcome.a), "B": _side(outcome.b)},
         "measures": [_measure(one) for one in outcome.judgements],
         "notes": list(outcome.notes),
@@ -127,11 +127,6 @@ def write(found: Mapping[str, Any], folder: Path) -> Path:
     for name, content in files.items():
         atomic.write_file(folder / name, content.encode())
     return folder / "decision.json"
-
-
-def now() -> str:
-    """Returns the current time in the format of reports."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _title(found: Mapping[str, Any]) -> str:

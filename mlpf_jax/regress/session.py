@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from mlpf_jax.measure import records
 from mlpf_jax.regress import (
     baseline,
     checkouts,
@@ -165,7 +166,7 @@ def compare(request: Request, tell: Tell) -> documents.Outcome:
         RunFailedError: if a run fails.
     """
     end_s = time.monotonic() + request.budget_s
-    started_at = documents.now()
+    started_at = records.now()
     _ = request.limits  # raises for impossible limits before any work
     with _sides(request, tell) as (a, b):
         judge = _Judge(request, a, b)

@@ -268,17 +268,17 @@ def written(record: type[Record], *subject: Any) -> dict[str, Any]:
         place = document
         for key in parents:
             place = place.setdefault(key, {})
-        place.update(_plain(value if isinstance(field, Family) else {last: value}))
+        place.update(plain(value if isinstance(field, Family) else {last: value}))
     return document
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Converts to JSON types: dataclasses to objects, tuples to lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def schema_of(record: type[Record]) -> dict[str, Any]:

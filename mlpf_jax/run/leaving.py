@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
-import datetime
 from collections.abc import Mapping
 from typing import Any
 
 from mlpf_jax import config as config_lib
 from mlpf_jax import errors, stopping
+from mlpf_jax.measure import records
 from mlpf_jax.report import incomplete
 from mlpf_jax.run import resuming
 
@@ -21,7 +21,7 @@ class Course:
     stop: stopping.Stop
     files: config_lib.FilesConfig
     arguments: str
-    started_at: str = dataclasses.field(default_factory=lambda: _now())
+    started_at: str = dataclasses.field(default_factory=records.now)
     config: config_lib.RunConfig | None = None
     environment: Mapping[str, Any] | None = None
     keeper: resuming.Keeper | None = None
@@ -58,7 +58,7 @@ class Course:
             reason=reason,
             phase=self.stop.phase,
             started_at=self.started_at,
-            stopped_at=_now(),
+            stopped_at=records.now(),
             arguments=self.arguments,
             checkpoint_step=self._checkpoint_step(),
             config=self.config,
@@ -69,7 +69,3 @@ class Course:
             sample_events=tuple(sample.num_events for sample in samples),
             segments=(*track.earlier, self.keeper.segment) if track and self.keeper else (),
         )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -5,7 +5,6 @@ not resumed, or resumed without a score.
 """
 
 import dataclasses
-import datetime
 import platform
 import time
 import types
@@ -121,7 +120,7 @@ class Keeper:
         self._files, self._stop, self._progress = files, stop, progress
         self._every_steps, self._every_s = config_lib.checkpoint_interval(files.checkpoint_every)
         self._facts: dict[str, str] = {}
-        self._started_at = _now()
+        self._started_at = records.now()
         self._num_saves, self._save_s = 0, 0.0
         self._recovery_s: float | None = None
         self._store: checkpoint_lib.Store | None = None
@@ -333,7 +332,3 @@ class Keeper:
 
 def _is_changeable(name: str) -> bool:
     return not name.startswith("--") or name.removeprefix("--") in _CHANGEABLE
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

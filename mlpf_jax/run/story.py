@@ -1,7 +1,6 @@
 """One run, from events to a result, in order."""
 
 import dataclasses
-import datetime
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from mlpf_jax import progress as progress_lib
 from mlpf_jax import stopping
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
-from mlpf_jax.measure import machine, memory, profiling, surroundings, timing, window
+from mlpf_jax.measure import machine, memory, profiling, records, surroundings, timing, window
 from mlpf_jax.report import result
 from mlpf_jax.run import feed, loop, phases, programs, resuming
 from mlpf_jax.run import inputs as inputs_lib
@@ -58,7 +57,7 @@ def run(
         RuntimeError: if a loss is not finite.
         ValueError: if the checkpoint cannot be used.
     """
-    started_at = _now()
+    started_at = records.now()
     spread = parallel.Devices(devices, config.parallel)
     recorder = recorder or recorder_lib.Recorder()
     stop = stop or stopping.Stop()
@@ -101,7 +100,7 @@ def run(
         environment=environment,
         surroundings=surroundings.read(),
         started_at=started_at,
-        finished_at=_now(),
+        finished_at=records.now(),
         init_s=init_s,
         train_data=inputs.train.description if inputs.train else None,
         test_data=inputs.test.description,
@@ -290,7 +289,3 @@ def params_sha256(current: state.TrainState) -> str:
         digest.update(jax.tree_util.keystr(path).encode())
         digest.update(np.asarray(leaf.addressable_data(0)).tobytes())
     return digest.hexdigest()
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

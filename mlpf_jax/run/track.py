@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from mlpf_jax.measure import records
-from mlpf_jax.report import result
+from mlpf_jax.report import fields, result
 from mlpf_jax.run import feed, phases
 from mlpf_jax.training import step as step_lib
 
@@ -31,7 +31,7 @@ class Track:
     samples: list[records.Sample] = dataclasses.field(default_factory=list)
     epochs: list[result.EpochResult] = dataclasses.field(default_factory=list)
     earlier: list[records.Segment] = dataclasses.field(default_factory=list)
-    first_call_s: float | None = None  # in this segment
+    first_call_s: float | None = None  # in the last segment with a step
     train_s: float = 0.0
     input_times: records.InputTimes = dataclasses.field(default_factory=records.InputTimes)
     no_score: str | None = None  # why this run has no score
@@ -131,8 +131,8 @@ class Track:
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as plain values; floats are exact."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        plain["sums"] = [
+        document = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        document["sums"] = [
             {
                 "losses": phases.floats(one.losses),
                 "counts": np.asarray(one.counts).tolist(),
@@ -140,7 +140,7 @@ class Track:
             }
             for one in self.sums
         ]
-        return {name: _plain(value) for name, value in plain.items()}
+        return fields.plain(document)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Track":
@@ -173,14 +173,6 @@ def loss_sha256(steps: Sequence[Mapping[str, float]]) -> str:
 
 def _is_number_or_rows(value: Any) -> bool:
     return not isinstance(value, dict)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value))
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _built(hint: Any, value: Any) -> Any:

@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +57,8 @@ class Store:
         """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._last_sign_s, self._lock = _hold(folder)
+        # When the previous writer was last alive, in seconds since 1970; None without one.
+        self.last_sign_s, self._lock = _hold(folder)
         for step in steps(folder):
             if not (folder / str(step) / _SEAL).exists():  # its writer died before it was whole
                 shutil.rmtree(folder / str(step))
@@ -77,11 +77,6 @@ class Store:
         return steps(self.folder)
 
     @property
-    def last_sign_s(self) -> float | None:
-        """When the previous writer was last alive, in seconds since 1970; None without one."""
-        return self._last_sign_s
-
-    @property
     def is_complete(self) -> bool:
         """Whether the run that wrote the checkpoints has ended."""
         return (self.folder / _COMPLETE).exists()
@@ -95,13 +90,12 @@ class Store:
         with contextlib.suppress(OSError):
             os.utime(self._lock)
 
-    def save(self, step: int, current: state.TrainState, record: Record) -> float:
-        """Writes a checkpoint, removes all but the newest ones, and returns the seconds.
+    def save(self, step: int, current: state.TrainState, record: Record) -> None:
+        """Writes a checkpoint, and removes all but the newest ones.
 
         Raises:
             OSError: if it cannot be written; earlier checkpoints stay.
         """
-        start = time.perf_counter()
         host = jax.tree.map(np.asarray, current)
         # Orbax would tell of a full disk, too: in several threads and five hundred lines.
         num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(host))
@@ -127,13 +121,19 @@ class Store:
             if isinstance(error, OSError):
                 raise
             raise OSError(f"{self.folder}: {errors.one_line(error)}") from None
-        return time.perf_counter() - start
 
     def newest(self, like: state.TrainState) -> tuple[Restored | None, tuple[str, ...]]:
         """Returns the newest sound checkpoint with the shapes of `like`, and what is wrong with
         newer ones.
         """
-        return newest(self.folder, like)
+        problems = []
+        for step in self.steps:
+            path = self.folder / str(step)
+            try:
+                return _read(path, step, like), tuple(problems)
+            except ValueError as error:
+                problems.append(f"{path}: {errors.one_line(error)}")
+        return None, tuple(problems)
 
     def close(self) -> None:
         """Releases the folder."""
@@ -163,17 +163,6 @@ def steps(folder: Path) -> list[int]:
     """Returns the steps with a checkpoint, newest first; their content may be damaged."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
-
-
-def newest(folder: Path, like: state.TrainState) -> tuple[Restored | None, tuple[str, ...]]:
-    """Returns the newest sound checkpoint in `folder`, and what is wrong with newer ones."""
-    problems = []
-    for step in steps(folder):
-        try:
-            return _read(folder / str(step), step, like), tuple(problems)
-        except ValueError as error:
-            problems.append(f"{folder / str(step)}: {errors.one_line(error)}")
-    return None, tuple(problems)
 
 
 def load_weights(folder: Path, like: state.TrainState) -> state.TrainState:

@@ -488,14 +488,27 @@ def test_damaged_events_are_one_line_and_exit_status_1(environ, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "sign", "doing", "num_steps"),
+    ("settings", "sign", "phase", "doing", "num_steps"),
     [
-        (["--mode=infer", "--num_infer_samples=100000"], "inference: ", "inference", 0),
-        pytest.param(["--num_epochs=100000"], "epoch 1/", "training", 5, marks=pytest.mark.slow),
+        (
+            ["--mode=infer", "--num_infer_samples=100000"],
+            "inference: ",
+            "inference",
+            "inferring",
+            0,
+        ),
+        pytest.param(
+            ["--num_epochs=100000"],
+            "epoch 1/",
+            "training",
+            "training",
+            5,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(
-    environ, cache, tmp_path, settings, sign, doing, num_steps
+    environ, cache, tmp_path, settings, sign, phase, doing, num_steps
 ):
     places = [f"--compilation_cache={cache}", f"--results_dir={tmp_path}"]
     arguments = ["-m", "mlpf_jax.main", SMOKE, *places, *settings]
@@ -520,7 +533,7 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(
     assert left.name == incomplete.FILE_NAME
     document = json.loads(left.read_text())
     jsonschema.validate(document, fields.schema_of(incomplete.Incomplete))
-    assert (document["reason"], document["phase"]) == ("SIGINT", doing)
+    assert (document["reason"], document["phase"]) == ("SIGINT", phase)
     assert document["num_steps"] >= num_steps
 
 

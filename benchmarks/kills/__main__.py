@@ -2,113 +2,109 @@
 
     python -m benchmarks.kills --count=1500 --json=FILE
 
-Every run of the smoke preset simulates its events anew and is killed several times, by SIGKILL or
-SIGTERM, before it is left to end. Exit status: 0 if all runs end with the same digests, 1 if one
-does not, 2 for wrong usage.
+A run of a tiny network is killed several times, by SIGKILL or SIGTERM, before it is left to end.
+Each kill is aimed at a phase, at a random time after its start, and all phases get their share.
+Most processes are forks of this one, which has imported everything (`forking`); some are fresh
+ones, killed at any time. With a FILE that exists, the kills in it count. Exit status: 0 if all runs
+end with the same digests, 1 if one does not, 2 for wrong usage.
 """
 
-import concurrent.futures
 import dataclasses
 import json
+import os
 import random
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
 
-from benchmarks.kills import killing
+from benchmarks.kills import forking, killing
 from mlpf_jax import cli, errors, keeping, processes
-from mlpf_jax.measure import environment
 
 _COUNT = flags.DEFINE_integer("count", 20, "Number of kills.", lower_bound=1)
-_PER_RUN = flags.DEFINE_integer("kills_per_run", 4, "Kills of each run.", lower_bound=1)
+_PER_RUN = flags.DEFINE_integer("kills_per_run", 16, "Most kills of each run.", lower_bound=1)
 _DEVICES = flags.DEFINE_integer("num_devices", 1, "Virtual devices of each run.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 1, "Random seed of the times and signals.")
-_JOBS = flags.DEFINE_integer("jobs", 1, "Runs at the same time.", lower_bound=1)
-_JSON = flags.DEFINE_string("json", None, "File for every kill and run.")
-_EPOCHS = 8
+_JSON = flags.DEFINE_string("json", None, "File for every kill and run, to add to.")
+_RUN = (
+    *("--preset=smoke", "--num_id_layers=1", "--num_energy_layers=1", "--num_train_events=16"),
+    *("--num_test_events=8", "--num_epochs=6", "--num_infer_samples=2", "--checkpoint_every=3"),
+)
 
 
 def main(argv: Sequence[str]) -> int:
     """Kills runs until enough kills were made, and prints a table."""
     del argv
+    environ = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    os.environ.update(environ)
     try:
-        if _JSON.value:
-            keeping.try_file(Path(_JSON.value))
-    except OSError as error:
-        return cli.complain(error, cli.USAGE)
+        outcomes = _read(Path(_JSON.value)) if _JSON.value else []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return cli.complain(f"--json={_JSON.value}: {errors.one_line(error)}", cli.USAGE)
+    arguments = (*_RUN, "--platform=cpu", f"--num_devices={_DEVICES.value}")
     with tempfile.TemporaryDirectory(prefix="mlpf-jax-kills-") as folder:
+        plan = killing.Plan(
+            arguments=arguments,
+            folder=Path(folder),
+            environ=environ,
+            kills_per_run=_PER_RUN.value,
+            nursery=forking.Nursery(_DEVICES.value),
+        )
         try:
-            plan, expected = _measure(Path(folder))
+            plan, expected = killing.undisturbed(plan)
         except processes.RunFailedError as error:
-            return cli.complain(f"the undisturbed run: {errors.one_line(error)}", cli.FAILURE)
-        outcomes = _kill(plan)
-    wrong = [outcome for outcome in outcomes if outcome.digests != expected]
-    odd = [kill for outcome in outcomes for kill in outcome.kills if kill.problem]
+            lines = " | ".join(error.last_lines[-2:])
+            return cli.complain(f"the undisturbed run: {error} {lines}", cli.FAILURE)
+        _kill(plan, expected, outcomes)
+    return _tell(outcomes, expected)
+
+
+def _read(path: Path) -> list[killing.Outcome]:
+    """Returns the outcomes in a file; none if it does not exist."""
+    if not path.exists():
+        keeping.try_file(path)
+        return []
+    found = json.loads(path.read_text())["outcomes"]
+    return [killing.outcome(one) for one in found]
+
+
+def _kill(plan: killing.Plan, expected: Mapping[str, str], outcomes: list[killing.Outcome]) -> None:
+    """Adds outcomes until there are enough kills, and writes them after every run."""
+    from mlpf_jax.measure import environment
+
     num_kills = sum(len(outcome.kills) for outcome in outcomes)
+
+    def say(kill: killing.Kill) -> None:
+        nonlocal num_kills
+        num_kills += 1
+        print(f"{num_kills}: {kill.signal} in {kill.phase}", file=sys.stderr, flush=True)
+
+    document = {"environment": environment.describe(), "arguments": plan.arguments}
+    while num_kills < _COUNT.value:
+        rng = random.Random(_SEED.value * 10**6 + len(outcomes))
+        outcomes.append(killing.run(plan, rng, say))
+        if _JSON.value:
+            told = [dataclasses.asdict(outcome) for outcome in outcomes]
+            content = json.dumps({**document, "expected": expected, "outcomes": told}, indent=1)
+            keeping.write_file(Path(_JSON.value), (content + "\n").encode())
+
+
+def _tell(outcomes: Sequence[killing.Outcome], expected: Mapping[str, str]) -> int:
+    wrong = [outcome for outcome in outcomes if outcome.digests != expected]
+    kills = [kill for outcome in outcomes for kill in outcome.kills]
+    odd = [kill for kill in kills if kill.problem]
     print(killing.table(outcomes))
     print(
-        f"{num_kills} kills of {len(outcomes)} runs: {len(outcomes) - len(wrong)} ended with the "
+        f"{len(kills)} kills of {len(outcomes)} runs: {len(outcomes) - len(wrong)} ended with the "
         f"bits of the undisturbed run, {len(wrong)} did not; {len(odd)} kills left something wrong"
     )
-    if _JSON.value:
-        document = {
-            "environment": environment.describe(),
-            "arguments": plan.arguments,
-            "whole_s": plan.whole_s,
-            "expected": expected,
-            "outcomes": [dataclasses.asdict(outcome) for outcome in outcomes],
-        }
-        keeping.write_file(Path(_JSON.value), (json.dumps(document, indent=1) + "\n").encode())
     problems = [outcome.problem or "other bits" for outcome in wrong]
     problems += [f"{kill.signal} in {kill.phase}: {kill.problem}" for kill in odd]
     for problem in problems:
         cli.complain(problem, cli.FAILURE)
     return cli.FAILURE if problems else 0
-
-
-def _measure(folder: Path) -> tuple[killing.Plan, dict[str, str]]:
-    """Returns the plan and the digests of an undisturbed run; the first run fills the cache."""
-    plan = killing.Plan(
-        arguments=(
-            *("--preset=smoke", "--checkpoint_every=10", f"--num_epochs={_EPOCHS}"),
-            *(f"--num_devices={_DEVICES.value}", "--platform=cpu"),
-        ),
-        folder=folder,
-        whole_s=0.0,
-        kills_per_run=_PER_RUN.value,
-    )
-    killing.undisturbed(plan)
-    start = time.monotonic()
-    expected = killing.undisturbed(plan)
-    seconds = time.monotonic() - start
-    return dataclasses.replace(plan, whole_s=1.2 * seconds), dict(expected)
-
-
-def _kill(plan: killing.Plan) -> list[killing.Outcome]:
-    done: list[killing.Kill] = []
-
-    def say(kill: killing.Kill) -> None:
-        done.append(kill)
-        print(f"{len(done)}: {kill.signal} in {kill.phase}", file=sys.stderr, flush=True)
-
-    outcomes = []
-    seeds = iter(range(_SEED.value * 10**6, 2**63))
-    with concurrent.futures.ThreadPoolExecutor(_JOBS.value) as pool:
-        running = set()
-        while True:
-            while len(done) < _COUNT.value and len(running) < _JOBS.value:
-                rng = random.Random(next(seeds))
-                running.add(pool.submit(killing.run, plan, rng, say))
-            if not running:
-                return outcomes
-            ended, running = concurrent.futures.wait(
-                running, return_when=concurrent.futures.FIRST_COMPLETED
-            )
-            outcomes += [future.result() for future in ended]
 
 
 if __name__ == "__main__":

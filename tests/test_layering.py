@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "study": {
         "atomic",
         "config",
+        "errors",
         "processes",
         "progress",
         "keeping",
@@ -49,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
         "render",
         "report",
         "stats",
+        "telemetry",
     },
     "page": {"compare", "measure", "render", "report", "stats", "study"},
     "regress": {
@@ -125,7 +127,8 @@ INSIDE = {
     " < leaving story",
     "stats": "change_points power_laws rank_tests scaling_laws summaries turns"
     " < comparison sum_ratios < sequential",
-    "study": "formats running scaling < engine < runs < findings < documents output plots",
+    "study": "formats running scaling sweep < engine < runs < trade_offs < findings trade_off_plots"
+    " < documents output plots",
     "telemetry": "runtimes source < amd host nvidia rapl record tpu < doubts energy meters readings"
     " < recorder < opening",
     "training": "state < checkpoint step < cost parallel",

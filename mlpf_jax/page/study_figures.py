@@ -11,9 +11,10 @@ from mlpf_jax.compare import ratios
 from mlpf_jax.page import sheet
 from mlpf_jax.render import escaping, tables
 from mlpf_jax.report import facts
-from mlpf_jax.study import documents, runs
+from mlpf_jax.study import documents, runs, trade_off_plots
 
 _HEIGHT = 200.0
+_SWEEP_ROW, _SWEEP_FRAME = 12.0, 44.0  # heights of a point and of the axis below, in points
 _LONGEST = 60  # characters of a title
 _LABEL_OFFSETS = ((9, -9), (-9, 4), (9, 4), (-9, -9))  # points, for labels that would overlap
 _SHOWN = {  # columns of a study's rows, by phase
@@ -51,7 +52,27 @@ def plots(rows: Sequence[ratios.Row], files: Sequence[documents.StudyFile]) -> l
     for number, file in enumerate(files, 1):
         for name, study in file.studies.items():
             found += _of_study(number, name, study)
+        found += _of_sweep(number, file)
     return found
+
+
+def _of_sweep(number: int, file: documents.StudyFile) -> Iterator[sheet.Plot]:
+    colours = trade_off_plots.Colours(front=sheet.colour(0), other=sheet.MUTED, paper=sheet.PAPER)
+    rows = file.trade_offs
+    for panel in trade_off_plots.panels(rows, colours, _plain):
+
+        def paint(picture: figure.Figure, panel: trade_off_plots.Panel = panel) -> None:
+            panel.paint(picture.subplots())
+
+        yield sheet.plot(
+            f"study-{number}-sweep-{panel.name}",
+            f"Study {number}, sweep, {panel.title}",
+            "Filled: on the Pareto front. Bars: 95 % intervals over runs. The numbers are those of "
+            "the points in the table of the sweep.",
+            panel.description,
+            paint,
+            height=max(_HEIGHT, _SWEEP_FRAME + _SWEEP_ROW * panel.num_rows),
+        )
 
 
 def _of_rows(rows: Sequence[ratios.Row]) -> Iterator[sheet.Plot]:

@@ -10,6 +10,7 @@ import jsonschema
 
 from mlpf_jax.render import tables
 from mlpf_jax.study import engine, findings, runs
+from mlpf_jax.study import trade_offs as trade_offs_lib
 
 FORMAT, FORMAT_VERSION = "mlpf_jax scaling study", 1  # the name dates from before the other studies
 AXIS_LABELS = {  # by the varied flag; also for files without labels
@@ -44,6 +45,16 @@ _STUDY = {
         "is_emulated": {"type": "boolean"},
     },
 }
+_TRADE_OFF = {
+    "type": "object",
+    "required": ["number", "label", "phases", "fronts"],
+    "properties": {
+        "number": {"type": "integer", "minimum": 1, "maximum": 1e6},
+        "label": {"type": "string"},
+        "phases": {"type": "object", "additionalProperties": _BY_PHASE},
+        "fronts": {"type": "array", "items": {"type": "string"}},
+    },
+}
 _SCHEMA = {
     "type": "object",
     "required": ["format", "format_version", "studies", "notes"],
@@ -51,6 +62,7 @@ _SCHEMA = {
         "format": {"const": FORMAT},
         "format_version": {"const": FORMAT_VERSION},
         "studies": {"type": "object", "additionalProperties": _STUDY},
+        "trade_offs": {"type": "array", "items": _TRADE_OFF},
         "notes": {"type": "array", "items": {"type": "string"}},
     },
 }
@@ -67,6 +79,11 @@ class StudyFile:
     def studies(self) -> Mapping[str, Mapping[str, Any]]:
         """The studies by name, such as `weak` or `growth-batch`."""
         return self.document["studies"]
+
+    @property
+    def trade_offs(self) -> list[trade_offs_lib.Row]:
+        """The points of a sweep; other studies have none."""
+        return list(map(trade_offs_lib.read, self.document.get("trade_offs", ())))
 
     @property
     def notes(self) -> list[str]:
@@ -145,6 +162,7 @@ def _records(results: Sequence[runs.PointResult]) -> Iterator[tables.Record]:
                 "compile_s": fields.pop("compile_s"),
                 "bytes": fields.pop("memory_bytes"),
                 "bytes_per_event": fields.pop("event_bytes"),
+                "events_per_j": fields.pop("events_per_j"),
             }
             flat = {
                 f"{phase}_{name}": value
@@ -164,10 +182,11 @@ def _document(found: findings.Findings, notes: Sequence[str]) -> dict[str, Any]:
         "provenance": dict(found.provenance),
         "arguments": list(found.arguments),
         "repeats": found.repeats,
-        "is_emulated": any(series.is_emulated for series in found.series),
+        "is_emulated": found.is_emulated,
         "points": {result.point.name: _point_fields(result) for result in found.results},
         "studies": {series.kind.name: _series_fields(series) for series in found.series},
         "batches": [dataclasses.asdict(row) for row in found.batch_rows],
+        "trade_offs": [dataclasses.asdict(row) for row in found.trade_offs],
         "notes": list(notes),
     }
 

@@ -21,7 +21,7 @@ from mlpf_jax.report import checksums, hepscore, reader
 from mlpf_jax.study import running
 
 Value = bool | int | float | str
-_WRONG_USAGE = 2  # exit status of a run with impossible settings
+WRONG_USAGE = 2  # exit status of a run with impossible settings
 
 
 class StudyError(ValueError):
@@ -174,7 +174,7 @@ def _run_missing(
             if not path.exists() and point not in failures:
                 outcome = _run(sweep, point, number, out, runner)
                 if not path.exists():
-                    if outcome.status == _WRONG_USAGE and done == 1:
+                    if outcome.status == WRONG_USAGE and done == 1:
                         raise StudyError(outcome.last_line)
                     failures[point] = outcome.last_line
                     progress.say(f"{point.name} failed: {outcome.last_line}")
@@ -210,6 +210,7 @@ def _reports(sweep: Sweep, point: Point, out: Path) -> dict[int, reader.Report]:
             report = reader.read(path)
             told = {**report.config, **report.config["data"], **report.config["model"]}
             told |= {**report.config["train"], "num_devices": report.num_devices}
+            told["copies"] = report.copies
             for flag, value in point.settings:
                 if flag in told and str(told[flag]).lower() != str(value).lower():
                     raise ValueError(

@@ -6,6 +6,7 @@ from typing import Any
 
 from mlpf_jax.stats import power_laws, scaling_laws
 from mlpf_jax.study import runs
+from mlpf_jax.study import trade_offs as trade_offs_lib
 
 _Estimates = Mapping[str, scaling_laws.Estimate]  # by phase
 _Value = Callable[[runs.Run], float | None]
@@ -88,11 +89,17 @@ class Findings:
     results: tuple[runs.PointResult, ...]
     series: tuple[Series, ...]
     batch_rows: tuple[BatchRow, ...] = ()
+    trade_offs: tuple[trade_offs_lib.Row, ...] = ()  # of a sweep, in the order of its points
 
     @property
     def num_failed(self) -> int:
         """Number of points with a failed run."""
         return sum(result.failure is not None for result in self.results)
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether any point had virtual devices."""
+        return any(run.is_emulated for result in self.results for run in result.runs.values())
 
 
 def series(kind: Kind, results: Sequence[runs.PointResult]) -> Series:

@@ -18,12 +18,14 @@ from matplotlib import axes, figure, ticker
 from mlpf_jax.render import tables
 from mlpf_jax.stats import scaling_laws as law_lib
 from mlpf_jax.study import findings as findings_lib
+from mlpf_jax.study import trade_off_plots
 
 Format = Literal["svg", "png"]
 
 # From the colour-blind-safe palette of Okabe and Ito.
 _COLOURS = {"training": "#0072B2", "inference": "#D55E00"}
 _GREY = "#767676"
+_SWEEP = trade_off_plots.Colours(front=_COLOURS["inference"], other=_GREY, paper="white")
 _MARKERS = {"training": "o", "inference": "s"}
 _ASIDE = {"training": 0.98, "inference": 1.02}  # factors that separate the bars
 _STYLE = {
@@ -43,6 +45,7 @@ _STYLE = {
     "svg.fonttype": "path",
 }
 _PANEL_INCHES = (4.6, 3.2)
+_ROW_INCHES = 0.17  # of a sweep
 _PNG_DPI = 120
 _COST_UNITS = {
     findings_lib.COSTS[0]: ("seconds per event", 1.0),
@@ -58,7 +61,9 @@ def draw(findings: findings_lib.Findings, file_format: Format) -> bytes:
     with mpl.rc_context(_STYLE):
         panels = list(_panels(findings))
         num_rows = max(1, math.ceil(len(panels) / 2))
-        size = (2 * _PANEL_INCHES[0], num_rows * _PANEL_INCHES[1] + 0.6)
+        width, height = _PANEL_INCHES
+        height = max(height, 1 + _ROW_INCHES * len(findings.trade_offs))
+        size = (2 * width, num_rows * height + 0.6)
         page = figure.Figure(figsize=size, layout="constrained")
         page.suptitle(_title(findings), x=0.01, ha="left", fontsize=10, parse_math=False)
         grid = list(page.subplots(num_rows, 2, squeeze=False).flat)
@@ -75,7 +80,7 @@ def draw(findings: findings_lib.Findings, file_format: Format) -> bytes:
 def _title(findings: findings_lib.Findings) -> str:
     runs = tables.count(findings.repeats, "run")
     text = f"{findings.provenance['machine']}, {runs} per point"
-    if any(series.is_emulated for series in findings.series):
+    if findings.is_emulated:
         text += "\nemulated: virtual devices share one CPU; a test of the program, not of hardware"
     return text
 
@@ -91,6 +96,13 @@ def _panels(findings: findings_lib.Findings) -> Iterator[Callable[[axes.Axes], N
             "accuracy by batch",
             "events per step on all devices",
         )
+    for found in trade_off_plots.panels(findings.trade_offs, _SWEEP):
+        yield functools.partial(_draw_sweep, found=found)
+
+
+def _draw_sweep(panel: axes.Axes, found: trade_off_plots.Panel) -> None:
+    panel.set_title(found.title)
+    found.paint(panel)
 
 
 def _panels_of(series: findings_lib.Series) -> list[Callable[..., None]]:

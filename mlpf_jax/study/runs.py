@@ -23,6 +23,9 @@ class Run:
     compile_s: Mapping[str, float] = dataclasses.field(default_factory=dict)  # lowering included
     memory_bytes: Mapping[str, int]  # per device by phase, as planned by the compiler
     event_bytes: Mapping[str, float] = dataclasses.field(default_factory=dict)  # the same per event
+    events_per_j: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    price_per_hour: float | None = None  # of the machine
+    currency: str | None = None
     peak_process_bytes: int | None = None
     epoch_s: float | None = None  # mean as in 2022, including validation
     num_updates: int = 0
@@ -39,6 +42,18 @@ class PointResult:
     point: engine.Point
     runs: Mapping[int, Run]
     failure: str | None = None
+
+    @property
+    def remarks(self) -> str:
+        """What a table must say about the runs."""
+        found = self.runs.values()
+        remarks = ["emulated"] if any(run.is_emulated for run in found) else []
+        if self.failure is not None:
+            remarks.append("failed")
+        num_doubtful = sum(bool(run.doubts) for run in found)
+        if num_doubtful:
+            remarks.append(f"{num_doubtful} of {len(found)} runs unreliable")
+        return ", ".join(remarks)
 
 
 def results(
@@ -58,19 +73,24 @@ def results(
     }
 
 
-def provenance(measured: Mapping[engine.Point, engine.Measured]) -> dict[str, Any]:
+def provenance(
+    measured: Mapping[engine.Point, engine.Measured], *, varies_cores: bool = False
+) -> dict[str, Any]:
     """Returns the common facts of the runs: machine, versions, commit.
+
+    With `varies_cores`, runs may use different numbers of cores.
 
     Raises:
         ValueError: if they differ in something that must be equal within a study; the message names
             the file.
     """
     reports = [report for found in measured.values() for report in found.reports.values()]
-    first = min(reports, key=lambda report: len(report.devices))
+    first = min(reports, key=lambda report: (len(report.devices), -report.num_cores))
     common = _identity(first)
+    free = {"num_cores", "identity"} if varies_cores else set()
     for report in reports:
         for name, value in _identity(report).items():
-            if value != common[name]:
+            if value != common[name] and name not in free:
                 raise ValueError(
                     f"{report.source}: {name} is {value}, in the other runs {common[name]}: a "
                     "study cannot mix runs of different machines or programs."
@@ -104,6 +124,9 @@ def _run_of(report: reader.Report, file: str) -> Run:
         compile_s={name: seconds for name, seconds in compiled.items() if seconds},
         memory_bytes=planned,
         event_bytes={name: n * len(report.devices) / together for name, n in planned.items()},
+        events_per_j={name: p.energy["events_per_j"] for name, p in phases.items() if p.energy},
+        price_per_hour=(report.cost or {}).get("price_per_hour"),
+        currency=(report.cost or {}).get("currency"),
         peak_process_bytes=report.peak_process_bytes,
         epoch_s=report.mean_epoch_time,
         num_updates=sum(report.steps_by_epoch or ()),

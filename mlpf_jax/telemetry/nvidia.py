@@ -34,10 +34,15 @@ def open_gpus(nvml: Any, uuids: Sequence[str] | None) -> "list[Gpu]":
         if (count := nvml.nvmlDeviceGetCount()) != 1:
             raise LookupError(f"which of {count} GPUs the run uses is unknown")
         return [Gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(0), "GPU 0")]
-    return [Gpu(nvml, _find(nvml, uuid), f"GPU {i}") for i, uuid in enumerate(uuids)]
+    return [Gpu(nvml, find(nvml, uuid), f"GPU {i}") for i, uuid in enumerate(uuids)]
 
 
-def _find(nvml: Any, uuid: str) -> Any:
+def find(nvml: Any, uuid: str) -> Any:
+    """Returns the handle of a GPU, or of a MIG slice, by its UUID without the prefix.
+
+    Raises:
+        LookupError: if NVML does not show it.
+    """
     for prefix in ("GPU-", "MIG-"):
         try:
             return nvml.nvmlDeviceGetHandleByUUID(prefix + uuid)

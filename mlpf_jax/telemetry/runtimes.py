@@ -13,14 +13,20 @@ _CUDA, _HIP = "libcuda.so.1", "libamdhip64.so"
 Load = Callable[[str], Any]
 
 
-def cuda_uuids(ordinals: Sequence[int], load: Load = ctypes.CDLL) -> list[str]:
+def cuda_uuids(ordinals: Sequence[int] | None = None, load: Load = ctypes.CDLL) -> list[str]:
     """Returns the UUIDs of CUDA's devices, of MIG slices where these are the devices.
+
+    None: of all devices that this process may use.
 
     Raises:
         OSError: if the driver does not tell them.
     """
     cuda = load(_CUDA)
     _require(cuda.cuInit(0), "cuInit")
+    if ordinals is None:
+        count = ctypes.c_int()
+        _require(cuda.cuDeviceGetCount(ctypes.byref(count)), "cuDeviceGetCount")
+        ordinals = range(count.value)
     found = []
     for ordinal in ordinals:
         device, uuid = ctypes.c_int(), (ctypes.c_ubyte * 16)()

@@ -21,6 +21,8 @@ class Card:
     mps_processes: tuple[int, ...] = ()
     unsupported: frozenset[str] = frozenset()
     slice_of: "Card | None" = None
+    limit_mw: int = 700_000
+    locked_mhz: tuple[int, int] | None = None
 
 
 def module(*cards: Card, unknown: tuple[str, ...] = ()) -> types.SimpleNamespace:
@@ -47,6 +49,10 @@ def module(*cards: Card, unknown: tuple[str, ...] = ()) -> types.SimpleNamespace
         "GetCurrentClocksEventReasons": lambda card: card.reasons,
         "GetCurrentClocksThrottleReasons": lambda card: card.reasons,
         "GetTotalEnergyConsumption": lambda card: card.energy_mj,
+        "GetPowerManagementLimit": lambda card: card.limit_mw,
+        "SetPowerManagementLimit": lambda card, limit: setattr(card, "limit_mw", limit),
+        "SetGpuLockedClocks": lambda card, low, high: setattr(card, "locked_mhz", (low, high)),
+        "ResetGpuLockedClocks": lambda card: setattr(card, "locked_mhz", None),
     }
 
     def answer(name):

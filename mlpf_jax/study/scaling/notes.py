@@ -18,7 +18,7 @@ EMULATED = (
 
 def notes(findings: findings_lib.Findings) -> Iterator[str]:
     """Yields the answers and necessary remarks, most important first."""
-    if any(series.is_emulated for series in findings.series):
+    if findings.is_emulated:
         yield EMULATED
     yield from _answers(findings)
     for series in findings.series:

@@ -50,7 +50,7 @@ def _phase_cells(row: findings.Row, phase: str, study: str) -> dict[str, str]:
         cells["efficiency"] = formats.share(row.efficiencies.get(phase))
     if phase == "training":
         cells["accuracy"] = _mean(row.accuracy)
-    return cells | {"remarks": _remarks(row)}
+    return cells | {"remarks": row.result.remarks}
 
 
 def _events_cells(row: findings.Row) -> dict[str, str]:
@@ -62,7 +62,7 @@ def _events_cells(row: findings.Row) -> dict[str, str]:
         "accuracy": formats.accuracy(row.accuracy),
         "change": formats.change(row.accuracy_change),
         "in training": _mean(row.train_accuracy),
-        "remarks": _remarks(row),
+        "remarks": row.result.remarks,
     }
 
 
@@ -72,17 +72,6 @@ def _mean(accuracy: law_lib.Estimate | None) -> str:
 
 def _runs(row: findings.Row) -> Sequence[runs.Run]:
     return list(row.result.runs.values())
-
-
-def _remarks(row: findings.Row) -> str:
-    found = _runs(row)
-    remarks = ["emulated"] if any(run.is_emulated for run in found) else []
-    if row.result.failure is not None:
-        remarks.append("failed")
-    num_doubtful = sum(bool(run.doubts) for run in found)
-    if num_doubtful:
-        remarks.append(f"{num_doubtful} of {len(found)} runs unreliable")
-    return ", ".join(remarks)
 
 
 def _batch_table(rows: Sequence[findings.BatchRow]) -> tables.Table:

@@ -1,0 +1,163 @@
+"""Sets the clock and the power limit of NVIDIA GPUs for a while, and restores them in all cases.
+
+A process of its own does it, the guardian: `python -m mlpf_jax.study.sweep.gpus FILE`. It restores
+when its standard input ends, that is, at any end of the program that started it, even by SIGKILL.
+Before it changes anything, it writes what is to be restored to the file, which it removes
+afterwards. If the guardian itself is killed, its next start with this file restores first.
+"""
+
+import contextlib
+import importlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from mlpf_jax import atomic, errors
+from mlpf_jax.telemetry import nvidia, runtimes
+
+FILE_NAME = "gpus_before.json"
+_COMMAND = (sys.executable, "-m", "mlpf_jax.study.sweep.gpus")
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Guardian:
+    """Starts the guardian for the first settings; leaving the context restores the GPUs."""
+
+    def __init__(self, state: Path, command: Sequence[str] = _COMMAND):
+        """`state` is the file for what is to be restored, in the folder of the sweep."""
+        self._state, self._command = state, command
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "Guardian":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._process is None:
+            return
+        self._process.communicate()  # ends its input, and waits
+        if self._process.returncode and kind is None:
+            raise RuntimeError(f"the GPUs were not restored: {self._state} has their settings.")
+
+    def apply(self, settings: Mapping[str, int]) -> str | None:
+        """Sets `gpu_clock` in MHz, `power_limit` in W; returns the reason if it is refused."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [*self._command, str(self._state)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the sweep alone
+            )
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests is not None
+        assert answers is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended: no answer
+            requests.write(json.dumps(dict(settings)) + "\n")
+            requests.flush()
+        answer = answers.readline()
+        return json.loads(answer)["refusal"] if answer else "the settings of GPUs: no answer"
+
+
+class Gpus:
+    """Some GPUs, and a file with what is to be restored."""
+
+    def __init__(self, nvml: Any, uuids: Sequence[str], state: Path):
+        self._nvml, self._state = nvml, state
+        self._handles = {uuid: nvidia.find(nvml, uuid) for uuid in uuids}
+
+    def apply(self, settings: Mapping[str, int]) -> None:
+        """Sets the clock in MHz and the power limit in W; raises NVMLError if that is refused."""
+        if not self._state.exists():
+            self._save(settings)
+        for handle in self._handles.values():
+            if "gpu_clock" in settings:
+                mhz = settings["gpu_clock"]
+                self._nvml.nvmlDeviceSetGpuLockedClocks(handle, mhz, mhz)
+            if "power_limit" in settings:
+                milliwatts = 1000 * settings["power_limit"]
+                self._nvml.nvmlDeviceSetPowerManagementLimit(handle, milliwatts)
+
+    def _save(self, settings: Mapping[str, int]) -> None:
+        """Notes what is to be restored. NVML does not tell whether a clock was locked before."""
+        read = self._nvml.nvmlDeviceGetPowerManagementLimit
+        before = {
+            uuid: {
+                "gpu_clock": "gpu_clock" in settings,
+                "power_limit_mw": read(handle) if "power_limit" in settings else None,
+            }
+            for uuid, handle in self._handles.items()
+        }
+        self._put(before)  # which changes nothing: it raises if changes are not permitted
+        atomic.write_file(self._state, (json.dumps(before) + "\n").encode())
+
+    def restore(self) -> None:
+        """Restores what the file says, and removes it; raises NVMLError if that is refused."""
+        if self._state.exists():
+            self._put(json.loads(self._state.read_text(encoding="utf-8")))
+            self._state.unlink()
+
+    def _put(self, before: Mapping[str, Any]) -> None:
+        for uuid, values in before.items():
+            handle = self._handles.get(uuid) or nvidia.find(self._nvml, uuid)
+            if values["gpu_clock"]:
+                self._nvml.nvmlDeviceResetGpuLockedClocks(handle)
+            if values["power_limit_mw"] is not None:
+                self._nvml.nvmlDeviceSetPowerManagementLimit(handle, values["power_limit_mw"])
+
+
+def serve(
+    nvml: Any, uuids: Sequence[str], state: Path, requests: Iterable[str], answers: TextIO
+) -> None:
+    """Answers requests until there are no more, then restores.
+
+    Raises:
+        nvml.NVMLError: if NVML does not work here, or does not let the GPUs be restored.
+        LookupError: if it does not show a GPU.
+        ValueError: if the file is damaged.
+    """
+    nvml.nvmlInit()
+    gpus = Gpus(nvml, uuids, state)
+    gpus.restore()  # after a guardian that was killed
+    try:
+        for request in requests:
+            settings = json.loads(request)
+            refusal = None
+            try:
+                gpus.apply(settings)
+            except (nvml.NVMLError, OSError) as error:
+                told = ", ".join(f"--{name}={value}" for name, value in settings.items())
+                refusal = f"{told}: {errors.one_line(error)}"
+            _answer(answers, refusal)
+    finally:
+        gpus.restore()
+
+
+def _answer(answers: TextIO, refusal: str | None) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the sweep is gone; the requests end, too
+        print(json.dumps({"refusal": refusal}), file=answers, flush=True)
+
+
+def main() -> int:
+    """Serves the program at the other end of the standard streams; returns the exit status."""
+    for number in _IGNORED:  # the end of the requests is what counts
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        nvml = importlib.import_module("pynvml")
+    except ImportError:
+        _answer(sys.stdout, "to set clocks or power limits of GPUs, install nvidia-ml-py")
+        return 0
+    try:
+        serve(nvml, runtimes.cuda_uuids(), Path(sys.argv[1]), sys.stdin, sys.stdout)
+    except (nvml.NVMLError, OSError, LookupError, ValueError, TypeError) as error:
+        text = f"clocks and power limits of GPUs cannot be set: {errors.one_line(error)}"
+        _answer(sys.stdout, text)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

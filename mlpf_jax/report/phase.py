@@ -77,6 +77,13 @@ def _of_energy(name: str) -> Callable[..., Any]:
     return lambda phase, _: [s.energy and getattr(s.energy, name) for s in phase.samples]
 
 
+def _extra(sample: records.Sample) -> dict[str, Any]:
+    """Returns a sample that is not part of the score, but of the energy."""
+    names = ("seconds", "num_steps", "num_events", "num_elements", "start_s")
+    energy = sample.energy and dataclasses.asdict(sample.energy)
+    return {name: getattr(sample, name) for name in names} | {"energy": energy}
+
+
 class Phase(Record):
     """One compiled step, training or inference; written from a `PhaseResult` and a `RunResult`."""
 
@@ -126,6 +133,11 @@ class Phase(Record):
     program_sha256 = Field("", SHA256, "program_sha256")
     telemetry = optional("", maybe(_SERIES), lambda phase, run: consumption.series(run, phase))
     energy = optional("", maybe(_ENERGY), lambda phase, run: consumption.energy(run, phase))
+    extra_samples = optional(
+        "",
+        listed(shaped(seconds=SECONDS, num_events=COUNT, energy=ANY)),
+        lambda phase, _: [_extra(s) for s in phase.extra_samples] or LEFT_OUT,
+    )
     energy_unknown = optional(
         "", maybe(TEXT), lambda phase, run: consumption.why_no_energy(run, phase)
     )

@@ -71,6 +71,7 @@ class PhaseResult:
     program_sha256: str  # digest of the step's StableHLO for this number of devices
     flops_per_event: float  # computed FLOPs, including padding
     capacities: tuple[Capacity, ...] = ()  # empty with full padding
+    extra_samples: tuple[records.Sample, ...] = ()  # for the energy, not for the score
 
     @property
     def unsteady(self) -> tuple[bool, ...]:
@@ -233,7 +234,9 @@ class RunResult:
     def energy(
         self, phase: PhaseResult, *, of_host: bool = False
     ) -> energy_lib.Energy | source.Absent:
-        """Returns the energy of a phase's steady samples: of the devices, or of the host's CPU."""
+        """Returns the energy of the devices, or of the host's CPU, in the steady samples of a phase
+        and in those that were taken to make its windows long enough.
+        """
         recorded = self.telemetry
         if recorded is None:
             return source.Absent("no telemetry was recorded")
@@ -244,7 +247,7 @@ class RunResult:
                 num_events=sample.num_events,
                 joules=_joules(sample, of_host=of_host),
             )
-            for sample in phase.steady_samples
+            for sample in (*phase.steady_samples, *phase.extra_samples)
         ]
         meter = recorded.host_meter if of_host else recorded.device_meter
         return energy_lib.measured(meter, windows, recorded.time_s)

@@ -82,11 +82,11 @@ def train(
     batches: Iterator[feed.Batch],
     track: track_lib.Track,
     keeper: Keeper,
-) -> state.TrainState:
+) -> tuple[state.TrainState, Sequence[feed.FedBatch]]:
     """Trains for all epochs that `track` has not finished, validating after each.
 
-    Every step after the first one here is in a sample. Returns the final state; the results are in
-    `track`.
+    Every step after the first one here is in a sample. Returns the final state, and the batches of
+    the last sample; the results are in `track`.
     """
     total = sum(setup.config.steps_by_epoch)
     with (
@@ -101,7 +101,7 @@ def train(
         except stopping.Stopped:
             keeper.rescue(trainer.state)
             raise
-    return trainer.state
+    return trainer.state, trainer.fed
 
 
 class _Trainer:
@@ -118,6 +118,7 @@ class _Trainer:
         stage: progress_lib.Stage,
     ):
         self.state = initial
+        self.fed: Sequence[feed.FedBatch] = ()  # of the last sample
         self._setup = setup
         self._train_step = train_step
         self._source = source
@@ -156,7 +157,7 @@ class _Trainer:
 
     def _advance(self, num_steps_left: int) -> float:
         """Runs the steps of one sample; returns the seconds. The first call is not a sample."""
-        fed = self._source.take(min(self._steps_per_sample, num_steps_left))
+        self.fed = fed = self._source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
         watch = self._setup.recorder.watch()
         self.state, sums, seconds = timing.time_steps(

@@ -1,5 +1,6 @@
 """The work of both phases on compiled steps: loading test events, evaluation, timed inference."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mlpf_jax import errors
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.measure import records, timing
 from mlpf_jax.model import metrics
@@ -86,6 +88,40 @@ def infer(
                 num_steps = setup.steps_per_sample(seconds)
             stage.update(i + 1, f"{samples[-1].events_per_s:.3g} events/s")
     return tuple(samples)
+
+
+def lengthen(
+    setup: setup_lib.Setup,
+    phase: result.PhaseResult,
+    batches: Sequence[feed.FedBatch],
+    time_steps: Callable[[Sequence[feed.FedBatch]], float],
+) -> result.PhaseResult:
+    """Takes more samples until the phase is long enough for the devices' counter of energy.
+
+    They count for the energy alone, not for the score. `time_steps` runs the step on some batches
+    and returns the seconds. Without a counter nothing is run; without memory or time for more, the
+    energy stays marked as that of a short window.
+    """
+    least_s = setup.recorder.least_window_s
+    if least_s is None or not batches:
+        return phase
+    endless = itertools.cycle(batches)
+    num_steps = setup.steps_per_sample(phase.step_s.median)
+    extra: list[records.Sample] = []
+    left_s = least_s - sum(one.seconds for one in phase.steady_samples)
+    while left_s > 0 and setup.stop.reason is None:
+        fed = list(itertools.islice(endless, num_steps))
+        watch = setup.recorder.watch()
+        try:
+            seconds = time_steps(fed)
+        except jax.errors.JaxRuntimeError as error:
+            if not errors.is_out_of_memory(error):
+                raise
+            break
+        extra.append(sample(seconds, fed, watch.end(seconds)))
+        setup.stop.progressed()
+        left_s -= seconds
+    return dataclasses.replace(phase, extra_samples=tuple(extra))
 
 
 def sample(

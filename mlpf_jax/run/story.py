@@ -75,20 +75,18 @@ def run(
     track = keeper.track
     trained = training = None
     if inputs.train is not None:
-        trained = _train(setup, spread, current, inputs.train.events, test, key, keeper)
-        current = trained.state
-        keeper.rescue(current)
-        training = trained.programs.phase(
-            config, trained.first_call_s, tuple(track.samples), graph.train_flops
-        )
+        flops = graph.train_flops
+        trained = _train(setup, spread, current, inputs.train.events, test, key, keeper, flops)
+        current, training = trained.state, trained.phase
 
     inference = quality = None
     if config.mode != "train":
         with window.together("inference", _noted(stop, lambda: test.call(current))):
             samples = phases.infer(setup, current, test.step, test.batches)
+            inference = test.step.phase(config, test.first_call_s, samples, graph.infer_flops)
+            inference = phases.lengthen(setup, inference, test.batches, test.timed(setup, current))
         # Trained weights have just been validated on the same events.
         quality = track.epochs[-1].validation if trained else test.quality(setup, current)
-        inference = test.step.phase(config, test.first_call_s, samples, graph.infer_flops)
         if wrong := track_lib.not_finite(quality.losses if not trained else {}):
             keeper.object_to(f"the inference loss is not finite ({wrong})")
 
@@ -162,6 +160,12 @@ class _Test:
         """The quality of these weights on all test events."""
         return phases.evaluate(setup, current, self.step, self.batches)
 
+    def timed(
+        self, setup: setup_lib.Setup, current: state.TrainState
+    ) -> Callable[[Sequence[feed.FedBatch]], float]:
+        """Returns a function that runs the step on batches and returns the seconds."""
+        return lambda fed: phases.time_inference(setup, current, self.step, fed)[1]
+
     def call(self, current: state.TrainState) -> None:
         """Calls the step once more."""
         jax.block_until_ready(self.step(current, self.examples[0].on_device))
@@ -196,10 +200,9 @@ class _Trained:
     """The results of training, and its step for further calls."""
 
     state: state.TrainState
-    programs: programs.Programs
+    phase: result.PhaseResult
     step: loop.TrainStep
     batch: Any  # on the devices
-    first_call_s: float
 
 
 def _train(
@@ -210,6 +213,7 @@ def _train(
     test: _Test,
     key: jax.Array,
     keeper: resuming.Keeper,
+    flops_per_event: float,
 ) -> _Trained:
     """Compiles the step and trains, in the order given by the key; donates `current`."""
     config = setup.config
@@ -238,9 +242,35 @@ def _train(
     left = loop.training_batches(setup, events, order, keeper.track.num_steps)
     filler = _noted(setup.stop, _filler(train_step, spread, current, batches[-1]))
     with window.together("training", filler):
-        trained = loop.train(setup, current, train_step, validate, left, keeper.track, keeper)
-    first_call_s = first_calls_s or keeper.track.first_call_s or 0.0
-    return _Trained(trained, compiled, train_step, batches[-1], first_call_s)
+        trained, fed = loop.train(setup, current, train_step, validate, left, keeper.track, keeper)
+        keeper.rescue(trained)
+        first_call_s = first_calls_s or keeper.track.first_call_s or 0.0
+        samples = tuple(keeper.track.samples)
+        phase = compiled.phase(config, first_call_s, samples, flops_per_event)
+        phase = phases.lengthen(setup, phase, fed, _spare(setup, train_step, spread, trained))
+    return _Trained(trained, phase, train_step, batches[-1])
+
+
+def _spare(
+    setup: setup_lib.Setup,
+    train_step: loop.TrainStep,
+    spread: parallel.Devices,
+    current: state.TrainState,
+) -> Callable[[Sequence[feed.FedBatch]], float]:
+    """Returns a function that trains a copy of the state on batches and returns the seconds."""
+    spare: state.TrainState | None = None
+
+    def time_steps(fed: Sequence[feed.FedBatch]) -> float:
+        nonlocal spare
+        if spare is None:
+            spare = jax.block_until_ready(spread.replicate(current))
+        on_device = [batch.on_device for batch in fed]
+        spare, _, seconds = timing.time_steps(
+            train_step, spare, on_device, waits_each=setup.waits_each
+        )
+        return seconds
+
+    return time_steps
 
 
 def _noted(stop: stopping.Stop, work: Callable[[], None]) -> Callable[[], None]:

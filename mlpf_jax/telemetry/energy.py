@@ -53,6 +53,11 @@ class Energy:
         return f"energy by sampled power differs from the counter by {100 * apart:+.0f} %"
 
 
+def least_window_s(update_s: float) -> float:
+    """Returns how long the windows of a phase must be for a counter that changes this often."""
+    return min(_LONG_S, _MANY_UPDATES * update_s)
+
+
 def measured(
     meter: record.Meter | source.Absent,
     windows: Sequence[Window],
@@ -82,7 +87,7 @@ def measured(
         scope=meter.scope,
         update_s=meter.update_s,
         power_limits_w=meter.power_limits_w,
-        is_short=window_s < min(_LONG_S, _MANY_UPDATES * meter.update_s),
+        is_short=window_s < least_window_s(meter.update_s),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from mlpf_jax.measure import load as load_lib
 from mlpf_jax.measure import records
+from mlpf_jax.telemetry import energy as energy_lib
 from mlpf_jax.telemetry import meters, readings, record, source
 
 _PERIOD_S = 1.0
@@ -86,6 +87,14 @@ class Recorder:
     def now(self) -> float:
         """Returns the seconds since the start of the recording."""
         return self._clock() - self._started_s
+
+    @property
+    def least_window_s(self) -> float | None:
+        """How long a phase must be for the devices' counters of energy; None: they lack one."""
+        counters = [one.energy for one in self._metered[0]]
+        known = [one.update_s for one in counters if isinstance(one, source.Counter)]
+        is_known = bool(known) and len(known) == len(counters)
+        return energy_lib.least_window_s(max(known)) if is_known else None
 
     def watch(self) -> Watch:
         """Begins a timed window."""

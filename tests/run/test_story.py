@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import time
 
 import jax
 import pytest
@@ -13,8 +14,11 @@ from mlpf_jax import progress
 from mlpf_jax.measure import environment
 from mlpf_jax.report import hepscore, reader, result, summary
 from mlpf_jax.run import ending, inputs, story
+from mlpf_jax.telemetry import recorder as recorder_lib
+from mlpf_jax.telemetry import source
 from mlpf_jax.training import state
 from tests import tiny
+from tests.telemetry import made_up
 
 # Of the events trained on. Two make a step, one on each device: they fill two or four bins.
 LENGTHS = (20, 30, 50, 10, 64, 80, 32, 17)
@@ -261,3 +265,21 @@ def test_an_unavailable_device_is_a_reason_to_distrust(finished):
 def test_a_loss_that_is_not_finite_ends_the_run():
     with pytest.raises(RuntimeError, match="is not finite"):
         carry_out(tiny.run_config(learning_rate=1e30))
+
+
+@pytest.mark.slow
+def test_samples_for_a_counter_of_energy_change_neither_the_losses_nor_the_weights(
+    finished,
+):
+    joules = source.Counter("test", "board", 0.002, False, lambda: 100 * time.perf_counter())
+    gpu = made_up.Source(made_up.Clock(), energy=joules)
+
+    recorder = recorder_lib.Recorder([gpu], on_cpu=False)
+    measured = carry_out(finished.config, recorder=recorder).result
+
+    assert measured.loss_sha256 == finished.loss_sha256
+    assert measured.params_sha256 == finished.params_sha256
+    for phase in measured.phases.values():
+        windows = (*phase.steady_samples, *phase.extra_samples)
+        assert phase.extra_samples
+        assert sum(sample.seconds for sample in windows) >= 0.2

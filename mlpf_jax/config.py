@@ -248,11 +248,21 @@ class PriceConfig:
         "Price of one hour of the machine with all its devices: the report then has the cost per "
         "million events, and of the training.",
     )
-    currency: str | None = setting(None, "Currency of --price_per_hour, such as EUR.")
+    price_cents_per_hour: int | None = setting(
+        None,
+        "The price in hundredths of the currency, a whole number: hep-score passes no decimal "
+        "point.",
+        at_least=1,
+    )
+    currency: str | None = setting(None, "Currency of the price, such as EUR.")
 
     def __post_init__(self):
         settings.check(self)
         price, currency = self.price_per_hour, self.currency
+        _require(
+            price is None or self.price_cents_per_hour is None,
+            "--price_per_hour and --price_cents_per_hour are the same: give one.",
+        )
         _require(
             price is None or (math.isfinite(price) and price > 0),
             f"--price_per_hour={price}: must be a positive number.",
@@ -262,9 +272,15 @@ class PriceConfig:
             f"--currency={currency}: must be a name of at most 8 letters, such as EUR.",
         )
         _require(
-            currency is None or price is not None,
-            f"--currency={currency} needs --price_per_hour.",
+            currency is None or self.per_hour is not None,
+            f"--currency={currency} needs --price_per_hour or --price_cents_per_hour.",
         )
+
+    @property
+    def per_hour(self) -> float | None:
+        """The price of one hour in units of the currency; None if it was not given."""
+        cents = self.price_cents_per_hour
+        return self.price_per_hour if cents is None else cents / 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

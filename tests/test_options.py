@@ -306,12 +306,18 @@ def test_a_report_is_told_the_settings_as_they_were_given_and_no_path():
         (["--price_per_hour=0"], "must be a positive number"),
         (["--price_per_hour=inf"], "must be a positive number"),
         (["--price_per_hour=2", "--currency=E R"], "at most 8 letters"),
-        (["--currency=EUR"], "needs --price_per_hour"),
+        (["--currency=EUR"], "needs --price_per_hour or --price_cents_per_hour"),
+        (["--price_cents_per_hour=0"], "must be at least 1"),
+        (["--price_cents_per_hour=250", "--price_per_hour=2.5"], "are the same: give one"),
     ],
 )
 def test_a_price_that_means_nothing_is_refused(words, message):
     with pytest.raises(ValueError, match=message):
         request_of(*words)
+
+
+def test_a_price_in_cents_is_that_in_units():
+    assert request_of("--price_cents_per_hour=250", "--currency=EUR").price.per_hour == 2.5
 
 
 def test_a_price_changes_no_result_and_is_part_of_the_request():

@@ -70,10 +70,10 @@ def cost_of_events(
     run: result_lib.RunResult, phase: result_lib.PhaseResult
 ) -> dict[str, float] | None:
     """Returns the price of a million events at the score, with the score's interval."""
-    if run.price.price_per_hour is None:
+    if run.price.per_hour is None:
         return None
     score = phase.score
-    for_all = run.price.price_per_hour / _S_PER_HOUR * 1e6
+    for_all = run.price.per_hour / _S_PER_HOUR * 1e6
     return {
         "per_million_events": for_all / score.median,
         "per_million_events_low": for_all / score.interval_high,
@@ -86,12 +86,13 @@ def cost(run: result_lib.RunResult) -> dict[str, Any] | None:
 
     Its interval is as wide as the training score's: that is what may differ another time.
     """
-    if run.price.price_per_hour is None:
+    price = run.price
+    if price.per_hour is None:
         return None
-    found: dict[str, Any] = dataclasses.asdict(run.price)
+    found: dict[str, Any] = {"price_per_hour": price.per_hour, "currency": price.currency}
     if run.training is not None:
         score = run.training.score
-        whole = run.price.price_per_hour / _S_PER_HOUR * run.train_seconds
+        whole = price.per_hour / _S_PER_HOUR * run.train_seconds
         found |= {
             "training": whole,
             "training_low": whole * score.median / score.interval_high,

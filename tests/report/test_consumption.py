@@ -102,10 +102,13 @@ def test_what_telemetry_shows_is_a_doubt_of_each_phase(changes, doubt):
     assert all(doubt in line for line in found)
 
 
-def test_cost_follows_from_the_price_with_the_interval_of_the_score():
+@pytest.mark.parametrize(
+    "price", [EUR, config.PriceConfig(price_cents_per_hour=360, currency="EUR")]
+)
+def test_cost_follows_from_the_price_with_the_interval_of_the_score(price):
     slow = made_up_result.samples(num=15, seconds=2.0)
     fast = made_up_result.samples(num=15, seconds=1.0, start_s=40.0)
-    run = made_up_result.run(fast + slow, telemetry=recorded(), price=EUR)
+    run = made_up_result.run(fast + slow, telemetry=recorded(), price=price)
     stats = stats_of(run)
 
     score, cost = run.training.score, stats["phases"]["training"]["cost"]

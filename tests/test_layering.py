@@ -127,7 +127,7 @@ INSIDE = {
     " < leaving story",
     "stats": "change_points power_laws rank_tests scaling_laws summaries turns"
     " < comparison sum_ratios < sequential",
-    "study": "formats running scaling sweep < engine < runs < trade_offs < findings trade_off_plots"
+    "study": "claims formats running scaling sweep < engine < runs < trade_offs < findings trade_off_plots"
     " < documents output plots",
     "telemetry": "runtimes source < amd host nvidia rapl record tpu < doubts energy meters readings"
     " < recorder < opening",

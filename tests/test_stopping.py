@@ -10,87 +10,9 @@ import pytest
 
 from mlpf_jax import stopping
 
-_PROGRAM = """
-import sys, threading
-from absl import flags
-from mlpf_jax import cli, stopping
 
-stopping._INSIST_S = stopping._TICK_S = 0.05
-
-def main(argv):
-    stopping.Stop().__enter__()
-    print("ready", flush=True)
-    lost = threading.Event()
-    while True:
-        try:
-            threading.Event().wait(60)
-        except KeyboardInterrupt:
-            if lost.is_set():
-                raise
-            lost.set()  # as JAX sometimes does
-
-cli.run(main)
-"""
-
-
-def test_an_interrupt_that_is_lost_comes_again():
-    with subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
-
-    assert process.returncode == 130
-    assert said == "error: SIGINT\n"
-
-
-def test_an_interrupt_that_is_lost_where_nothing_can_be_raised_comes_again_without_a_traceback():
-    program = """
-import threading
-from mlpf_jax import cli, stopping
-
-class Loses:
-    def __del__(self):
-        print("ready", flush=True)
-        threading.Event().wait(60)
-
-class Fails:
-    def __del__(self):
-        raise ValueError("told")
-
-def main(argv):
-    stopping.Stop().__enter__()
-    Fails()
-    Loses()
-    threading.Event().wait(60)
-
-cli.run(main)
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
-
-    assert process.returncode == 130
-    assert "ValueError: told" in said
-    assert "KeyboardInterrupt" not in said
-    assert said.endswith("error: SIGINT\n")
-
-
-def test_an_interrupt_that_is_ignored_stays_ignored():
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
-        "from mlpf_jax import stopping; stopping.Stop().__enter__();"
-        "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def ended(program, *signals):
-    """Runs a program that prints "ready", sends it signals; returns its status and last line."""
+def said(program, *signals):
+    """Runs a program that prints "ready", sends it signals; returns its status and its stderr."""
     head = (
         "import sys, threading, time\n"
         "from mlpf_jax import cli, stopping\n"
@@ -106,8 +28,62 @@ def ended(program, *signals):
         for number in signals:
             assert process.stdout.readline() == "ready\n"
             process.send_signal(number)
-        _, said = process.communicate()
-    return process.returncode, said.splitlines()[-1]
+        _, told = process.communicate()
+    return process.returncode, told
+
+
+def ended(program, *signals):
+    """Runs a program as `said` does; returns its status and its last line."""
+    status, told = said(program, *signals)
+    return status, told.splitlines()[-1]
+
+
+def test_an_interrupt_that_is_lost_comes_again():
+    program = """
+    stopping._INSIST_S = 0.05
+    print("ready", flush=True)
+    lost = threading.Event()
+    while True:
+        try:
+            threading.Event().wait(60)
+        except KeyboardInterrupt:
+            if lost.is_set():
+                raise
+            lost.set()  # as JAX sometimes does
+    """
+    assert said(program, signal.SIGINT) == (130, "error: SIGINT\n")
+
+
+def test_an_interrupt_that_is_lost_where_nothing_can_be_raised_comes_again_without_a_traceback():
+    program = """
+    class Loses:
+        def __del__(self):
+            print("ready", flush=True)
+            threading.Event().wait(60)
+
+    class Fails:
+        def __del__(self):
+            raise ValueError("told")
+
+    Fails()
+    Loses()
+    threading.Event().wait(60)
+    """
+    status, told = said(program, signal.SIGINT)
+
+    assert status == 130
+    assert "ValueError: told" in told
+    assert "KeyboardInterrupt" not in told
+    assert told.endswith("error: SIGINT\n")
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored():
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        "from mlpf_jax import stopping; stopping.Stop().__enter__();"
+        "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 WAIT = "print('ready', flush=True); threading.Event().wait(60)\n"

@@ -24,7 +24,9 @@ from absl import flags
 from benchmarks.accelerator import driver, stages, table
 from benchmarks.peers import processes as peer_processes
 from mlpf_jax import atomic, cli, processes
+from mlpf_jax.measure import environment
 from mlpf_jax.render import tables
+from mlpf_jax.study import claims
 
 _OUT = flags.DEFINE_string("out", None, "Folder for all results. Needed.")
 _BUDGET = flags.DEFINE_float("budget_s", 480.0, "Seconds for this call.", 1.0, 86400.0)
@@ -42,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
         return cli.complain("--platform=cpu: only for a --rehearsal.", cli.USAGE)
     out = Path(_OUT.value).absolute()
     try:
-        driver.claim(out, {"platform": _PLATFORM.value, "is_rehearsal": _REHEARSAL.value})
+        plan = {"platform": _PLATFORM.value, "is_rehearsal": _REHEARSAL.value}
+        claims.claim(out, plan | {"versions": environment.versions()}, must_be_new=True)
     except (ValueError, OSError) as error:
         return cli.complain(error, cli.USAGE)
     with processes.interrupted_by_terminate(), atomic.locked(out):  # two calls take turns

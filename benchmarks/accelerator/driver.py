@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 from benchmarks.accelerator import stages as stages_lib
 from mlpf_jax import atomic
-from mlpf_jax.measure import environment
-from mlpf_jax.report import checksums
 from mlpf_jax.study import running
 
 ROOT = Path(__file__).parents[2]
@@ -49,32 +47,6 @@ class Budget:
 
 # Runs a module with arguments in a folder, with a timeout and additions to the environment.
 Runner = Callable[..., running.Outcome]
-
-
-def claim(out: Path, request: Mapping[str, Any]) -> None:
-    """Reserves `out` for this program and request.
-
-    Raises:
-        ValueError: if it has results of others; one line with the difference.
-        OSError: if it cannot be written.
-    """
-    own = {**request, "code_md5": checksums.code_md5(), "versions": environment.versions()}
-    path = out / "plan.json"
-    if not path.exists():
-        if out.exists() and any(out.iterdir()):
-            raise ValueError(f"--out={out}: not empty, and not a folder of this program.")
-        out.mkdir(parents=True, exist_ok=True)
-        atomic.write_file(path, (json.dumps(own, indent=1) + "\n").encode())
-        return
-    try:
-        found = json.loads(path.read_text())
-        different = [name for name, value in own.items() if found[name] != value]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path}: damaged. Choose another --out.") from None
-    if different:
-        raise ValueError(
-            f"--out={out} has results with other {', '.join(different)}. Choose another --out."
-        )
 
 
 def read(stage: stages_lib.Stage, out: Path) -> Outcome | None:

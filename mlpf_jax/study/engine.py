@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpf_jax import atomic
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.measure import environment
-from mlpf_jax.report import checksums, hepscore, reader
-from mlpf_jax.study import running
+from mlpf_jax.report import hepscore, reader
+from mlpf_jax.study import claims, running
 
 Value = bool | int | float | str
 WRONG_USAGE = 2  # exit status of a run with impossible settings
@@ -136,30 +135,18 @@ def run(
 def _claim(sweep: Sweep, out: Path) -> None:
     """Reserves `out` for studies with these settings, on this machine, with this program."""
     here = environment.describe()
-    own = {
+    plan = {
         "arguments": list(sweep.arguments),
         "seed": sweep.seed,
-        "package_md5": checksums.code_md5(),
         "versions": here["versions"],
         "cpu": here["cpu"],
         # As JSON has it: two generations of CPUs may have one name.
         "identity": json.loads(json.dumps(here["surroundings"]["identity"])),
     }
-    path = out / "plan.json"
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        atomic.write_file(path, (json.dumps(own, indent=2) + "\n").encode())
-        return
     try:
-        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        different = [name for name, value in own.items() if found[name] != value]
-    except (ValueError, KeyError, TypeError):
-        raise StudyError(f"{path}: not the plan of a study. Choose another --out.") from None
-    if different:
-        raise StudyError(
-            f"--out={out} contains runs with different {', '.join(different)}, which cannot be "
-            "mixed with new ones. Choose another --out."
-        )
+        claims.claim(out, plan)
+    except ValueError as error:
+        raise StudyError(str(error)) from None
 
 
 def _run_missing(

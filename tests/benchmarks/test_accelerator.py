@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.accelerator import agreement, answers, driver, facts, stages, table
 from mlpf_jax import options
-from mlpf_jax.measure import xla_flags
-from mlpf_jax.study import running
+from mlpf_jax.measure import environment, xla_flags
+from mlpf_jax.study import claims, running
 from mlpf_jax.telemetry import runtimes
 from tests.telemetry import fake_nvml
 
@@ -176,20 +176,10 @@ def test_what_a_stage_lacks_from_earlier_ones_is_its_reason(tmp_path):
     assert found["b"].state == "done"
 
 
-def test_a_folder_with_other_results_is_refused(tmp_path):
-    (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "mine.txt").write_text("precious")
-    with pytest.raises(ValueError, match="not empty"):
-        driver.claim(tmp_path / "x", {"platform": "auto"})
-    driver.claim(tmp_path / "y", {"platform": "auto"})
-    driver.claim(tmp_path / "y", {"platform": "auto"})
-    with pytest.raises(ValueError, match="other platform"):
-        driver.claim(tmp_path / "y", {"platform": "cpu"})
-
-
 def test_a_damaged_description_is_named(run_program, tmp_path):
     out, first = tmp_path / "out", stages.first(is_rehearsal=True)
-    driver.claim(out, {"platform": "cpu", "is_rehearsal": True})
+    plan = {"platform": "cpu", "is_rehearsal": True, "versions": environment.versions()}
+    claims.claim(out, plan)
     first.folder(out).mkdir(parents=True)
     first.result(out).write_text("{")
     driver._keep(first, out, driver.Outcome(state="done"))

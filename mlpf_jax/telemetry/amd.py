@@ -24,9 +24,7 @@ def open_gpus(smi: Any, bus_ids: Sequence[str] | None) -> "list[Gpu]":
     """
     smi.amdsmi_init()
     if bus_ids is None:
-        handles = smi.amdsmi_get_processor_handles()
-        if len(handles) != 1:
-            raise LookupError(f"which of {len(handles)} GPUs the run uses is unknown")
+        handles = [source.only(smi.amdsmi_get_processor_handles())]
     else:
         handles = [smi.amdsmi_get_processor_handle_from_bdf(bus_id) for bus_id in bus_ids]
     return [Gpu(smi, handle, f"GPU {i}") for i, handle in enumerate(handles)]

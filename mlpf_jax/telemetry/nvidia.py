@@ -31,9 +31,8 @@ def open_gpus(nvml: Any, uuids: Sequence[str] | None) -> "list[Gpu]":
     """
     nvml.nvmlInit()
     if uuids is None:
-        if (count := nvml.nvmlDeviceGetCount()) != 1:
-            raise LookupError(f"which of {count} GPUs the run uses is unknown")
-        return [Gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(0), "GPU 0")]
+        index = source.only(range(nvml.nvmlDeviceGetCount()))
+        return [Gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(index), "GPU 0")]
     return [Gpu(nvml, find(nvml, uuid), f"GPU {i}") for i, uuid in enumerate(uuids)]
 
 

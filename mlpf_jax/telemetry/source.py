@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 # An accelerator that computes, the host, or all packages of its CPU (which compute without one).
@@ -81,6 +81,17 @@ class Asker:
             return value
 
         return self.ask(name, read)
+
+
+def only(found: Sequence[Any]) -> Any:
+    """Returns the only GPU of a machine.
+
+    Raises:
+        LookupError: if there is not exactly one, so that it is unknown which ones the run uses.
+    """
+    if len(found) != 1:
+        raise LookupError(f"which of {len(found)} GPUs the run uses is unknown")
+    return found[0]
 
 
 def scaled(value: float | int | None, factor: float) -> float | None:

@@ -127,8 +127,8 @@ INSIDE = {
     " < leaving story",
     "stats": "change_points power_laws rank_tests scaling_laws summaries turns"
     " < comparison sum_ratios < sequential",
-    "study": "claims formats running scaling sweep < engine < runs < trade_offs < findings trade_off_plots"
-    " < documents output plots",
+    "study": "claims formats running scaling sweep < engine < runs < trade_offs"
+    " < findings trade_off_plots < documents output plots",
     "telemetry": "runtimes source < amd host nvidia rapl record tpu < doubts energy meters readings"
     " < recorder < opening",
     "training": "state < checkpoint step < cost parallel",

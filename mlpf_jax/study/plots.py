@@ -80,6 +80,8 @@ def draw(findings: findings_lib.Findings, file_format: Format) -> bytes:
 def _title(findings: findings_lib.Findings) -> str:
     runs = tables.count(findings.repeats, "run")
     text = f"{findings.provenance['machine']}, {runs} per point"
+    if findings.trade_offs:
+        text += "\nfilled: on the Pareto front"
     if findings.is_emulated:
         text += "\nemulated: virtual devices share one CPU; a test of the program, not of hardware"
     return text

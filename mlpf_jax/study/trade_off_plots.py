@@ -43,7 +43,7 @@ def panels(
             shown = [row for row in rows if row.value(phase, quantity)]
             yield Panel(
                 name=f"{quantity.name.replace('_', '-')}-{phase}",
-                title=f"{phase}: {quantity.unit}",
+                title=f"{phase}: {quantity.title}",
                 num_rows=len(shown),
                 description=_description(shown, phase, quantity),
                 paint=_points(shown, phase, quantity, colours, label),

@@ -18,13 +18,13 @@ class Quantity:
     """A quantity of a phase that points are judged by."""
 
     name: str
+    title: str
     unit: str
-    is_best_high: bool = True
 
 
-EVENTS_PER_S = Quantity(name="events_per_s", unit="events/s")
-EVENTS_PER_J = Quantity(name="events_per_j", unit="events/J")
-COST = Quantity(name="cost_per_million", unit="cost per million events", is_best_high=False)
+EVENTS_PER_S = Quantity(name="events_per_s", title="speed", unit="events/s")
+EVENTS_PER_J = Quantity(name="events_per_j", title="energy", unit="events/J")
+COST = Quantity(name="cost_per_million", title="cost", unit="cost of a million events")
 QUANTITIES = (EVENTS_PER_S, EVENTS_PER_J, COST)
 
 

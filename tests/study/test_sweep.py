@@ -88,9 +88,7 @@ def test_without_all_energies_the_front_is_the_fastest_and_the_note_says_why(tmp
 def test_the_table_has_speed_energy_and_cost_of_every_point(found):
     training = view.view(found, AXES).tables[0]
 
-    assert training.columns[1:5] == (
-        *("power limit of each GPU, W", "events/s", "events/J", "cost per million events EUR"),
-    )
+    assert training.columns[1:5] == (*("GPU W", "events/s", "events/J", "EUR per million"),)
     assert training.rows[1][:5] == ("2", "300", "90.00", "0.3000", "11.11")
     assert [row[-2] for row in training.rows] == ["", "yes", "yes", ""]
 

@@ -15,22 +15,22 @@ GPU_SETTINGS = ("gpu_clock", "power_limit")
 AXES: Mapping[str, engine.Axis] = {
     axis.name: axis
     for axis in (
-        engine.Axis("batch_size", (), ("batch_size",), "events per device and step"),
-        engine.Axis("num_devices", (), ("num_devices",), "devices of each copy"),
+        engine.Axis("batch_size", (), ("batch_size",), "batch"),
+        engine.Axis("num_devices", (), ("num_devices",), "devices"),
         engine.Axis("precision", get_args(config_lib.Precision), ("precision",), "precision"),
         engine.Axis("padding", get_args(config_lib.Padding), ("padding",), "padding"),
-        engine.Axis("threads", (), ("threads",), "cores of each copy"),
+        engine.Axis("threads", (), ("threads",), "threads"),
         engine.Axis("copies", (), ("copies",), "copies"),
-        engine.Axis("gpu_clock", (), ("gpu_clock",), "GPU clock, MHz"),
-        engine.Axis("power_limit", (), ("power_limit",), "power limit of each GPU, W"),
+        engine.Axis("gpu_clock", (), ("gpu_clock",), "GPU MHz"),
+        engine.Axis("power_limit", (), ("power_limit",), "GPU W"),
     )
 }
 _IN_LABELS = {
     "batch_size": "batch {}",
-    "num_devices": "{} devices",
+    "num_devices": "devices {}",
     "padding": "{} padding",
-    "threads": "{} threads",
-    "copies": "{} copies",
+    "threads": "threads {}",
+    "copies": "copies {}",
     "gpu_clock": "{} MHz",
     "power_limit": "{} W",
 }

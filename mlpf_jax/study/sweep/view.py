@@ -32,7 +32,7 @@ def _table(
         rows.append((*cells, "yes" if phase in row.fronts else "", result.remarks))
     columns += ["accuracy"] if phase == "training" else []
     return tables.Table(
-        title=f"Sweep, {phase}", columns=(*columns, "Pareto front", "remarks"), rows=tuple(rows)
+        title=f"Sweep, {phase}", columns=(*columns, "front", "remarks"), rows=tuple(rows)
     )
 
 
@@ -40,7 +40,7 @@ def _heading(found: findings.Findings, quantity: trade_offs_lib.Quantity) -> str
     if quantity is not trade_offs_lib.COST:
         return quantity.unit
     currencies = {run.currency for result in found.results for run in result.runs.values()}
-    return " ".join([quantity.unit, *filter(None, currencies)])
+    return f"{' '.join(filter(None, currencies)) or 'cost'} per million"
 
 
 def _accuracy(result: runs.PointResult) -> str:

@@ -56,6 +56,8 @@ def test_an_interrupt_that_is_lost_comes_again():
 
 def test_an_interrupt_that_is_lost_where_nothing_can_be_raised_comes_again_without_a_traceback():
     program = """
+    stopping._INSIST_S = 0.05
+
     class Loses:
         def __del__(self):
             print("ready", flush=True)

@@ -1,6 +1,5 @@
 """Clocks and power limits come back, whatever ends the sweep."""
 
-import io
 import json
 import os
 import signal
@@ -21,7 +20,7 @@ def settings_of(card):
     return card.limit_mw, card.locked_mhz
 
 
-def serve(card, state, *requests, **more):
+def serve(card, state, *requests):
     """The refusals of a guardian with these requests, and the settings of the card after each."""
     seen = []
 
@@ -30,9 +29,9 @@ def serve(card, state, *requests, **more):
             yield json.dumps(request)
             seen.append(settings_of(card))
 
-    answers = io.StringIO()
-    gpus.serve(fake_nvml.module(card, **more), [UUID], state, lines(), answers)
-    return [json.loads(line)["refusal"] for line in answers.getvalue().splitlines()], seen
+    refusals = []
+    gpus.serve(fake_nvml.module(card), [UUID], state, lines(), refusals.append)
+    return refusals, seen
 
 
 def test_each_point_gets_its_settings_and_the_first_ones_come_back(tmp_path):
@@ -63,7 +62,7 @@ def test_a_crash_of_the_guardian_restores_on_its_way_out(tmp_path):
         raise OSError("the pipe broke")
 
     with pytest.raises(OSError, match="the pipe broke"):
-        gpus.serve(fake_nvml.module(card), [UUID], tmp_path / "state", requests(), io.StringIO())
+        gpus.serve(fake_nvml.module(card), [UUID], tmp_path / "state", requests(), print)
 
     assert settings_of(card) == (700_000, None)
 

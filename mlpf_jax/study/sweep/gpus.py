@@ -12,9 +12,9 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from mlpf_jax import atomic, errors
 from mlpf_jax.telemetry import nvidia, runtimes
@@ -110,9 +110,15 @@ class Gpus:
 
 
 def serve(
-    nvml: Any, uuids: Sequence[str], state: Path, requests: Iterable[str], answers: TextIO
+    nvml: Any,
+    uuids: Sequence[str],
+    state: Path,
+    requests: Iterable[str],
+    answer: Callable[[str | None], None],
 ) -> None:
     """Answers requests until there are no more, then restores.
+
+    `answer` is called after each with the reason if it was refused, or None.
 
     Raises:
         nvml.NVMLError: if NVML does not work here, or does not let the GPUs be restored.
@@ -131,14 +137,14 @@ def serve(
             except (nvml.NVMLError, OSError) as error:
                 told = ", ".join(f"--{name}={value}" for name, value in settings.items())
                 refusal = f"{told}: {errors.one_line(error)}"
-            _answer(answers, refusal)
+            answer(refusal)
     finally:
         gpus.restore()
 
 
-def _answer(answers: TextIO, refusal: str | None) -> None:
+def _answer(refusal: str | None) -> None:
     with contextlib.suppress(BrokenPipeError):  # the sweep is gone; the requests end, too
-        print(json.dumps({"refusal": refusal}), file=answers, flush=True)
+        print(json.dumps({"refusal": refusal}), flush=True)
 
 
 def main() -> int:
@@ -148,13 +154,13 @@ def main() -> int:
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
-        _answer(sys.stdout, "to set clocks or power limits of GPUs, install nvidia-ml-py")
+        _answer("to set clocks or power limits of GPUs, install nvidia-ml-py")
         return 0
     try:
-        serve(nvml, runtimes.cuda_uuids(), Path(sys.argv[1]), sys.stdin, sys.stdout)
+        serve(nvml, runtimes.cuda_uuids(), Path(sys.argv[1]), sys.stdin, _answer)
     except (nvml.NVMLError, OSError, LookupError, ValueError, TypeError) as error:
         text = f"clocks and power limits of GPUs cannot be set: {errors.one_line(error)}"
-        _answer(sys.stdout, text)
+        _answer(text)
         return 1
     return 0
 

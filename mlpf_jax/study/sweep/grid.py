@@ -105,8 +105,8 @@ def runner(run: running.Runner, apply: Apply) -> running.Runner:
     """Returns a runner that sets the GPUs of a point, and runs it as a workload with `run`."""
 
     def run_point(arguments: Sequence[str], folder: Path) -> running.Outcome:
-        words = dict(word.removeprefix("--").partition("=")[::2] for word in arguments)
-        settings = {name: int(words[name]) for name in GPU_SETTINGS if name in words}
+        words = [word.removeprefix("--").partition("=") for word in arguments]
+        settings = {name: int(value) for name, _, value in words if name in GPU_SETTINGS}
         refusal = apply(settings) if settings else None
         if refusal is not None:
             return running.Outcome(engine.WRONG_USAGE, refusal)

@@ -24,8 +24,8 @@ OnNan = Literal["stop", "record"]
 # with elements.
 Padding = Literal["full", "tight"]
 # The implementation of message passing inside bins: XLA, or a fused kernel compiled by Pallas with
-# Triton (GPU) or Mosaic (TPU), or interpreted on any device, slowly, for tests.
-PairKernel = Literal["xla", "triton", "mosaic", "interpret"]
+# Mosaic for a TPU, or interpreted on any device, slowly, for tests.
+PairKernel = Literal["xla", "mosaic", "interpret"]
 
 NUM_VIRTUAL_DEVICES = 8  # of a CPU, if no number is asked for
 
@@ -36,12 +36,11 @@ def fused_pair_kernel(platform: str) -> PairKernel:
     Raises:
         ValueError: if there is none.
     """
-    compilers: dict[str, PairKernel] = {"gpu": "triton", "tpu": "mosaic"}
     _require(
-        platform in compilers,
-        f"--pair_kernel=pallas: there is no compiler for it on {platform}. Choose xla.",
+        platform == "tpu",
+        f"--pair_kernel=pallas: the fused kernel is for TPUs, not for {platform}. Choose xla.",
     )
-    return compilers[platform]
+    return "mosaic"
 
 
 def _require(holds: bool, message: str) -> None:
@@ -59,8 +58,8 @@ class ModelConfig:
     )
     pair_kernel: PairKernel = setting(
         "xla",
-        "Implementation of message passing in bins: XLA, or a fused kernel (never run on a "
-        "device), which can also be interpreted, slowly, on any device.",
+        "Implementation of message passing in bins: XLA, or a fused kernel for TPUs (never run on "
+        "one), which can also be interpreted, slowly, on any device.",
         choices=("xla", "pallas", "interpret"),
     )
     bin_size: int = setting(640, "Elements per LSH bin.", at_least=1)

@@ -148,7 +148,7 @@ class Request:
         Raises:
             ValueError: if no machine could run it.
         """
-        platforms = ("cpu", "gpu") if self.platform == "auto" else (self.platform,)
+        platforms = ("cpu", "gpu", "tpu") if self.platform == "auto" else (self.platform,)
         refusals = []
         for platform in platforms:
             for num_local in range(1, 2 if platform == "cpu" else 17):

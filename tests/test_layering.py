@@ -116,7 +116,7 @@ INSIDE = {
     "measure": "accelerators jax_options linux peaks profiling window xla_flags"
     " < identity process slot variables < load machine surroundings"
     " < environment records trust < memory timing",
-    "model": "pair_tiles parts precision < lsh message_passing < pair_kernel < layers < pfnet"
+    "model": "parts precision < lsh message_passing < pair_kernel < layers < pfnet"
     " < loss metrics reference",
     "regress": "checkouts costs exports yardstick < baseline installations < sources < pairing"
     " < judging < documents < session",

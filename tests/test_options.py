@@ -153,7 +153,7 @@ def test_naming_the_work_means_whole_passes():
         (["--num_infer_samples=-1"], "--num_infer_samples=-1: must be at least 1"),
         (["--events_at_once=-1"], "--events_at_once=-1: must not be negative"),
         (["--nomeasure_compile", "--num_epochs=0"], "--num_epochs=0: must be at least 1"),
-        (["--pair_kernel=pallas"], "no compiler for it on cpu"),
+        (["--pair_kernel=pallas"], "for TPUs, not for cpu"),
     ],
 )
 def test_contradictions_are_refused(arguments, message):
@@ -220,7 +220,7 @@ def test_every_field_of_a_config_that_is_a_setting_reaches_it():
     words |= {"shuffle": "true", "stacks_chains": "true", "measure_compile": "false"}
     words |= {"pair_kernel": "pallas", "events_at_once": "4"}
 
-    run = config_of(*(f"--{name}={value}" for name, value in words.items()), platform="gpu")
+    run = config_of(*(f"--{name}={value}" for name, value in words.items()), platform="tpu")
 
     default = config.RunConfig()
     for one, other in ((run, default), *((getattr(run, n), getattr(default, n)) for n in PARTS)):
@@ -249,7 +249,7 @@ def test_files_are_paths_and_home_is_expanded(monkeypatch):
 @pytest.mark.parametrize(
     "words",
     [
-        ["--pair_kernel=pallas"],  # not on a CPU
+        ["--pair_kernel=pallas"],  # on a TPU
         ["--events_at_once=5"],  # with 3 accelerators, or others that do not divide 16
         [
             "--num_train_events=9",
@@ -265,7 +265,8 @@ def test_the_check_before_jax_starts_lets_pass_what_some_machine_can_run(words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--pair_kernel=pallas", "--platform=cpu"], "no compiler for it on cpu"),
+        (["--pair_kernel=pallas", "--platform=cpu"], "for TPUs, not for cpu"),
+        (["--pair_kernel=pallas", "--platform=gpu"], "for TPUs, not for gpu"),
         (["--global_batch_size=6", "--num_devices=4"], "cannot be divided evenly"),
         (
             ["--num_train_events=9", "--num_epochs=1", "--batch_size=2", "--platform=cpu"],

@@ -1,7 +1,7 @@
 """Compares the network on this device with the golden data, in every precision.
 
     python -m benchmarks.accelerator.golden --json=FILE
-    python -m benchmarks.accelerator.golden --pair_kernel=triton --json=FILE
+    python -m benchmarks.accelerator.golden --pair_kernel=mosaic --json=FILE
 
 In float32 with XLA's pairs, every quantity is compared as `mlpf-jax-verify` does. In other
 precisions some elements have other hashes and so other neighbours, so totals are compared: losses,

@@ -90,7 +90,7 @@ def rest(place: Place) -> tuple[Stage, ...]:
 def _rest(place: Place) -> Iterator[Stage]:
     run, profile, peers = (functools.partial(f, place) for f in (_run, _profile, _peers))
     fast, base = place.fast, f"{place.fast}-batch-16"
-    yield _golden(place, "golden", "xla", estimate_s=60)
+    yield _golden(place, "golden", "xla")
     yield _roofs(place)
     yield run("float32-batch-16", precision="float32")
     if fast != "bf16":
@@ -102,8 +102,7 @@ def _rest(place: Place) -> Iterator[Stage]:
     yield profile(f"profile-{fast}", precision=fast)
     yield run("nondeterministic", base=base, xla_flags="--xla_gpu_deterministic_ops=false")
     yield from _reproducibility(place)
-    yield _golden(place, "golden-kernel", _compiler(place), estimate_s=60)
-    yield run(f"{fast}-kernel", f"--pair_kernel={_kernel(place)}", base=base)
+    yield from _kernel(place)
     yield run(f"{fast}-batch-1", batch=1, base=base, again="another batch")
     yield run(f"{fast}-batch-64", batch=64, base=base)
     yield run(f"{fast}-batch-largest", base=base, later=functools.partial(_largest, place))
@@ -205,23 +204,26 @@ def _devices(place: Place, number: int) -> Stage:
     )
 
 
-def _kernel(place: Place) -> str:
-    return "interpret" if place.facts["platform"] == "cpu" else "pallas"
+def _kernel(place: Place) -> Iterator[Stage]:
+    is_cpu, only_tpu = place.facts["platform"] == "cpu", None
+    if place.facts["platform"] == "gpu":
+        only_tpu = "the fused kernel is for TPUs"
+    golden, flag = ("interpret", "interpret") if is_cpu else ("mosaic", "pallas")
+    base = f"{place.fast}-batch-16"
+    yield _golden(place, "golden-kernel", golden, cannot=only_tpu)
+    yield _run(place, f"{place.fast}-kernel", f"--pair_kernel={flag}", base=base, cannot=only_tpu)
 
 
-def _compiler(place: Place) -> str:
-    return {"gpu": "triton", "tpu": "mosaic"}.get(place.facts["platform"], "interpret")
-
-
-def _golden(place: Place, name: str, kernel: str, *, estimate_s: float) -> Stage:
+def _golden(place: Place, name: str, kernel: str, *, cannot: str | None = None) -> Stage:
     tiny = ["--precision=bf16" if kernel != "xla" else "--precision=float32"]  # both comparisons
     return Stage(
         name=name,
         kind="golden",
         module="benchmarks.accelerator.golden",
         arguments=(f"--pair_kernel={kernel}", *(tiny if place.is_rehearsal else [])),
-        estimate_s=estimate_s,
+        estimate_s=60,
         environ={"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} if place.is_rehearsal else {},
+        cannot=cannot,
     )
 
 

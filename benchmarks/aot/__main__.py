@@ -32,7 +32,10 @@ _PRECISIONS = flags.DEFINE_multi_enum(
     "precision", ["tf32"], get_args(config_lib.Precision), "May be given several times."
 )
 _KERNELS = flags.DEFINE_multi_enum(
-    "pair_kernel", ["xla", "pallas"], ["xla", "pallas"], "May be given several times."
+    "pair_kernel",
+    ["xla"],
+    ["xla", "pallas"],
+    "May be given several times; pallas is for TPUs.",
 )
 _PHASES = flags.DEFINE_multi_enum(
     "phase", ["train", "infer"], ["train", "infer"], "May be given several times."
@@ -75,11 +78,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _config(precision: config_lib.Precision, kernel: str) -> config_lib.RunConfig:
-    platform = {"cuda": "gpu"}.get(_PLATFORM.value, _PLATFORM.value)
-    fused = config_lib.fused_pair_kernel(platform)
+    if kernel == "pallas":
+        platform = {"cuda": "gpu"}.get(_PLATFORM.value, _PLATFORM.value)
+        kernel = config_lib.fused_pair_kernel(platform)
     return config_lib.RunConfig(
         model=config_lib.ModelConfig(
-            precision=precision, pair_kernel="xla" if kernel == "xla" else fused
+            precision=precision, pair_kernel=cast(config_lib.PairKernel, kernel)
         ),
         data=config_lib.DataConfig(num_elements=_NUM_ELEMENTS.value),
         train=config_lib.TrainConfig(batch_size=_BATCH.value, stacks_chains=_STACKS_CHAINS.value),

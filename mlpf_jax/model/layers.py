@@ -293,6 +293,7 @@ def _pass_messages(embedding, values, real, config):
     scale, precision = config.distance_scale, config.precision
     if config.pair_kernel == "xla":
         return message_passing.pass_messages(embedding, values, real, scale, precision)
+    is_interpreted = config.pair_kernel == "interpret"
     return pair_kernel.pass_messages(
-        embedding, values, real, scale=scale, precision=precision, target=config.pair_kernel
+        embedding, values, real, scale=scale, precision=precision, is_interpreted=is_interpreted
     )

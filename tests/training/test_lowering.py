@@ -1,11 +1,10 @@
-"""The steps of a small network are lowered for GPUs and TPUs where there are none."""
+"""The training step of a small network is lowered for GPUs and TPUs where there are none."""
 
 import dataclasses
 import functools
 import re
 
 import jax
-import pytest
 
 from benchmarks.aot import targets
 from mlpf_jax.events import batch as batch_lib
@@ -13,16 +12,10 @@ from mlpf_jax.training import parallel, state, step
 from tests import tiny
 
 
-def lowered(platform, precision, pair_kernel):
+def lowered(platform, **numerics):
     """Returns the training step in StableHLO."""
     run = tiny.run_config(batch_size=2)
-    model = dataclasses.replace(
-        run.model,
-        num_id_layers=1,
-        num_energy_layers=1,
-        precision=precision,
-        pair_kernel=pair_kernel,
-    )
+    model = dataclasses.replace(run.model, num_id_layers=1, num_energy_layers=1, **numerics)
     run = dataclasses.replace(run, model=model)
     key = jax.eval_shape(lambda: jax.random.key(0))
     abstract = jax.eval_shape(functools.partial(state.create, run), key)
@@ -32,23 +25,23 @@ def lowered(platform, precision, pair_kernel):
     return train.trace(abstract, batch, key).lower(lowering_platforms=(platform,)).as_text()
 
 
-# Since JAX 0.11; the kernels for GPUs stand on it until a device shows which back end replaces it.
-@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
-@pytest.mark.parametrize(
-    ("platform", "precision", "pair_kernel", "call"),
-    [
-        ("cuda", "tf32", "triton", "__gpu$xla.gpu.triton"),
-        ("tpu", "float32", "mosaic", "tpu_custom_call"),
-    ],
-)
-def test_the_kernel_takes_the_place_of_the_pairs(platform, precision, pair_kernel, call):
+def test_the_kernel_takes_the_place_of_the_pairs():
     # What computes a matrix of pairs for each bin of two events; values may be padded to its shape.
     pairs = re.compile(r"stablehlo\.(exponential|sqrt|dot_general) .*tensor<8x16x16xf32>$", re.M)
 
-    plain = lowered(platform, precision, "xla")
-    fused = lowered(platform, precision, pair_kernel)
+    plain = lowered("tpu")
+    fused = lowered("tpu", pair_kernel="mosaic")
 
     assert set(pairs.findall(plain)) == {"exponential", "sqrt", "dot_general"}
     assert not pairs.search(fused)
-    assert call in fused
-    assert call not in plain
+    assert "tpu_custom_call" in fused
+    assert "tpu_custom_call" not in plain
+
+
+def test_a_gpu_multiplies_in_tf32_but_for_hashes_and_sums():
+    products = re.findall(r"stablehlo\.dot_general .*", lowered("cuda", precision="tf32"))
+
+    exact = [line for line in products if "HIGHEST" in line]
+    tf32 = [line for line in products if "tf32" in line]
+    assert len(tf32) + len(exact) == len(products)
+    assert len(tf32) > len(exact) > 0

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 INTERRUPTED, TERMINATED = 130, 143  # exit statuses
@@ -53,6 +53,9 @@ class Stop:
         self._main = threading.get_ident()
         self._is_deferred = False
         self._quiet_ticks = 0  # since the last progress
+        self._asked_s: float | None = None  # when the main thread was told to end
+        self._insisted_s = 0.0
+        self._num_own = 0  # signals of the watching thread that it has not read yet
         self._before: dict[signal.Signals, Any] = {}  # handlers
         self._writing = -1
         self._hook = sys.unraisablehook
@@ -135,36 +138,40 @@ class Stop:
             raise Stopped(self.reason, self.status)
 
     def _watch(self, reading: int) -> None:
-        asked_s, insisted_s, own = None, 0.0, 0
+        """Is the thread: reads the numbers of signals until `__exit__` closes the other end."""
         while True:
             ready, _, _ = select.select([reading], [], [], _TICK_S)
             told = os.read(reading, 64) if ready else None
-            if told == b"":  # `__exit__` closed the other end
+            if told == b"":
                 os.close(reading)
                 return
-            numbers = [n for n in told or () if n in _SIGNALS]
-            num_foreign = max(len(numbers) - own, 0)
-            own = max(own - len(numbers), 0)
-            now = time.monotonic()
-            if asked_s is not None and num_foreign:
-                self._leave("a second signal")
-            if asked_s is None and (numbers or self.reason is not None):
-                if numbers:
-                    self._note(numbers[0])
-                asked_s = insisted_s = now
-                if num_foreign > 1:
-                    self._leave("a second signal")
-            if asked_s is None:
-                self._watch_the_clock(bool(ready))
-                if self.reason is not None:
-                    own += self._insist()
-                continue
-            if now - asked_s > _ANSWER_S + 3 * self.longest_s:
-                self._leave(f"{self.reason}; it did not answer")
-            if now - insisted_s > _INSIST_S and not self._is_deferred:
-                # JAX sometimes loses an exception that is raised inside it.
-                insisted_s = now
-                own += self._insist()
+            self._tick([number for number in told or () if number in _SIGNALS], bool(ready))
+
+    def _tick(self, numbers: Sequence[int], was_early: bool) -> None:
+        """Looks at the signals that have come, and at the clock."""
+        num_foreign = max(len(numbers) - self._num_own, 0)
+        self._num_own = max(self._num_own - len(numbers), 0)
+        if self._asked_s is None and numbers:
+            self._note(numbers[0])
+        if num_foreign > (self._asked_s is None):
+            self._leave("a second signal")
+        if self.reason is None:
+            self._watch_the_clock(was_early)
+            if self.reason is not None:
+                self._insist()
+        elif self._asked_s is None:
+            self._asked_s = self._insisted_s = time.monotonic()
+        else:
+            self._await_answer(time.monotonic())
+
+    def _await_answer(self, now: float) -> None:
+        assert self._asked_s is not None
+        if now - self._asked_s > _ANSWER_S + 3 * self.longest_s:
+            self._leave(f"{self.reason}; it did not answer")
+        if now - self._insisted_s > _INSIST_S and not self._is_deferred:
+            # JAX sometimes loses an exception that is raised inside it.
+            self._insisted_s = now
+            self._insist()
 
     def _watch_the_clock(self, was_early: bool) -> None:
         """Ends the run at its time limit, or if it hangs.
@@ -180,10 +187,10 @@ class Stop:
             assert self.reason is not None
             self._leave(self.reason)
 
-    def _insist(self) -> int:
+    def _insist(self) -> None:
         """Sends a signal to the main thread, because only this wakes it from a wait."""
+        self._num_own += 1
         signal.pthread_kill(self._main, signal.SIGUSR1)
-        return 1
 
     def _leave(self, reason: str) -> NoReturn:
         """Ends the process from outside of the main thread."""

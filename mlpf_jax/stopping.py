@@ -161,6 +161,8 @@ class Stop:
                 self._insist()
         elif self._asked_s is None:
             self._asked_s = self._insisted_s = time.monotonic()
+            if not numbers and self.reason != _TIMED_OUT:
+                self._num_own += 1  # the main thread was faster: the number is still to be read
         else:
             self._await_answer(time.monotonic())
 

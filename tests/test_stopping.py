@@ -125,6 +125,22 @@ def test_a_second_signal_ends_at_once_what_does_not_answer():
     assert ended(program, signal.SIGTERM, signal.SIGTERM) == (143, said)
 
 
+@pytest.mark.parametrize(("numbers", "leaves"), [([15], False), ([15, 15], True)])
+def test_a_signal_that_was_handled_before_it_was_read_is_not_a_second_one(
+    monkeypatch, numbers, leaves
+):
+    stop = stopping.Stop()
+    left = []
+    monkeypatch.setattr(stop, "_leave", left.append)
+    with pytest.raises(stopping.Stopped):
+        stop._handle(signal.SIGTERM, None)
+
+    stop._tick([], False)
+    stop._tick(numbers, True)
+
+    assert left == ["a second signal"] * leaves
+
+
 def test_what_does_not_answer_is_ended_from_outside():
     """As in XLA's compiler, where no signal handler of Python runs."""
     program = """

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PREFIX = ".tmp-"
-# Errors of file systems without support for sync (CIFS, some FUSE); others mean lost content.
+# Errors of file systems without support for a call (CIFS, some FUSE); others mean lost content.
 _NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -40,13 +40,28 @@ def write_new(path: Path, content: bytes) -> Path | None:
 
 
 def try_writing(folder: Path, num_bytes: int) -> None:
-    """Writes and removes a file of `num_bytes` bytes, as a test.
+    """Makes and removes a file of `num_bytes` bytes, as a test. They are reserved, not written.
 
     Raises:
         OSError: if that fails; the error names `folder`.
     """
-    with _naming(folder), _new_file(folder / "trial", bytes(num_bytes)):
-        pass
+    with _naming(folder):
+        temporary, lock = _create(folder / "trial", Path.touch)
+        try:
+            _reserve(temporary, num_bytes)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(lock)
+
+
+def _reserve(path: Path, num_bytes: int) -> None:
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+        write_synced(path, [bytes(num_bytes)])  # a file system that cannot reserve
 
 
 @contextlib.contextmanager

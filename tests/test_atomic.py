@@ -5,6 +5,7 @@ import errno
 import multiprocessing
 import os
 import stat
+from unittest import mock
 
 import pytest
 
@@ -179,3 +180,18 @@ def test_a_full_disk_is_reported_with_the_target_file(full_disk):
         assert caught.value.filename == str(full_disk / "a")
 
     assert [path.read_bytes() for path in full_disk.iterdir()] == [b"old"]
+
+
+@pytest.mark.parametrize("error", [None, errno.EOPNOTSUPP])
+def test_a_disk_that_is_too_small_is_known_before(full_disk, monkeypatch, error):
+    """Whether its file system can reserve space, or must be written to."""
+    if error:
+        refuse = OSError(error, os.strerror(error))
+        monkeypatch.setattr(os, "posix_fallocate", mock.Mock(side_effect=refuse))
+
+    atomic.try_writing(full_disk, 1000)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        atomic.try_writing(full_disk, 10**5)
+
+    assert caught.value.filename == str(full_disk)
+    assert not list(full_disk.iterdir())

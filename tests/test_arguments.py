@@ -55,3 +55,18 @@ def test_a_flag_file_that_includes_itself_is_refused(folder):
 
     with pytest.raises(ValueError, match=r"outer.cfg: includes itself"):
         arguments.expand([f"--flagfile={folder}/outer.cfg"])
+
+
+def test_a_flag_file_without_end_is_refused():
+    with pytest.raises(ValueError, match="--flagfile=/dev/zero: is larger than"):
+        arguments.expand(["--flagfile=/dev/zero"])
+
+
+def test_flag_files_that_multiply_are_refused(tmp_path):
+    """Each of twenty files includes the next one twice: a million in all."""
+    for number in range(20):
+        (tmp_path / str(number)).write_text(f"--flagfile={number + 1}\n" * 2)
+    (tmp_path / "20").touch()
+
+    with pytest.raises(ValueError, match="more than 100 files are included"):
+        arguments.expand([f"--flagfile={tmp_path}/0"])

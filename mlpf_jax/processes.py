@@ -95,12 +95,18 @@ def ended(process: subprocess.Popen, *, patience_s: float = 0.0) -> Iterator[Non
             process.wait()
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come; `status` is the exit status that it asks for."""
+
+    status = 128 + signal.SIGTERM
+
+
 @contextlib.contextmanager
 def interrupted_by_terminate() -> Iterator[None]:
-    """Makes SIGTERM, which cancels jobs, raise KeyboardInterrupt as Ctrl-C does."""
+    """Makes SIGTERM, which cancels jobs, raise `Terminated`, which is handled as Ctrl-C is."""
 
     def interrupt(number: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt
+        raise Terminated
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

@@ -74,9 +74,10 @@ def test_sigterm_ends_the_program_and_its_children(tmp_path):
     threading.Thread(target=terminate).start()
     before = signal.getsignal(signal.SIGTERM)
 
-    with pytest.raises(KeyboardInterrupt), processes.interrupted_by_terminate():
+    with pytest.raises(KeyboardInterrupt) as ended, processes.interrupted_by_terminate():
         run(tmp_path, WITH_CHILD, program=SHELL)
 
+    assert ended.value.status == 143
     assert signal.getsignal(signal.SIGTERM) is before
     wait_for_death(int((tmp_path / "child").read_text()))
 

@@ -6,7 +6,8 @@
 
 Each run is the benchmark itself in its own process. The same command resumes an interrupted study
 in --out; several axes may share it. A size that does not fit is reported and skipped. Exit status:
-0, 1 if a size could not be measured, 2 for wrong usage, 130 on Ctrl-C.
+0, 1 if a size could not be measured, 2 for wrong usage, 130 on Ctrl-C, 143 on
+SIGTERM.
 """
 
 import functools

@@ -5,7 +5,8 @@
 Every epoch of the run trains 25 steps, validates and saves a checkpoint. The program observes the
 process from outside, once a second. It writes soak.csv with all observations, and compares the
 second quarter of the run with the last. Exit status: 0 if nothing grew, 1 if something did or the
-run failed, 2 for wrong usage, 130 on Ctrl-C.
+run failed, 2 for wrong usage, 130 on Ctrl-C, 143 on
+SIGTERM.
 """
 
 import json

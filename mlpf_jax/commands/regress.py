@@ -9,7 +9,7 @@
 
 Every run is a new process. See docs/regression.md for the method and its error rates. Exit status:
 0 no regression, 1 regression, 2 wrong usage, 3 cannot decide, 4 a run failed, 5 nothing to compare,
-70 the gate itself failed, 130 on Ctrl-C.
+70 the gate itself failed, 130 on Ctrl-C, 143 on SIGTERM.
 """
 
 import shutil

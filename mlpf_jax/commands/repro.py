@@ -7,7 +7,7 @@ The first form runs the benchmark with the settings after `--`, and again: as it
 of pmap and shard_map, with another number of virtual devices, and interrupted and resumed. The
 second one compares the folders that runs wrote with --checkpoint_dir, for example on two machines.
 Exit status: 0 if all is bit-identical that is promised to be (see docs/reproducibility.md), 1 if it
-is not or a run failed, 2 for wrong usage, 130 on Ctrl-C.
+is not or a run failed, 2 for wrong usage, 130 on Ctrl-C, 143 on SIGTERM.
 """
 
 import functools

@@ -5,7 +5,8 @@
 
 Arguments after `--` are settings of every run, as for mlpf_jax.main. Each run is a process of its
 own. The same command resumes an interrupted study in --out. See docs/scaling.md. Exit status: 0 if
-all points were measured, 1 if a run failed, 2 for wrong usage, 130 on Ctrl-C.
+all points were measured, 1 if a run failed, 2 for wrong usage, 130 on Ctrl-C, 143
+on SIGTERM.
 """
 
 import functools

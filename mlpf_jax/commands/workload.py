@@ -6,7 +6,7 @@
 It takes the options of hep-workloads, and every setting of the benchmark with - or _ in its name.
 By default, it runs the preset site, with one copy for each core of a CPU, or one copy on all
 accelerators. Exit status: 0 success, 1 the run failed and left no summary, 2 wrong usage, 130
-interrupted.
+interrupted, 143 terminated by SIGTERM.
 """
 
 import dataclasses
@@ -86,10 +86,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         with processes.interrupted_by_terminate():
             session.run(job, folder)
-    except KeyboardInterrupt:
-        return cli.complain(
-            "interrupted: the copies were ended, without a result.", cli.INTERRUPTED
-        )
+    except KeyboardInterrupt as interrupt:
+        status = getattr(interrupt, "status", cli.INTERRUPTED)
+        return cli.complain("interrupted: the copies were ended, without a result.", status)
     except (ValueError, OSError, RuntimeError) as error:
         return cli.complain(error, cli.FAILURE)
     return 0

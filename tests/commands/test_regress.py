@@ -172,7 +172,7 @@ def test_an_interrupt_ends_the_runs_and_leaves_nothing_behind(slower, number):
         process.send_signal(number)
         _, stderr = process.communicate(timeout=60)
 
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert stderr.splitlines()[-1].startswith("error: interrupted")
     assert [path.name for path in slower.parent.iterdir()] == ["repository"]
     assert len(fake_benchmark.git(slower, "worktree", "list").splitlines()) == 1

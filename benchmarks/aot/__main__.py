@@ -20,6 +20,7 @@ from typing import Any, cast, get_args
 
 from absl import flags
 
+from benchmarks.aot import table
 from mlpf_jax import cli, keeping
 from mlpf_jax import config as config_lib
 
@@ -58,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     target = targets.describe(cast(targets.Platform, _PLATFORM.value))
     if target.device is None:
         print(f"only lowered, because there is no compiler here: {target.reason}")
-    print(_HEADINGS)
+    print(table.HEADINGS)
     programs = []
     try:
         if _JSON.value:
@@ -68,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
                 config = _config(cast(config_lib.Precision, precision), kernel)
                 for phase in _PHASES.value:
                     programs.append(_describe_program(config, phase, target))
-                    print(_row(programs[-1]), flush=True)
+                    print(table.row(programs[-1]), flush=True)
         document = _document(target, programs)
         if _JSON.value:
             _write(Path(_JSON.value), document)
@@ -195,30 +196,6 @@ def _write(path: Path, document: dict[str, Any]) -> None:
         document = document | {"programs": before["programs"] + document["programs"]}
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     keeping.write_file(path, text.encode())
-
-
-_HEADINGS = (
-    "| step | precision | pairs | StableHLO | compile s | launches | temporaries GB | moved GB |\n"
-    "|---|---|---|---|---|---|---|---|"
-)
-
-
-def _row(program: dict[str, Any]) -> str:
-    compiled = program["compiled"]
-    cells = [program["phase"], program["precision"], program["pair_kernel"]]
-    cells.append(str(sum(program["stablehlo"].values())))
-    if compiled is None:
-        cells += ["-"] * 4
-    elif "error" in compiled:
-        cells += [compiled["error"].splitlines()[0][:80], "-", "-", "-"]
-    else:
-        cells += [
-            f"{compiled['compile_s']:.0f}",
-            str(compiled["num_launches"]),
-            f"{compiled['memory']['temporary_bytes'] / 1e9:.2f}",
-            f"{compiled['bytes_moved'] / 1e9:.1f}",
-        ]
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Compiles the benchmark's steps for a GPU or a TPU without having one, and analyses the programs.
+"""Compiles the benchmark's steps for GPUs and TPUs without having one, and analyses the programs.
 
-    python -m benchmarks.aot --platform=cuda --batch=16 --json=FILE
-    python -m benchmarks.aot --platform=tpu --precision=bf16 --pair_kernel=pallas
+    python -m benchmarks.aot --target=h200 --batch=16 --json=FILE
+    python -m benchmarks.aot --target=h200 --target=a100 --precision=float32 --precision=tf32
+    python -m benchmarks.aot --target=v5p:2x2x1 --precision=bf16 --pair_kernel=pallas
 
 It needs an environment with CUDA's plugin or libtpu (`locks/cuda12.txt`, `locks/tpu.txt`), but no
 device. Without them it only lowers the steps, and reports that. Nothing is run, so there are no
-speeds and no results.
+speeds and no results. At the end it prints which precisions compile for which target.
 """
 
 import dataclasses
@@ -20,11 +21,17 @@ from typing import Any, cast, get_args
 
 from absl import flags
 
-from benchmarks.aot import table
+from benchmarks.aot import table, targets
 from mlpf_jax import cli, keeping
 from mlpf_jax import config as config_lib
 
-_PLATFORM = flags.DEFINE_enum("platform", "cuda", ["cuda", "tpu"], "Platform to compile for.")
+_TARGETS = flags.DEFINE_multi_enum(
+    "target",
+    ["h200"],
+    list(targets.PLATFORMS),
+    "Device to compile for. May be given several times.",
+)
+_NETWORK = flags.DEFINE_enum("network", "published", ["published", "small"], "Its sizes.")
 _BATCH = flags.DEFINE_integer("batch", 16, "Events per step.", lower_bound=1)
 _JSON = flags.DEFINE_string(
     "json", None, "File for the results; programs are added to an existing file."
@@ -53,38 +60,52 @@ def main(argv: Sequence[str]) -> int:
     """Compiles every combination, one after another."""
     if len(argv) > 1:
         return cli.complain(f"stray argument: {argv[1]}.", cli.USAGE)
-    from benchmarks.aot import targets
-
     targets.prepare()
-    target = targets.describe(cast(targets.Platform, _PLATFORM.value))
-    if target.device is None:
-        print(f"only lowered, because there is no compiler here: {target.reason}")
+    try:
+        chosen = [
+            (name, config)
+            for name in _TARGETS.value
+            for precision in _PRECISIONS.value
+            for kernel in _KERNELS.value
+            for config in [_config(name, cast(config_lib.Precision, precision), kernel)]
+        ]
+        if _JSON.value:
+            keeping.try_file(Path(_JSON.value))
+    except (OSError, ValueError) as error:
+        return cli.complain(error, cli.USAGE)
+    found = {name: targets.describe(name) for name in dict.fromkeys(_TARGETS.value)}
+    for target in found.values():
+        if target.device is None:
+            print(
+                f"{target.name}: only lowered, because there is no compiler here: {target.reason}"
+            )
     print(table.HEADINGS)
     programs = []
     try:
+        for name, config in chosen:
+            for phase in _PHASES.value:
+                programs.append(_describe_program(found[name], config, phase))
+                print(table.row(programs[-1]), flush=True)
+        document = _document(programs)
         if _JSON.value:
-            keeping.try_file(Path(_JSON.value))
-        for precision in _PRECISIONS.value:
-            for kernel in _KERNELS.value:
-                config = _config(cast(config_lib.Precision, precision), kernel)
-                for phase in _PHASES.value:
-                    programs.append(_describe_program(config, phase, target))
-                    print(table.row(programs[-1]), flush=True)
-        document = _document(target, programs)
-        if _JSON.value:
-            _write(Path(_JSON.value), document)
+            document = write(Path(_JSON.value), document)
     except (OSError, ValueError, RuntimeError) as error:
         return cli.complain(error, cli.FAILURE)
+    print(f"\n{table.matrix(document['programs'])}")
     return 0
 
 
-def _config(precision: config_lib.Precision, kernel: str) -> config_lib.RunConfig:
+def _config(target: str, precision: config_lib.Precision, kernel: str) -> config_lib.RunConfig:
+    from benchmarks.step import workload
+
     if kernel == "pallas":
-        platform = {"cuda": "gpu"}.get(_PLATFORM.value, _PLATFORM.value)
-        kernel = config_lib.fused_pair_kernel(platform)
+        platform = targets.PLATFORMS[target]
+        kernel = config_lib.fused_pair_kernel("tpu" if platform == "tpu" else "gpu")
     return config_lib.RunConfig(
-        model=config_lib.ModelConfig(
-            precision=precision, pair_kernel=cast(config_lib.PairKernel, kernel)
+        model=dataclasses.replace(
+            workload.NETWORKS[_NETWORK.value],
+            precision=precision,
+            pair_kernel=cast(config_lib.PairKernel, kernel),
         ),
         data=config_lib.DataConfig(num_elements=_NUM_ELEMENTS.value),
         train=config_lib.TrainConfig(batch_size=_BATCH.value, stacks_chains=_STACKS_CHAINS.value),
@@ -92,33 +113,38 @@ def _config(precision: config_lib.Precision, kernel: str) -> config_lib.RunConfi
     )
 
 
-def _describe_program(config, phase, target) -> dict[str, Any]:
+def _describe_program(target: targets.Target, config, phase: str) -> dict[str, Any]:
     """Lowers one step and, if there is a compiler, compiles it."""
-    start = time.perf_counter()
-    lowered = _lower(config, phase, target.device)
-    found = {
+    found: dict[str, Any] = {
+        "target": target.name,
+        "device": target.device.device_kind if target.device else None,
+        "why_not_compiled": target.reason or None,
         "phase": phase,
         "precision": config.model.precision,
         "pair_kernel": config.model.pair_kernel,
+        "network": _NETWORK.value,
         "batch": config.train.batch_size,
         "stacks_chains": config.train.stacks_chains,
-        "lower_s": time.perf_counter() - start,
-        "stablehlo": _operations(lowered.as_text()),
     }
+    if config.model.precision == "tf32" and target.platform != "cuda":
+        return found | {"why_not_compiled": "no TF32", "compiled": None}
+    start = time.perf_counter()
+    lowered = _lower(config, phase, target)
+    found["lower_s"] = time.perf_counter() - start
+    found["stablehlo"] = _operations(lowered.as_text())
     return found | {"compiled": _compile(lowered) if target.device else None}
 
 
-def _lower(config, phase, device):
+def _lower(config, phase, target):
     import jax
 
-    from benchmarks.aot import targets
     from mlpf_jax.events import batch as batch_lib
     from mlpf_jax.training import parallel, state, step
 
-    if device is None:
-        spread = parallel.Devices.described(targets.ABSENT[cast(targets.Platform, _PLATFORM.value)])
+    if target.device is None:
+        spread = parallel.Devices.described(targets.ABSENT[target.platform])
     else:
-        spread = parallel.Devices([device], config.parallel)
+        spread = parallel.Devices([target.device], config.parallel)
     batch = batch_lib.abstract_batch(
         1, config.train.batch_size, num_elements=config.data.num_elements
     )
@@ -130,7 +156,7 @@ def _lower(config, phase, device):
     else:
         function = spread.spread_infer_step(functools.partial(step.infer_step, config))
         traced = function.trace(abstract, batch)
-    return traced.lower(lowering_platforms=(_PLATFORM.value,))
+    return traced.lower(lowering_platforms=(target.platform,))
 
 
 def _operations(text: str) -> dict[str, int]:
@@ -164,15 +190,12 @@ def _compile(lowered) -> dict[str, Any]:
     }
 
 
-def _document(target, programs) -> dict[str, Any]:
+def _document(programs: list[dict[str, Any]]) -> dict[str, Any]:
     from mlpf_jax.measure import environment
     from mlpf_jax.training import cost
 
-    graph = cost.graph_cost(_config("float32", "xla"))
+    graph = cost.graph_cost(_config("h200", "float32", "xla"))
     return {
-        "platform": _PLATFORM.value,
-        "device": target.device.device_kind if target.device else None,
-        "why_not_compiled": target.reason or None,
         "num_elements": _NUM_ELEMENTS.value,
         "flops_per_event": {"train": graph.train_flops, "infer": graph.infer_flops},
         "environment": environment.describe(),
@@ -180,22 +203,24 @@ def _document(target, programs) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
-    """Writes the document; keeps the programs of an existing one.
+def write(path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """Writes the document, after the programs of an existing one, and returns it.
 
     Raises:
-        ValueError: if the existing file is for another device or other versions.
+        ValueError: if the existing file has other sizes or versions.
     """
     if path.exists():
         before = json.loads(path.read_text())
-        for name in ("platform", "device", "num_elements", "flops_per_event"):
+        for name in ("num_elements", "flops_per_event"):
             if before[name] != document[name]:
                 raise ValueError(f"{path}: has another {name}; choose another file.")
-        if before["environment"]["versions"] != document["environment"]["versions"]:
-            raise ValueError(f"{path}: was made with other versions; choose another file.")
+        for name in ("versions", "git_commit"):
+            if before["environment"][name] != document["environment"][name]:
+                raise ValueError(f"{path}: was made with another {name}; choose another file.")
         document = document | {"programs": before["programs"] + document["programs"]}
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     keeping.write_file(path, text.encode())
+    return document
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""The compiled programs as a table in Markdown."""
+"""The compiled programs as tables in Markdown."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from mlpf_jax import config as config_lib
 
 HEADINGS = (
-    "| step | precision | pairs | StableHLO | compile s | launches | temporaries GB | moved GB |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| target | step | precision | pairs | StableHLO | compile s | launches | temporaries GB "
+    "| moved GB |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
 def row(program: dict[str, Any]) -> str:
     """Returns a program's line."""
     compiled = program["compiled"]
-    cells = [program["phase"], program["precision"], program["pair_kernel"]]
-    cells.append(str(sum(program["stablehlo"].values())))
+    cells = [program[name] for name in ("target", "phase", "precision", "pair_kernel")]
+    cells.append(str(sum(program["stablehlo"].values())) if "stablehlo" in program else "-")
     if compiled is None:
-        cells += ["-"] * 4
+        cells += [program["why_not_compiled"][:80], "-", "-", "-"]
     elif "error" in compiled:
         cells += [compiled["error"].splitlines()[0][:80], "-", "-", "-"]
     else:
@@ -25,3 +28,27 @@ def row(program: dict[str, Any]) -> str:
             f"{compiled['bytes_moved'] / 1e9:.1f}",
         ]
     return f"| {' | '.join(cells)} |"
+
+
+def matrix(programs: Sequence[dict[str, Any]]) -> str:
+    """Returns what compiles: a line per target and step, a column per precision."""
+    precisions = get_args(config_lib.Precision)
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for program in programs:
+        key = tuple(program[name] for name in ("target", "phase", "network", "pair_kernel"))
+        found.setdefault(key, {})[program["precision"]] = _state(program)
+    lines = [
+        f"| target | step | network | pairs | {' | '.join(precisions)} |",
+        f"|{'---|' * (4 + len(precisions))}",
+    ]
+    for key, states in found.items():
+        cells = [*key, *(states.get(precision, "-") for precision in precisions)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _state(program: dict[str, Any]) -> str:
+    compiled = program["compiled"]
+    if compiled is None:
+        return "lowered" if "stablehlo" in program else program["why_not_compiled"]
+    return "fails" if "error" in compiled else f"compiles, {compiled['num_launches']} launches"

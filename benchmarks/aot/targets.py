@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,18 +11,26 @@ from jax.sharding import AbstractDevice
 
 from mlpf_jax import errors
 
-Platform = Literal["cuda", "tpu"]
+Platform = Literal["cuda", "rocm", "tpu"]
 
-_H200 = Path(__file__).parent / "h200.txtpb"
-_TPU_TOPOLOGY = "v5p:2x2x1"
+DESCRIPTIONS = Path(__file__).parent  # of GPUs, as XLA reads them
+
+# The platform of each target, by the name of its description: a file here, or libtpu's topology.
+PLATFORMS: dict[str, Platform] = {
+    "h200": "cuda",
+    "a100": "cuda",
+    "mi300": "rocm",
+    "v5p:2x2x1": "tpu",
+    "v6e:2x2x1": "tpu",
+}
 # What to lower for where there is no compiler.
 ABSENT: dict[Platform, AbstractDevice] = {
     "cuda": AbstractDevice("NVIDIA H200", None, "cuda"),
+    "rocm": AbstractDevice("AMD Instinct MI300X", None, "rocm"),
     "tpu": AbstractDevice("TPU v5", 1, "tpu"),
 }
 # CUDA's plugin and libtpu refuse to load without their devices, unless configured.
 _SETTINGS = {
-    "JAX_PLATFORMS": "cpu",
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -35,24 +42,32 @@ _SETTINGS = {
 class Target:
     """A device to compile for, or the reason why there is no compiler for it here."""
 
+    name: str
     device: jax.Device | None
     reason: str
 
+    @property
+    def platform(self) -> Platform:
+        """JAX's name of the compiler."""
+        return PLATFORMS[self.name]
 
-def prepare(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Lets the compilers load without their devices. Must be called before JAX's first use."""
-    environ.update(_SETTINGS)
+
+def prepare() -> None:
+    """Lets the compilers load without their devices. Must be called before JAX looks for any."""
+    os.environ.update(_SETTINGS)
+    jax.config.update("jax_platforms", "cpu")
 
 
-def describe(platform: Platform) -> Target:
-    """Returns one device of the platform: an H200, or one chip of a TPU v5p."""
+def describe(name: str) -> Target:
+    """Returns one device: a GPU, or one chip of a TPU."""
+    platform = PLATFORMS[name]
+    if platform == "tpu":
+        described = {"topology_name": name}
+    else:
+        config = (DESCRIPTIONS / f"{name}.txtpb").read_text()
+        described = {"topology": "1x1x1", "target_config": config}
     try:
-        if platform == "cuda":
-            topology = topologies.get_topology_desc(
-                platform="cuda", topology="1x1x1", target_config=_H200.read_text()
-            )
-        else:
-            topology = topologies.get_topology_desc(platform="tpu", topology_name=_TPU_TOPOLOGY)
+        topology = topologies.get_topology_desc(platform=platform, **described)
     except (NotImplementedError, RuntimeError) as error:
-        return Target(None, errors.one_line(error))
-    return Target(topology.devices[0], "")
+        return Target(name, None, errors.one_line(error))
+    return Target(name, topology.devices[0], "")

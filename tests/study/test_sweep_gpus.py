@@ -88,6 +88,19 @@ def test_what_is_not_permitted_is_refused_and_leaves_nothing_to_restore(tmp_path
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.slow
+def test_what_a_killed_guardian_left_is_restored_although_no_point_is_left_to_run(tmp_path):
+    card, state = tmp_path / "card.json", tmp_path / "state.json"
+    uuid = fake_nvml.Card.uuid.removeprefix("GPU-")
+    state.write_text(json.dumps({uuid: {"gpu_clock": True, "power_limit_mw": 400_000}}))
+
+    with gpus.Guardian(state, (sys.executable, "-m", "tests.study.fake_guardian", str(card))):
+        pass
+
+    assert json.loads(card.read_text()) == {"limit_mw": 400_000, "mhz": None}
+    assert not state.exists()
+
+
 PROGRAM = """
 import signal, sys
 from pathlib import Path

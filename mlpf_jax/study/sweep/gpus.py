@@ -25,7 +25,7 @@ _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Guardian:
-    """Starts the guardian for the first settings; leaving the context restores the GPUs."""
+    """Starts the guardian when it is needed; leaving the context restores the GPUs."""
 
     def __init__(self, state: Path, command: Sequence[str] = _COMMAND):
         """`state` is the file for what is to be restored, in the folder of the sweep."""
@@ -33,25 +33,20 @@ class Guardian:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "Guardian":
+        if self._state.exists():  # left by one that was killed
+            self._process = self._start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._process is None:
-            return
-        self._process.communicate()  # ends its input, and waits
-        if self._process.returncode and kind is None:
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.communicate()  # ends its input, and waits
+        if self._state.exists():
             raise RuntimeError(f"the GPUs were not restored: {self._state} has their settings.")
 
     def apply(self, settings: Mapping[str, int]) -> str | None:
         """Sets `gpu_clock` in MHz, `power_limit` in W; returns the reason if it is refused."""
         if self._process is None:
-            self._process = subprocess.Popen(
-                [*self._command, str(self._state)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                start_new_session=True,  # Ctrl-C is for the sweep alone
-            )
+            self._process = self._start()
         requests, answers = self._process.stdin, self._process.stdout
         assert requests is not None
         assert answers is not None
@@ -60,6 +55,15 @@ class Guardian:
             requests.flush()
         answer = answers.readline()
         return json.loads(answer)["refusal"] if answer else "the settings of GPUs: no answer"
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*self._command, str(self._state)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the sweep alone
+        )
 
 
 class Gpus:
@@ -147,23 +151,22 @@ def _answer(refusal: str | None) -> None:
         print(json.dumps({"refusal": refusal}), flush=True)
 
 
-def main() -> int:
-    """Serves the program at the other end of the standard streams; returns the exit status."""
+def main() -> None:
+    """Serves the program at the other end of the standard streams."""
     for number in _IGNORED:  # the end of the requests is what counts
         signal.signal(number, signal.SIG_IGN)
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
         _answer("to set clocks or power limits of GPUs, install nvidia-ml-py")
-        return 0
+        return
     try:
         serve(nvml, runtimes.cuda_uuids(), Path(sys.argv[1]), sys.stdin, _answer)
     except (nvml.NVMLError, OSError, LookupError, ValueError, TypeError) as error:
         text = f"clocks and power limits of GPUs cannot be set: {errors.one_line(error)}"
+        print(text, file=sys.stderr)  # at the end, nobody reads an answer
         _answer(text)
-        return 1
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -157,6 +157,7 @@ class _Trainer:
 
     def _advance(self, num_steps_left: int) -> float:
         """Runs the steps of one sample; returns the seconds. The first call is not a sample."""
+        self.fed = ()  # gives back the memory of the last batches
         self.fed = fed = self._source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
         watch = self._setup.recorder.watch()

@@ -124,7 +124,7 @@ def _scatter(rows: Sequence[trade_offs_lib.Row], phase: str, colours: Colours) -
 def _draw(
     panel: axes.Axes,
     x: float,
-    y: float,
+    y: float | int,
     row: trade_offs_lib.Row,
     phase: str,
     colours: Colours,

@@ -79,6 +79,19 @@ def test_the_next_start_restores_what_a_killed_guardian_left(tmp_path):
     assert not (tmp_path / "state").exists()
 
 
+def test_a_gpu_that_is_lost_keeps_no_other_one_from_being_restored(tmp_path):
+    cards = [fake_nvml.Card(uuid="GPU-a"), fake_nvml.Card(uuid="GPU-b")]
+    found = gpus.Gpus(fake_nvml.module(*cards), ["a", "b"], tmp_path / "state")
+    found.apply({"power_limit": 300})
+    cards[0].unsupported = frozenset({"SetPowerManagementLimit"})
+
+    with pytest.raises(fake_nvml.NVMLError):
+        found.restore()
+
+    assert [card.limit_mw for card in cards] == [300_000, 700_000]
+    assert (tmp_path / "state").exists()
+
+
 def test_what_is_not_permitted_is_refused_and_leaves_nothing_to_restore(tmp_path):
     card = fake_nvml.Card(unsupported=frozenset({"SetPowerManagementLimit"}))
 

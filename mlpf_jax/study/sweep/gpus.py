@@ -105,12 +105,19 @@ class Gpus:
             self._state.unlink()
 
     def _put(self, before: Mapping[str, Any]) -> None:
+        """Puts everything back that can be; then raises the first error, if there was one."""
+        failures: list[Exception] = []
         for uuid, values in before.items():
-            handle = self._handles.get(uuid) or nvidia.find(self._nvml, uuid)
-            if values["gpu_clock"]:
-                self._nvml.nvmlDeviceResetGpuLockedClocks(handle)
-            if values["power_limit_mw"] is not None:
-                self._nvml.nvmlDeviceSetPowerManagementLimit(handle, values["power_limit_mw"])
+            try:
+                handle = self._handles.get(uuid) or nvidia.find(self._nvml, uuid)
+                if values["gpu_clock"]:
+                    self._nvml.nvmlDeviceResetGpuLockedClocks(handle)
+                if values["power_limit_mw"] is not None:
+                    self._nvml.nvmlDeviceSetPowerManagementLimit(handle, values["power_limit_mw"])
+            except (self._nvml.NVMLError, LookupError) as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
 
 def serve(

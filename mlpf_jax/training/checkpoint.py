@@ -27,7 +27,7 @@ from orbax import checkpoint as ocp
 from mlpf_jax import atomic, errors
 from mlpf_jax.training import state
 
-FORMAT = 1  # of the record and the folder; increase it when older programs cannot read them
+FORMAT = 2  # of the record and the folder; increase it when older programs cannot read them
 _WEIGHTS, _OPTIMIZER, _RECORD = "weights", "optimizer", "record"
 _SEAL, _LOCK, _COMPLETE = "sha256.json", ".lock", "complete"
 _KEPT = 2  # checkpoints; one of them is whole while the next is written

@@ -55,11 +55,15 @@ def create(config: config_lib.RunConfig, key: Key[Array, ""]) -> TrainState:
 
 
 def optimizer(config: config_lib.TrainConfig) -> optax.GradientTransformation:
-    """Returns Adam as computed by keras, with a stepwise decreasing learning rate."""
+    """Returns Adam as computed by keras, with a stepwise decreasing learning rate.
+
+    Its moments are one vector each, so a GPU updates all weights in few launches.
+    """
     schedule = optax.exponential_decay(
         config.learning_rate, config.decay_steps, config.decay_rate, staircase=True
     )
-    return optax.chain(_scale_by_keras_adam(), optax.scale_by_learning_rate(schedule))
+    adam = optax.flatten(_scale_by_keras_adam())
+    return optax.chain(adam, optax.scale_by_learning_rate(schedule))
 
 
 def _scale_by_keras_adam() -> optax.GradientTransformation:

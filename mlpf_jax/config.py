@@ -145,8 +145,8 @@ class TrainConfig:
     )
     stacks_chains: bool = setting(
         False,
-        "Compute both chains of graph layers at once: fewer, larger operations. The result is "
-        "the same except for rounding.",
+        "Compute both chains of graph layers at once, and the heads of equal depth: fewer, larger "
+        "operations. The result is the same except for rounding.",
         on_accelerator=True,
     )
     decay_steps: int = 10_000  # the learning rate decreases after each so many steps

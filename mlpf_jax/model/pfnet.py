@@ -19,6 +19,7 @@ NUM_FEATURES = 12  # columns of an element, the type first
 NUM_CLASSES = 6  # none, charged hadron, neutral hadron, photon, electron, muon
 _ETA, _SIN_PHI, _COS_PHI = 2, 3, 4  # columns of an element
 _LAYER_NORM_EPSILON = 1e-3  # keras' default; flax has 1e-6
+_EQUALLY_DEEP = ("ffn_eta", "ffn_phi", "ffn_energy", "ffn_pt")  # heads, as they are declared
 _ID_SHARPNESS = 100.0  # makes the class weights of the energy a nearly hard choice
 
 
@@ -123,13 +124,14 @@ class Decoder(nn.Module):
     Their first layers share inputs: all six use the normalised encoding z, two use the logits, and
     two use the encodings of the energy and the logits. There is one product for each kind of input.
     If the reference feeds an input twice, it is multiplied once, by the sum of the two blocks of
-    rows.
+    rows. `stacks_heads` computes the later layers of the four heads of equal depth at once.
 
     Source: OutputDecoding in the reference's tfmodel/model.py; the doubled inputs, the unused
     gates of eta and phi and the stopped gradients are its own.
     """
 
     config: config_lib.ModelConfig
+    stacks_heads: bool = False
 
     @nn.compact
     def __call__(
@@ -166,9 +168,16 @@ class Decoder(nn.Module):
             products = layers.product_with_all(x, kernels, precision)
             for name, product in zip(names, products, strict=True):
                 hidden[name] += product
-        return _candidates(
-            elements, mask, logits, {n: rest(n, h) for n, h in hidden.items() if n != "ffn_id"}
-        )
+        at_once = _EQUALLY_DEEP if self.stacks_heads else ()
+        outputs = {n: rest(n, h) for n, h in hidden.items() if n not in ("ffn_id", *at_once)}
+        if at_once:
+            inputs = jnp.stack([hidden[name] for name in at_once])
+            out = _at_once(inputs, [heads[name] for name in at_once], precision)
+            out = jnp.where(mask[:, None], out, 0)
+            outputs |= {
+                n: x[:, : heads[n][-1].bias.size] for n, x in zip(at_once, out, strict=True)
+            }
+        return _candidates(elements, mask, logits, outputs)
 
     def _declare_heads(self, z_dim):
         with_energy = z_dim + 2 * (
@@ -188,6 +197,26 @@ class Decoder(nn.Module):
             widths = (num_inputs, *hidden, num_outputs)
             heads[name] = layers.FeedForwardWeights(widths, name=name)()
         return heads
+
+
+def _at_once(hidden, heads, precision):
+    """Returns outputs [heads, rows, widest output] from the first products [heads, rows, width].
+
+    The first kernels of the heads are not used.
+    """
+    widest = max(head[-1].bias.size for head in heads)
+
+    def widen(affine):
+        added = (0, widest - affine.bias.size)
+        return jax.tree.map(lambda x: jnp.pad(x, (*[(0, 0)] * (x.ndim - 1), added)), affine)
+
+    rest = [(head[0].bias, (*head[1:-1], widen(head[-1]))) for head in heads]
+
+    def apply(hidden, rest):
+        bias, later = rest
+        return layers.feed_forward(layers.add_bias(hidden, bias), later, precision)
+
+    return jax.vmap(apply)(hidden, jax.tree.map(lambda *leaves: jnp.stack(leaves), *rest))
 
 
 class _Rows(NamedTuple):
@@ -259,7 +288,7 @@ class PFNet(nn.Module):
             id_encodings, energy_encodings = encoder(encoded, mask, ragged)
         decoded = jnp.concatenate([jnp.where(real[:, None], encoded, 0), *id_encodings], axis=-1)
         self.sow("intermediates", "decoded", decoded)
-        decoder = Decoder(self.config, name="decoder")
+        decoder = Decoder(self.config, self.stacks_chains, name="decoder")
         with Part.HEADS.scope():
             candidates = decoder(rows, real, decoded, energy_encodings)
         return candidates.in_events(len(mask))

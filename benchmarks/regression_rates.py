@@ -1,201 +1,155 @@
 """Measures the error rates of the regression gate by replaying its decision many times.
 
-    python -m benchmarks.regression_rates benchmarks/baselines/*/NAME.json
-    python -m benchmarks.regression_rates --noise=outliers --sigma=0.02
+    python -m benchmarks.regression_rates build/regression/decision.json [DECISION...]
+    python -m benchmarks.regression_rates --noise=bursts
 
-A trial takes runs that differ in nothing, four at a time, one after the other as they were
-recorded; a coin makes them A B B A or B A A B. The first four compiled and the others did not, if
-the baseline has such: so it is where both sides are the same programs. B's training is slowed down
-by multiplying its cost. The gate then decides as it does in earnest. Noise is what a baseline
-recorded, or simulated.
-Prints a Markdown table: how often a regression was found, and nothing was decided, in percent.
+A trial takes sets of processes that differ in nothing, decides as the gate does on training and
+inference, and slows down B's training by multiplying its windows. Sets are drawn from decisions of
+A against A, with the sides exchanged by a coin, or simulated window by window. Prints a Markdown
+table: how often a regression was found, and nothing was decided, in percent.
 """
 
-import dataclasses
-import functools
-import random
+import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
+from jaxtyping import Float
 
 from mlpf_jax import cli
-from mlpf_jax.regress import baseline, judging, pairing
-from mlpf_jax.regress import costs as measures
+from mlpf_jax.regress import pairing
 from mlpf_jax.stats import sequential
 
 _SLOWDOWNS = flags.DEFINE_multi_float(
     "slowdown", [0.0, 0.03, 0.05, 0.10, 0.15], "Slowdown of B's training, as a share."
 )
 _TRIALS = flags.DEFINE_integer("trials", 2000, "Number of decisions per slowdown.", lower_bound=1)
-_MAX_PAIRS = flags.DEFINE_integer(
-    "max_pairs", 20, "Maximum number of pairs of runs.", lower_bound=2
-)
-_SIGMA = flags.DEFINE_float("sigma", 0.02, "Standard deviation of a slowdown for simulated noise.")
+_MAX_PAIRS = flags.DEFINE_integer("max_pairs", 12, "Maximum number of sets.", lower_bound=2)
+_ROUNDS = flags.DEFINE_integer("rounds", 24, "Simulated windows of each side in a set.")
+_SIGMA = flags.DEFINE_float("sigma", 0.08, "Simulated noise of one window.")
+_PROCESS = flags.DEFINE_float("process", 0.01, "Simulated noise of one process: all its windows.")
 _SEED = flags.DEFINE_integer("seed", 0, "Random seed.")
 
-_NAMES = ("training", "inference", "compile")
-_NUM_SIMULATED = 4000
+_PHASES = ("training", "inference")
+_NUM_SETS = 1000  # simulated
+Sets = Float[np.ndarray, "phases sets"]  # the slowdown of each set without any difference
 
 
-@dataclasses.dataclass(frozen=True)
-class Noise:
-    """Equal runs, in order of time."""
-
-    title: str
-    runs: Sequence[measures.RunMeasures]
-    rules: judging.Rules  # as in the real gate
-
-    def block(self, coins: random.Random, *, compiles: bool) -> Sequence[measures.RunMeasures]:
-        """Returns neighbouring runs of this kind, or of the other if there are none."""
-        starts = self._starts[compiles] or self._starts[not compiles]
-        start = coins.choice(starts)
-        return self.runs[start : start + pairing.RUNS_PER_BLOCK]
-
-    @functools.cached_property
-    def _starts(self) -> dict[bool, list[int]]:
-        """The possible starts of blocks, by whether their runs compile."""
-        size = pairing.RUNS_PER_BLOCK
-        found: dict[bool, list[int]] = {True: [], False: []}
-        for start in range(len(self.runs) - size + 1):
-            kinds = {run.measures_compile for run in self.runs[start : start + size]}
-            if len(kinds) == 1:
-                found[kinds.pop()].append(start)
-        return found
+def normal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Independent windows."""
+    return rng.standard_normal(shape)
 
 
-def normal(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Independent runs."""
-    return rng.standard_normal(count)
+def drift(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Correlation of 0.9 between successive windows, and a drift by four sigma within a set."""
+    noise = rng.standard_normal(shape)
+    for i in range(1, shape[1]):
+        noise[:, i] = 0.9 * noise[:, i - 1] + math.sqrt(0.19) * noise[:, i]
+    return noise + np.linspace(0, 4, shape[1])
 
 
-def autocorrelated(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Correlation of 0.6 between successive runs, and a drift of 0.1 sigma per run."""
-    noise = rng.standard_normal(count)
-    for i in range(1, count):
-        noise[i] = 0.6 * noise[i - 1] + 0.8 * noise[i]
-    return noise + 0.1 * (np.arange(count) % 40)
-
-
-def heavy_tails(rng: np.random.Generator, count: int) -> np.ndarray:
+def heavy_tails(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """Student's t with two degrees of freedom, which has no finite variance."""
-    return rng.standard_t(2, count)
+    return rng.standard_t(2, shape)
 
 
-def outliers(rng: np.random.Generator, count: int) -> np.ndarray:
-    """One run in fifty is a third slower than the others."""
-    return rng.standard_normal(count) + (rng.random(count) < 0.02) * np.log(4 / 3) / _sigma()
+def bursts(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Normal, but a quarter of all windows, ten in a row, take twice as long."""
+    starts = rng.random(shape) < 0.028
+    hit = sum(np.roll(starts, k, axis=1) for k in range(10)) > 0
+    return rng.standard_normal(shape) + hit * math.log(2) / _SIGMA.value
 
 
-NOISES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+NOISES: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] = {
     "normal": normal,
-    "autocorrelated": autocorrelated,
+    "drift": drift,
     "heavy_tails": heavy_tails,
-    "outliers": outliers,
+    "bursts": bursts,
 }
-_NOISE = flags.DEFINE_enum("noise", "normal", list(NOISES), "Simulated, if no baseline is given.")
+_NOISE = flags.DEFINE_enum("noise", "normal", list(NOISES), "Simulated, if no decision is given.")
 
 
-def simulated(name: str, rng: np.random.Generator) -> Noise:
-    """Returns runs for which slowdowns of pairs have a standard deviation of about --sigma."""
-    costs = [np.exp(_sigma() * NOISES[name](rng, _NUM_SIMULATED)) for _ in _NAMES]
-    title = f"{name} noise of {100 * _SIGMA.value:g} % in each of three measures"
-    runs = [_simulated_run(dict(zip(_NAMES, run, strict=True))) for run in zip(*costs, strict=True)]
-    # Simulated runs have only costs.
-    return Noise(title, runs, judging.Rules(limits=sequential.Limits()))
+def simulated(name: str, rng: np.random.Generator) -> Sets:
+    """Returns simulated sets: of every round two neighbouring windows, in random order."""
+    shape = (_NUM_SETS, 2 * _ROUNDS.value)
+
+    def phase() -> np.ndarray:
+        windows = _SIGMA.value * NOISES[name](rng, shape).reshape(_NUM_SETS, -1, 2)
+        order = np.where(rng.random(windows.shape[:2]) < 0.5, 1, -1)
+        medians = np.median(order * (windows[..., 1] - windows[..., 0]), axis=1)
+        return medians + math.sqrt(2) * _PROCESS.value * rng.standard_normal(_NUM_SETS)
+
+    return np.array([phase() for _ in _PHASES])
 
 
-def recorded(kept: baseline.Baseline) -> Noise:
-    """Returns a baseline's runs.
+def recorded(decisions: Sequence[dict[str, Any]]) -> Sets:
+    """Returns the sets of decisions of A against A.
 
     Raises:
-        ValueError: if there are too few runs.
+        ValueError: if there are none.
     """
-    noises = ", ".join(f"{name} {100 * noise:.1f} %" for name, noise in kept.noises.items())
-    compiling = sum(run.measures_compile for run in kept.runs)
-    title = (
-        f"{len(kept.runs)} runs recorded on {kept.machine_class}, {compiling} of them compiling "
-        f"(noise of pairs: {noises})"
+    sets = [one for decision in decisions for one in decision.get("windows", ()) if one]
+    if not sets:
+        raise ValueError("these decisions have no windows.")
+    return np.array(
+        [
+            [np.median(np.log(np.array(one[phase]["B"]) / one[phase]["A"])) for one in sets]
+            for phase in _PHASES
+        ]
     )
-    if len(kept.runs) < pairing.RUNS_PER_BLOCK:
-        raise ValueError(
-            f"baseline {kept.name}: {pairing.RUNS_PER_BLOCK} runs at least are needed."
-        )
-    rules = judging.Rules(
-        limits=sequential.Limits(), recorded_noise=kept.noises, same_compiler=True
-    )
-    return Noise(title, kept.runs, rules)
 
 
-def trial(noise: Noise, slowdown: float, coins: random.Random) -> tuple[judging.Whole, int]:
-    """Returns one decision and its number of pairs."""
-    pairs: list[pairing.Pair] = []
-    found: tuple[judging.Judgement, ...] = ()
-    while len(pairs) < _MAX_PAIRS.value:
-        runs = noise.block(coins, compiles=not pairs)
-        orders = [runs[:2], runs[3:1:-1]]  # A B, and of B A the A first
-        if coins.random() < 0.5:
-            orders = [order[::-1] for order in orders]
-        pairs += [pairing.Pair(a, _slowed(b, slowdown)) for a, b in orders]
-        found = judging.judge(pairs, noise.rules, {})
-        if judging.is_enough(found):
+def trial(sets: Sets, slowdown: float, rng: np.random.Generator) -> tuple[str, int]:
+    """Returns one decision and its number of sets."""
+    taken = rng.integers(sets.shape[1], size=_MAX_PAIRS.value)
+    values = sets[:, taken] * rng.choice([-1, 1], size=_MAX_PAIRS.value)
+    values[0] += math.log1p(slowdown)
+    number, verdicts = 0, {"undecided"}
+    while number < _MAX_PAIRS.value:
+        number += pairing.PAIRS_PER_BLOCK
+        found = [sequential.decide(one[:number].tolist(), sequential.Limits()) for one in values]
+        verdicts = {one.verdict for one in found}
+        if "regression" in verdicts or all(one.is_final for one in found):
             break
-    return judging.whole(found), len(pairs)
+    for verdict in ("regression", "undecided"):
+        if verdict in verdicts:
+            return verdict, number
+    return "no regression", number
 
 
-def row(noise: Noise, slowdown: float) -> str:
+def row(sets: Sets, slowdown: float) -> str:
     """Returns a line of the table."""
-    coins = random.Random(_SEED.value)
-    trials = [trial(noise, slowdown, coins) for _ in range(_TRIALS.value)]
+    rng = np.random.default_rng(_SEED.value)
+    trials = [trial(sets, slowdown, rng) for _ in range(_TRIALS.value)]
     counts = Counter(verdict for verdict, _ in trials)
-    found, open_ = (100 * counts[v] / len(trials) for v in ("regression", "cannot decide"))
-    num_pairs = np.mean([number for _, number in trials])
-    return f"| {100 * slowdown:g} % | {found:.2f} | {open_:.2f} | {num_pairs:.1f} |"
+    found, open_ = (100 * counts[v] / len(trials) for v in ("regression", "undecided"))
+    number = np.mean([number for _, number in trials])
+    return f"| {100 * slowdown:g} % | {found:.2f} | {open_:.2f} | {number:.1f} |"
 
 
 def main(argv: Sequence[str]) -> int:
-    if len(argv) > 2:
-        return cli.complain("give one baseline, or none for simulated noise.", cli.USAGE)
     try:
-        if len(argv) == 2:
-            noise = recorded(baseline.read(Path(argv[1])))
+        if len(argv) > 1:
+            sets = recorded([json.loads(Path(name).read_text()) for name in argv[1:]])
+            title = f"{sets.shape[1]} recorded sets"
         else:
-            noise = simulated(_NOISE.value, np.random.default_rng(_SEED.value))
+            sets = simulated(_NOISE.value, np.random.default_rng(_SEED.value))
+            title = f"simulated windows, {_NOISE.value}"
     except (OSError, ValueError) as error:
         return cli.complain(error, cli.USAGE)
-    print(f"{noise.title}; {_TRIALS.value} trials, at most {_MAX_PAIRS.value} pairs\n")
-    print("| slowdown | regression, % | cannot decide, % | pairs, mean |\n|---:|---:|---:|---:|")
-    for slowdown in _SLOWDOWNS.value:
-        print(row(noise, slowdown), flush=True)
-    return 0
-
-
-def _sigma() -> float:
-    """Standard deviation of single runs: a pair's slowdown is the difference of two."""
-    return _SIGMA.value / np.sqrt(2)
-
-
-def _simulated_run(seconds: dict[str, float]) -> measures.RunMeasures:
-    return measures.RunMeasures(
-        seconds=seconds,
-        lower_s=0.0,
-        memory_bytes={"training": 1},
-        peak_process_bytes=None,
-        accuracy=1.0,
-        loss=1.0,
-        digests={"losses": "", "weights": ""},
-        machine_class="simulated",
-        started_at="",
-        finished_at="",
-        doubts=(),
+    spreads = ", ".join(
+        f"{phase} {100 * sequential.spread(one.tolist()):.1f} %"
+        for phase, one in zip(_PHASES, sets, strict=True)
     )
-
-
-def _slowed(run: measures.RunMeasures, slowdown: float) -> measures.RunMeasures:
-    slower = {**run.seconds, "training": run.seconds["training"] * (1 + slowdown)}
-    return dataclasses.replace(run, seconds=slower)
+    print(f"{title} (noise: {spreads}); {_TRIALS.value} trials, at most {_MAX_PAIRS.value} sets\n")
+    print("| slowdown | regression, % | cannot decide, % | sets, mean |\n|---:|---:|---:|---:|")
+    for slowdown in _SLOWDOWNS.value:
+        print(row(sets, slowdown), flush=True)
+    return 0
 
 
 if __name__ == "__main__":

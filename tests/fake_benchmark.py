@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import runpy
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlpf_jax import processes
+from mlpf_jax.measure import load
+from mlpf_jax.sides import driver
 from tests import recorded
 
 TEMPLATE = recorded.OLDEST_REPORT
@@ -24,8 +27,6 @@ if "hang" in options:
     time.sleep(600)
 here = pathlib.Path(__file__).parent
 costs = json.loads((here / "costs.json").read_text())
-if "help" in options:
-    sys.exit(costs["flags"])
 document = json.loads((here / "template.json").read_text())
 stats = document["report"]["wl-stats"]
 for name, phase in stats["phases"].items():
@@ -47,6 +48,26 @@ stats["val_accuracy"] = [costs["accuracy"]]
 folder = pathlib.Path(options["results_dir"])
 (folder / "mlpf-jax_summary.json").write_text(json.dumps(document))
 """
+# Serves windows after a run, as mlpf_jax.sides.member does.
+_MEMBER = """
+import json, os, pathlib, random, runpy, sys
+
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+share, here = float(sys.argv[1]), pathlib.Path(__file__).parents[1]
+sys.argv = ["mlpf_jax.main", *sys.argv[2:]]
+runpy.run_path(str(here / "main.py"), run_name="__main__")
+costs = json.loads((here / "costs.json").read_text())
+ready = {"protocol": 1, "identity": {}, "memory_bytes": costs["memory"], "events_per_step": 1}
+print(json.dumps(ready | {"phases": ["training", "inference"]}), file=answers, flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if "run" not in request:
+        break
+    noise = (1 + random.uniform(-1, 1) * costs["noise"]) * (1 + share)
+    seconds = request["steps"] * costs[request["run"]] * noise
+    print(json.dumps({"seconds": seconds, "load": None}), file=answers, flush=True)
+"""
 COSTS = {
     "training": 1.0,
     "inference": 0.5,
@@ -58,7 +79,6 @@ COSTS = {
     "checksum": "0" * 32,
     "workload_version": 1,
     "noise": 0.005,
-    "flags": "  --results_dir: ...",
 }
 
 
@@ -71,16 +91,19 @@ def git(folder, *words):
     return done.stdout.strip()
 
 
-def make(folder, *costs):
+def make(folder, *costs, serves=False):
     """Makes a repository with a commit for each of `costs`, in order, on the branch main.
 
-    Their packages differ, if in nothing else than a number.
+    Their packages differ, if in nothing else than a number. With `serves`, they can be sides.
     """
     package = folder / "mlpf_jax"
     package.mkdir(parents=True)
     git(folder, "init", "--quiet", "--initial-branch=main")
     (package / "__init__.py").touch()
     (package / "main.py").write_text(_MAIN)
+    if serves:
+        (package / "sides").mkdir()
+        (package / "sides" / "member.py").write_text(_MEMBER)
     (package / "template.json").write_text(TEMPLATE.read_text())
     (folder / "preset.cfg").write_text("# Nothing to set.\n--seed=1\n")
     for number, changed in enumerate(costs):
@@ -118,3 +141,28 @@ def run_once(folder, results):
         log=results / "log.txt",
         timeout_s=None,
     )
+
+
+class Live(driver.Live):
+    """A side whose whole run has taken place in this process, as `driver.alive` makes one."""
+
+    phases = ("training", "inference")
+    events_per_step = 1
+
+    def __init__(self, side):
+        share, *arguments = side.command[4:]
+        run_here(
+            ["mlpf_jax.main", *arguments],
+            folder=side.folder,
+            environ=side.environ,
+            log=side.log,
+            timeout_s=None,
+        )
+        costs = Path(side.environ["PYTHONPATH"]) / "mlpf_jax" / "costs.json"
+        self._costs, self._share = json.loads(costs.read_text()), float(share)
+        self.memory_bytes = self._costs["memory"]
+
+    def run(self, phase, num_steps):
+        noise = 1 + random.uniform(-1, 1) * self._costs["noise"]
+        seconds = num_steps * self._costs[phase] * noise * (1 + self._share)
+        return driver.Window(seconds, load.Load(0.5, 0.0))

@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "telemetry": {"measure", "stats"},
     "report": {"atomic", "config", "measure", "render", "stats", "streams", "telemetry"},
     "compare": {"atomic", "config", "render", "report", "stats"},
+    "sides": {"measure", "processes"},
     "study": {
         "atomic",
         "config",
@@ -62,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
         "processes",
         "render",
         "report",
-        "runtime",
+        "sides",
         "stats",
     },
     "run": {
@@ -118,13 +119,14 @@ INSIDE = {
     " < environment records trust < memory timing",
     "model": "parts precision < lsh message_passing < pair_kernel < layers < pfnet"
     " < loss metrics reference",
-    "regress": "checkouts costs exports yardstick < baseline installations < sources < pairing"
-    " < judging < documents < session",
+    "regress": "checkouts costs exports < baseline installations < sources < pairing"
+    " < judging < resolution < documents < session",
     "report": "checksums fields result < consumption < app incomplete phase settings summary"
     " < model < facts schema < hepscore replay < reader < copies mllog quality summed_energy"
     " < summing",
-    "run": "devices ending feed files fit programs setup < inputs phases < track < loop resuming"
-    " < leaving story",
+    "run": "devices ending feed files fit programs setup < inputs phases < track"
+    " < loop resuming < serving < leaving story",
+    "sides": "extra_work protocol < driver member",
     "stats": "change_points power_laws rank_tests scaling_laws summaries turns"
     " < comparison sum_ratios < sequential",
     "study": "claims formats running scaling sweep < engine < runs < trade_offs"

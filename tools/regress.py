@@ -1,4 +1,4 @@
-"""Tests whether a change made the benchmark slower, with alternate runs of both sides."""
+"""Tests whether a change made the benchmark slower."""
 
 from mlpf_jax.commands.regress import run_app
 

@@ -1,13 +1,14 @@
-"""Tests whether a change made the benchmark slower, with alternate runs of both sides.
+"""Tests whether a change made the benchmark slower: both sides are alive and compute in turns.
 
     mlpf-jax-regress --base=main                 # a commit against the working tree
     mlpf-jax-regress --base=HEAD --inject=0.15   # a test of the gate: B does 15 % more work
     mlpf-jax-regress --base=HEAD --head_python=OTHER/bin/python    # two environments
-    mlpf-jax-regress --save_baseline=spring      # stores runs on this machine mlpf-jax-regress
-    --baseline=spring           # against the stored runs mlpf-jax-regress RESULTS_A RESULTS_B #
-    compares results, without any run
+    mlpf-jax-regress --resolve                   # the smallest slowdown that it would find here
+    mlpf-jax-regress --save_baseline=spring      # stores runs on this machine
+    mlpf-jax-regress --baseline=spring           # against the stored runs
+    mlpf-jax-regress RESULTS_A RESULTS_B         # compares results, without any run
 
-Every run is a new process. See docs/regression.md for the method and its error rates. Exit status:
+See docs/regression.md for the method and its error rates. Exit status:
 0 no regression, 1 regression, 2 wrong usage, 3 cannot decide, 4 a run failed, 5 nothing to compare,
 70 the gate itself failed, 130 on Ctrl-C, 143 on SIGTERM.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 from absl import flags
 
 from mlpf_jax import cli, processes, progress
-from mlpf_jax.regress import baseline, documents, session
+from mlpf_jax.regress import baseline, documents, resolution, session
 
 _BASE = flags.DEFINE_string("base", None, "Commit for A. Default: the start of the branch.")
 _HEAD = flags.DEFINE_string("head", None, "Commit for B. Default: the working tree.")
@@ -47,13 +48,22 @@ _ACCURACY = flags.DEFINE_float("accuracy_loss", 0.005, "Largest allowed decrease
 _INJECT = flags.DEFINE_float(
     "inject", None, "Share of extra work that B does in timed windows, as a test of the gate."
 )
+_RESOLVE = flags.DEFINE_bool(
+    "resolve", False, "Compare B with itself, and print the smallest slowdown that is found."
+)
 _BUDGET = flags.DEFINE_float("budget_s", 585, "Seconds after which no more runs are started.")
-_MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Maximum number of pairs of runs.")
-_TIMEOUT = flags.DEFINE_float("run_timeout_s", 300, "Seconds after which a run is killed.")
+_MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Maximum number of pairs of processes.")
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 24, "Windows in turns of each side, for every phase and pair of processes."
+)
+_TIMEOUT = flags.DEFINE_float(
+    "run_timeout_s", 300, "Seconds after which a run, or a side that does not answer, is killed."
+)
 _OUT = flags.DEFINE_string("out", "build/regression", "Folder for the decision and its exports.")
 _QUIET = flags.DEFINE_bool("quiet", False, "Print no progress.")
 
 _RUN_FAILED, _NOTHING_TO_COMPARE = 4, 5
+_UNKNOWN = "The resolution is not known: too few pairs of processes in the time, or whole runs."
 _GATE_FAILED = 70  # EX_SOFTWARE of sysexits.h: no verdict because of an internal error
 
 
@@ -81,6 +91,10 @@ def _run(files: Sequence[str], tell: session.Tell) -> int:
     out = Path(_OUT.value)
     documents.check_writable(out)
     found = documents.document(session.compare(request, tell))
+    if request.resolve:
+        print(*resolution.lines(found["resolution"]) or [_UNKNOWN], sep="\n")
+        documents.write(found, out)
+        return 0
     width = shutil.get_terminal_size((120, 24)).columns
     print(documents.text(found, width=width, colour=sys.stdout.isatty()), end="", flush=True)
     try:
@@ -108,8 +122,10 @@ def _request(files: Sequence[str]) -> session.Request:
         allowance=_ALLOWANCE.value,
         accuracy_loss=_ACCURACY.value,
         inject=_INJECT.value,
+        resolve=_RESOLVE.value,
         budget_s=_BUDGET.value,
         max_pairs=_MAX_PAIRS.value,
+        rounds=_ROUNDS.value,
         run_timeout_s=_TIMEOUT.value,
     )
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from mlpf_jax.measure import records, window
+from mlpf_jax.measure import records
 
 Clock = Callable[[], int]  # nanoseconds
 State = TypeVar("State")
@@ -74,13 +74,9 @@ def time_steps(
 
     The batches are on the devices before the clock starts. The host does not wait between steps and
     fetches nothing, so it runs ahead of an accelerator as in training. The clock stops when the
-    last state and all outputs are ready. `waits_each` waits for every step. `window.hook`, if set,
-    is called around the window.
+    last state and all outputs are ready. `waits_each` waits for every step.
     """
-    hook = window.hook
     outputs = []
-    if hook is not None:
-        hook.before_start()
     start = clock()
     for batch in batches:
         state, output = advance(state, batch)
@@ -88,12 +84,7 @@ def time_steps(
         if waits_each:
             jax.block_until_ready((state, output))
     jax.block_until_ready((state, outputs))
-    if hook is not None:
-        hook.before_end((clock() - start) / 1e9)
-    seconds = (clock() - start) / 1e9
-    if hook is not None:
-        hook.after_end()
-    return state, outputs, seconds
+    return state, outputs, (clock() - start) / 1e9
 
 
 def steps_per_sample(step_s: float, shortest_sample_s: float) -> int:

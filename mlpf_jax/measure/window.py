@@ -1,28 +1,27 @@
-"""Hooks of a run: let a program that runs the benchmark act around timed windows and phases.
+"""Hooks of a run: let a program that runs the benchmark use its steps, or act around its phases.
 
-The regression gate sets one and the copies of a workload the other before they start a run; a plain
-run has none. Does not import JAX, because hooks are set before JAX is configured.
+A side of a comparison sets one and the copies of a workload the other before they start a run; a
+plain run has none. Does not import JAX, because hooks are set before JAX is configured.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 
-class Hook(Protocol):
-    """Actions around every window that `timing.time_steps` times."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Windows:
+    """A run that is set up and measured, and can run more windows of its compiled steps."""
 
-    def before_start(self) -> None:
-        """Called before the clock starts."""
-
-    def before_end(self, seconds: float) -> None:
-        """Called inside the window when all steps are done, `seconds` after its start."""
-
-    def after_end(self) -> None:
-        """Called when the clock has stopped."""
+    phases: Mapping[str, Callable[[int], float]]  # each runs a number of steps; returns seconds
+    programs: Mapping[str, str]  # the digest of every program
+    memory_bytes: int  # of all devices together, as planned by the compiler
+    events_per_step: int
 
 
-hook: Hook | None = None
+# Called after the run with its windows.
+server: Callable[[Windows], None] | None = None
 
 
 class Meeting(Protocol):

@@ -22,6 +22,7 @@ from mlpf_jax.stats import sequential
 
 DEFAULT_FOLDER = Path("benchmarks") / "baselines"
 SAME_PROGRAMS = "compile, same programs"  # the noise of `compile` if only lowering can differ
+IN_TURNS = "windows in turns"  # whose noise no baseline has: it is of whole runs
 _FORMAT = "mlpf_jax baseline 1"
 _SCHEMA = Path(__file__).with_name("schema.json")
 _MOST_BYTES = 64 * 2**20
@@ -61,11 +62,6 @@ class Baseline:
             name: [run.seconds.get(name) for run in self.runs] for name in names
         }
         costs[SAME_PROGRAMS] = measures.compile_of_same_programs(self.runs)
-        yardsticks = [run.yardstick_s for run in self.runs if run.yardstick_s is not None]
-        if len(yardsticks) == len(self.runs):
-            for name in sorted(names & measures.STEPS):
-                pairs = zip(self.runs, yardsticks, strict=True)
-                costs[by_yardstick(name)] = [run.seconds[name] / unit for run, unit in pairs]
         slowdowns = {name: self._slowdowns(values) for name, values in costs.items()}
         return {name: sequential.spread(found) for name, found in slowdowns.items() if found}
 
@@ -77,11 +73,6 @@ class Baseline:
             if a and b and run.measures_compile == other.measures_compile
         ]
         return sequential.slowdowns([a for a, _ in neighbours], [b for _, b in neighbours])
-
-
-def by_yardstick(name: str) -> str:
-    """Returns the name of a cost's noise after correction by the yardstick."""
-    return f"{name}, by the yardstick"
 
 
 def make(
@@ -178,26 +169,14 @@ def newest(folder: Path, report: reader.Report, preset: Sequence[str]) -> Baseli
     Raises:
         ValueError: if a file of this class is not a baseline.
     """
+    stored = [read(path) for path in sorted((folder / report.machine_class).glob("*.json"))]
     alike = [
         baseline
-        for baseline in _of_class(folder, report.machine_class, preset)
-        if all(d.category != "hardware" for d in facts.differences(baseline.first, report))
+        for baseline in stored
+        if baseline.preset == tuple(preset)
+        and all(d.category != "hardware" for d in facts.differences(baseline.first, report))
     ]
     return max(alike, key=lambda baseline: baseline.created_at, default=None)
-
-
-def of_its_name(folder: Path, report: reader.Report, preset: Sequence[str]) -> Baseline | None:
-    """Returns a baseline of a machine with the same name, known by that alone, if there is one.
-
-    Raises:
-        ValueError: if a file of this class is not a baseline.
-    """
-    return next(iter(_of_class(folder, report.unidentified_class, preset)), None)
-
-
-def _of_class(folder: Path, machine_class: str, preset: Sequence[str]) -> list[Baseline]:
-    found = [read(path) for path in sorted((folder / machine_class).glob("*.json"))]
-    return [baseline for baseline in found if baseline.preset == tuple(preset)]
 
 
 def validate(document: Any, kind: Literal["baseline", "decision"]) -> None:

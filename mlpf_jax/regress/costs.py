@@ -7,7 +7,6 @@ from typing import Any
 
 from mlpf_jax.report import reader
 
-STEPS = frozenset({"training", "inference"})
 _PROGRAM = "program."
 
 
@@ -26,7 +25,6 @@ class RunMeasures:
     machine_class: str
     started_at: str  # ISO 8601, UTC
     finished_at: str
-    yardstick_s: float | None = None  # a fixed amount of work between samples; None: not done
     doubts: tuple[str, ...]  # the run's own reasons to distrust it
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlpf_jax import atomic
 from mlpf_jax.measure import records
-from mlpf_jax.regress import baseline, exports, judging, pairing, sources
+from mlpf_jax.regress import baseline, exports, judging, pairing, resolution, sources
 from mlpf_jax.render import tables
 from mlpf_jax.stats import summaries
 
@@ -16,7 +16,7 @@ FORMAT = "mlpf_jax decision 1"
 EXIT_STATUS: dict[judging.Whole, int] = {"no regression": 0, "regression": 1, "cannot decide": 3}
 _WORDS = {"regression": "slower", "no regression": "no regression", "undecided": "cannot decide"}
 _OTHER_WORDS = {"exact": "more memory", "quality": "worse"}  # words for other regressions
-_BYTES_OF_DECISION = 2**18  # with its exports, for the maximum number of pairs
+_BYTES_OF_DECISION = 2**20  # with its exports, for the maximum number of pairs
 _STOPPED = {
     "decided": "",
     "out of time": "The time was over before a decision: increase --budget_s, or use a quieter "
@@ -67,7 +67,12 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "finished_at": records.now(),
         "sides": {"A": _side(outcome.a), "B": _side(outcome.b)},
         "measures": [_measure(one) for one in outcome.judgements],
-        "notes": list(outcome.notes),
+        "notes": [*resolution.notes(outcome.gathered), *outcome.notes],
+        "resolution": resolution.found(outcome.gathered, outcome.judgements, limits),
+        "windows": [
+            {phase: resolution.windows(turn) for phase, turn in pair.turns.items()}
+            for pair in outcome.gathered.pairs
+        ],
         "runs": [
             {"side": side, "pair": number, **dataclasses.asdict(run)}
             for number, pair in enumerate(outcome.gathered.pairs)
@@ -89,6 +94,7 @@ def view(found: Mapping[str, Any]) -> tables.View:
         rows=tuple(_row(measure) for measure in found["measures"]),
     )
     notes = [
+        *resolution.lines(found.get("resolution")),
         f"A: {sides['A']['label']}. B: {sides['B']['label']}. Machine: {found['machine']}.",
         f"Regression: B's cost is higher, not shown to be less than {100 * limits['threshold']:g} "
         "% higher, and confirmed by fresh pairs of runs.",

@@ -5,8 +5,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import numpy as np
-
 from mlpf_jax.compare import comparability
 from mlpf_jax.regress import baseline, costs, pairing
 from mlpf_jax.report import facts, reader
@@ -15,7 +13,6 @@ from mlpf_jax.stats import comparison, sequential
 Kind = Literal["timed", "exact", "quality"]
 Whole = Literal["regression", "no regression", "cannot decide"]
 _FEWEST_PAIRS_OF_EXACT = 2  # measures without noise are confirmed by a second run of each side
-_YARDSTICK_LEVEL = 0.02  # level of the test that B does not slow down the yardstick
 _UNITS = {"training": "s/event", "inference": "s/event", "compile": "s"}
 
 
@@ -27,10 +24,6 @@ class Rules:
     accuracy_loss: float = 0.005  # absolute, of the validation accuracy
     recorded_noise: Mapping[str, float] = dataclasses.field(default_factory=dict)
     same_compiler: bool = False  # both sides use the same compiler with the same settings
-
-    def limits_of(self, name: str) -> sequential.Limits:
-        """Returns the limits of a timed measure, with its noise on this machine."""
-        return dataclasses.replace(self.limits, noise=self.recorded_noise.get(name, 0.0))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +52,7 @@ def judge(
 ) -> tuple[Judgement, ...]:
     """Judges every measure that both sides have; `blocked` ones stay undecided, with the reason."""
     first = pairs[0]
+    has_quality = None not in (first.a.accuracy, first.b.accuracy)
     same_programs = rules.same_compiler and have_same_programs(pairs, rules.limits)
     told = {name: _telling(name, pairs, same_programs=same_programs) for name in _UNITS}
     assert len(told) <= sequential.MOST_TIMED_MEASURES
@@ -69,7 +63,7 @@ def judge(
     ]
     names = [name for name in first.a.memory_bytes if name in first.b.memory_bytes]
     exact = [_memory(name, pairs, rules.limits) for name in names]
-    quality = [] if _lacks_quality(first) else [_accuracy(pairs, rules)]
+    quality = [_accuracy(pairs, rules)] if has_quality else []
     return tuple(_block(one, blocked) for one in (*timed, *exact, *quality))
 
 
@@ -152,21 +146,6 @@ def have_same_programs(pairs: Sequence[pairing.Pair], limits: sequential.Limits)
     return min(b) - max(a) <= apart
 
 
-def machine_slowdowns(pairs: Sequence[pairing.Pair]) -> list[float] | None:
-    """Returns the slowdown of the machine itself in the run of B, for every pair.
-
-    None if a run has no yardstick, or if the yardstick was significantly slower with B: B then
-    slows down everything in its process, and that must not be divided out.
-    """
-    found = [(pair.a.yardstick_s, pair.b.yardstick_s) for pair in pairs]
-    known = [(a, b) for a, b in found if a is not None and b is not None]
-    if len(known) < len(pairs):
-        return None
-    slowdowns = np.array(sequential.slowdowns(*zip(*known, strict=True)))
-    is_slower = sequential.p_value(slowdowns) < _YARDSTICK_LEVEL
-    return None if is_slower else slowdowns.tolist()
-
-
 def _telling(
     name: str, pairs: Sequence[pairing.Pair], *, same_programs: bool
 ) -> Sequence[pairing.Pair]:
@@ -179,19 +158,20 @@ def _telling(
 def _timed(
     name: str, pairs: Sequence[pairing.Pair], rules: Rules, *, same_programs: bool
 ) -> Judgement:
-    """Judges a time, corrected for the machine's speed if both sides have the same compiler."""
+    """Judges a time. Recorded noise is that of whole runs."""
     noise_of, note = name, ""
     if name == "compile" and same_programs:
         values = costs.compile_of_same_programs([run for p in pairs for run in (p.a, p.b)])
         values_a, values_b = values[::2], values[1::2]
+        slowdowns = sequential.slowdowns(values_a, values_b)
         noise_of, note = baseline.SAME_PROGRAMS, "the same programs: only lowering can differ"
     else:
-        values_a, values_b = ([run.seconds[name] for run in side] for side in _sides(pairs))
-    slowdowns = sequential.slowdowns(values_a, values_b)
-    if name in costs.STEPS and rules.same_compiler and (of_machine := machine_slowdowns(pairs)):
-        slowdowns = [own - other for own, other in zip(slowdowns, of_machine, strict=True)]
-        noise_of, note = baseline.by_yardstick(name), "by the yardstick"
-    limits = rules.limits_of(noise_of)
+        values_a = [pair.a.seconds[name] for pair in pairs]
+        values_b = [pair.b.seconds[name] for pair in pairs]
+        slowdowns = [pair.slowdown(name) for pair in pairs]
+    if any(name in pair.turns for pair in pairs):
+        noise_of = baseline.IN_TURNS
+    limits = dataclasses.replace(rules.limits, noise=rules.recorded_noise.get(noise_of, 0.0))
     decision = sequential.decide(slowdowns, limits)
     return Judgement(
         name=name,
@@ -205,10 +185,6 @@ def _timed(
         slowdowns=tuple(slowdowns),
         recorded_noise=limits.noise,
     )
-
-
-def _sides(pairs: Sequence[pairing.Pair]) -> tuple[list[costs.RunMeasures], ...]:
-    return [pair.a for pair in pairs], [pair.b for pair in pairs]
 
 
 def _reason(decision: sequential.Decision, slowdowns: Sequence[float]) -> str:
@@ -237,10 +213,6 @@ def _memory(phase: str, pairs: Sequence[pairing.Pair], limits: sequential.Limits
         ratio=comparison.Ratio(change, change, change, 1.0, len(pairs)),
         reason="planned by the compiler" + (", the same" if before == after else ""),
     )
-
-
-def _lacks_quality(pair: pairing.Pair) -> bool:
-    return pair.a.accuracy is None or pair.b.accuracy is None
 
 
 def _accuracy(pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:

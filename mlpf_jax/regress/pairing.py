@@ -1,16 +1,23 @@
-"""Runs two sides alternately, A B B A or B A A B, until a decision is possible.
+"""Takes pairs of runs, in the orders A B, B A or B A, A B, until a decision is possible.
 
-A slow change of the machine cancels within four runs. The order of each four is random, so that no
-periodic change of the machine can favour one side.
+Two new processes of a pair are alive together and run short windows in turns, so that a change of
+the machine meets both alike. Where that cannot be, whole runs follow each other; a slow change of
+the machine then cancels within four runs. The order is random, so that no periodic change of the
+machine can favour one side.
 """
 
+import contextlib
 import dataclasses
+import math
 import random
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from mlpf_jax.measure import slot
 from mlpf_jax.regress import costs as measures
 from mlpf_jax.regress import sources
+from mlpf_jax.sides import driver
 
 RUNS_PER_BLOCK, PAIRS_PER_BLOCK = 4, 2
 Clock = Callable[[], float]  # seconds
@@ -19,10 +26,21 @@ Stopped = Literal["decided", "out of time", "out of pairs"]
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One run of each side, one right after the other."""
+    """One run of each side, together or one right after the other."""
 
     a: measures.RunMeasures
     b: measures.RunMeasures
+    turns: Mapping[str, driver.Turns] = dataclasses.field(default_factory=dict)  # by phase
+
+    def slowdown(self, name: str) -> float:
+        """Returns the logarithm of B's cost over A's: the median of neighbouring windows, if any.
+
+        Raises:
+            KeyError: if a side has no such cost.
+        """
+        if name in self.turns:
+            return self.turns[name].slowdown("A", "B")
+        return math.log(self.b.seconds[name] / self.a.seconds[name])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +49,14 @@ class Gathered:
 
     pairs: tuple[Pair, ...]
     stopped: Stopped
+    block_s: tuple[float, ...] = ()  # how long every block of pairs took
+    why_whole: str | None = None  # why whole runs were compared; None: windows in turns
+
+    def pairs_in(self, budget_s: float) -> int:
+        """Returns how many pairs like these a comparison with this budget takes."""
+        later_s = statistics.median(self.block_s[1:] or self.block_s)
+        blocks = 1 + max(0, math.floor((budget_s - self.block_s[0]) / later_s))
+        return PAIRS_PER_BLOCK * blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +65,7 @@ class Budget:
 
     end_s: float  # clock time of the end
     most_pairs: int
+    rounds: int = 24  # of windows in turns, for each phase of a pair
 
 
 def gather(
@@ -61,17 +88,22 @@ def gather(
     """
     most_pairs = min(budget.most_pairs, *(s.most_runs or budget.most_pairs for s in (a, b)))
     pairs: list[Pair] = []
-    block_s = 0.0
+    block_s: list[float] = []
+    taker = _Taker(a, b, budget.rounds, coins, tell)
+
+    def stopped(why: Stopped) -> Gathered:
+        return Gathered(tuple(pairs), why, tuple(block_s), taker.why_whole)
+
     while len(pairs) < most_pairs:
-        if pairs and clock() + block_s > budget.end_s:
-            return Gathered(tuple(pairs), "out of time")
+        if pairs and clock() + block_s[-1] > budget.end_s:
+            return stopped("out of time")
         started = clock()
         for order in _block(coins)[: most_pairs - len(pairs)]:
-            pairs.append(_take(a, b, order, f"pair {len(pairs) + 1}", tell))
-        block_s = clock() - started
+            pairs.append(taker.take(order, f"pair {len(pairs) + 1}"))
+        block_s.append(clock() - started)
         if is_enough(pairs):
-            return Gathered(tuple(pairs), "decided")
-    return Gathered(tuple(pairs), "out of pairs")
+            return stopped("decided")
+    return stopped("out of pairs")
 
 
 def costs(run: measures.RunMeasures) -> str:
@@ -83,13 +115,69 @@ def _block(coins: random.Random) -> tuple[str, str]:
     return ("AB", "BA") if coins.random() < 0.5 else ("BA", "AB")
 
 
-def _take(
-    a: sources.Source, b: sources.Source, order: str, name: str, tell: Callable[[str], None]
-) -> Pair:
-    sources.make_alike(a, b)
-    taken = {}
-    for side in order:
-        source = a if side == "A" else b
-        taken[side] = source.take()
-        tell(f"{name}, {side} ({source.label}): {costs(taken[side])}")
-    return Pair(taken["A"], taken["B"])
+class _Taker:
+    """Takes a pair after the other, in the same way."""
+
+    def __init__(
+        self,
+        a: sources.Source,
+        b: sources.Source,
+        rounds: int,
+        coins: random.Random,
+        tell: Callable[[str], None],
+    ):
+        self._sides: dict[str, sources.Source] = {"A": a, "B": b}
+        self._rounds, self._coins, self._tell = rounds, coins, tell
+        self.why_whole = _why_whole(a, b)
+
+    def take(self, order: str, name: str) -> Pair:
+        """Takes a pair, of runs that are alive together if possible."""
+        sources.make_alike(self._sides["A"], self._sides["B"])
+        if self.why_whole is None:
+            try:
+                return self._together(order, name)
+            except driver.NoRoomError as error:
+                self.why_whole = str(error)
+                self._tell(f"whole runs from now on: {error}")
+        taken = {}
+        for side in order:
+            source = self._sides[side]
+            taken[side] = source.take()
+            self._tell(f"{name}, {side} ({source.label}): {costs(taken[side])}")
+        return Pair(taken["A"], taken["B"])
+
+    def _together(self, order: str, name: str) -> Pair:
+        runs: dict[str, measures.RunMeasures] = {}
+        live: dict[str, driver.Live] = {}
+        with contextlib.ExitStack() as stack:
+            for side in order:
+                if live:
+                    needed = max(one.memory_bytes for one in live.values())
+                    driver.require_room(needed, slot.free_memory_bytes())
+                source = self._sides[side]
+                assert isinstance(source, sources.Processes)
+                runs[side], live[side] = stack.enter_context(source.alive())
+            phases = [name for name in live["A"].phases if name in live["B"].phases]
+            turns = {
+                phase: driver.take_turns(live, phase, self._rounds, self._coins) for phase in phases
+            }
+        for side, run in runs.items():
+            per_event = {
+                phase: turn.seconds(side) / live[side].events_per_step
+                for phase, turn in turns.items()
+            }
+            runs[side] = dataclasses.replace(run, seconds={**run.seconds, **per_event})
+        pair = Pair(runs["A"], runs["B"], turns)
+        told = (f"{phase} {math.exp(pair.slowdown(phase)):.3f}" for phase in turns)
+        self._tell(f"{name}, B / A: {', '.join(told)}")
+        return pair
+
+
+def _why_whole(a: sources.Source, b: sources.Source) -> str | None:
+    """Returns why the sides cannot be alive together; None if they can."""
+    for source in (a, b):
+        if not isinstance(source, sources.Processes):
+            return f"{source.label} is of earlier runs"
+        if not source.can_be_side:
+            return f"{source.label} is older than the comparison in turns"
+    return None

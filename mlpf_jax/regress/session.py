@@ -20,13 +20,12 @@ from mlpf_jax.regress import (
 )
 from mlpf_jax.render import tables
 from mlpf_jax.report import copies, facts, reader
-from mlpf_jax.stats import comparison, sequential, turns
+from mlpf_jax.stats import sequential, turns
 
 Tell = Callable[[str], None]
 # A machine changes more between days than between runs, and today's runs cannot show by how much. A
 # difference from a baseline must exceed this allowance.
 BASELINE_ALLOWANCE = 0.02
-_PAIRS_OF_NOTE = 10
 _ONE_DEVICE = "--num_devices=1"  # unless the preset says otherwise: by itself a run takes all
 
 
@@ -50,8 +49,10 @@ class Request:
     allowance: float | None = None  # None: 0, except for baselines
     accuracy_loss: float = 0.005
     inject: float | None = None  # None: no work is injected
+    resolve: bool = False  # compare B with itself until the end of the budget
     budget_s: float = 585.0
     max_pairs: int = 20
+    rounds: int = 24
     run_timeout_s: float = 300.0
 
     def __post_init__(self):
@@ -59,8 +60,12 @@ class Request:
             raise ValueError("give A only once: with --base, --baseline or files.")
         if self.files is not None and (self.head is not None or self.inject is not None):
             raise ValueError("with files, --head and --inject cannot be used.")
-        if self.max_pairs < 1 or self.budget_s <= 0 or self.run_timeout_s <= 0:
-            raise ValueError("--max_pairs, --budget_s and --run_timeout_s must be positive.")
+        if self.resolve and (self.base or self.baseline_name or self.files or self.inject):
+            raise ValueError("--resolve compares B with itself: give no A and no --inject.")
+        if min(self.max_pairs, self.rounds, self.budget_s, self.run_timeout_s) <= 0:
+            raise ValueError(
+                "--max_pairs, --rounds, --budget_s and --run_timeout_s must be positive."
+            )
         if self.inject is not None and not 0 <= self.inject <= 10:
             raise ValueError(f"--inject={self.inject}: must be a share of extra work from 0 to 10.")
 
@@ -100,7 +105,7 @@ class _Judge:
         if not self.judgements:
             self._look_at_machine(pairs)
         self.judgements = judging.judge(pairs, self.rules, self._blocked)
-        return judging.is_enough(self.judgements)
+        return not self._request.resolve and judging.is_enough(self.judgements)
 
     def _look_at_machine(self, pairs: Sequence[pairing.Pair]) -> None:
         first_a, first_b = self._sides[0].first, self._sides[1].first
@@ -109,7 +114,8 @@ class _Judge:
         differences = facts.explain(first_a, first_b)
         self.notes += [f"From A to B: {differences}.", *findings]
         request = self._request
-        if request.files is not None and (reason := self._why_no_pairs()):
+        stored = [side.spans for side in self._sides if isinstance(side, sources.Stored)]
+        if request.files is not None and (reason := turns.why_no_pairs(*stored)):
             self._blocked |= judging.block_times(reason)
             self.notes.append(f"Not judged by time: {reason}.")
         same_compiler = judging.have_same_compiler(first_a, first_b)
@@ -122,32 +128,21 @@ class _Judge:
 
     def _take_noise(self, report: reader.Report) -> None:
         """Takes the noise that was recorded on this machine, and of no other of its name."""
-        folder, settings = self._request.baseline_folder, self._request.settings
-        found = baseline.newest(folder, report, settings)
+        request = self._request
+        found = baseline.newest(request.baseline_folder, report, request.settings)
         if found is not None:
-            noise = found.noises
-            self.rules = dataclasses.replace(self.rules, recorded_noise=noise)
-            self.notes.append(_noise_note(found.name, noise))
+            self.rules = dataclasses.replace(self.rules, recorded_noise=found.noises)
+            listed = ", ".join(f"{name} {100 * s:.1f} %" for name, s in found.noises.items())
+            self.notes.append(f"Noise of whole runs here, by baseline {found.name}: {listed}.")
             if report.identity_key is None:
                 self.notes.append("That machine is known by its name alone: it may be another.")
-        elif older := baseline.of_its_name(folder, report, settings):
-            self.notes.append(
-                f"The noise of baseline {older.name} is not used: it does not identify its CPU, "
-                f"which may be another {report.unidentified_class}."
-            )
-
-    def _why_no_pairs(self) -> str | None:
-        a, b = self._sides
-        assert isinstance(a, sources.Stored)
-        assert isinstance(b, sources.Stored)
-        return turns.why_no_pairs(a.spans, b.spans)
 
     def _spare_compiling(self, num_pairs: int) -> None:
         """Stops compiling on both sides or neither: cached steps run differently from compiled
         ones.
         """
         live = [side for side in self._sides if isinstance(side, sources.Processes)]
-        if len(live) < len(self._sides) or not all(side.can_reuse_steps for side in live):
+        if len(live) < len(self._sides) or not all(side.caches for side in live):
             return
         for side in live:
             side.measures_compile = False
@@ -174,7 +169,7 @@ def compare(request: Request, tell: Tell) -> documents.Outcome:
             a,
             b,
             judge,
-            pairing.Budget(end_s, request.max_pairs),
+            pairing.Budget(end_s, request.max_pairs, request.rounds),
             clock=time.monotonic,
             coins=random.Random(),
             tell=tell,
@@ -206,7 +201,8 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
             longest_s = 0.0
             while len(source.reports) < num_runs and time.monotonic() + longest_s < end_s:
                 started = time.monotonic()
-                source.measures_compile = _compiles(len(source.reports))
+                # Every other block compiles, so the noise of both kinds of runs is recorded.
+                source.measures_compile = len(source.reports) // pairing.RUNS_PER_BLOCK % 2 == 0
                 run = source.take()
                 longest_s = max(longest_s, time.monotonic() - started)
                 if len(source.reports) == 1:
@@ -215,14 +211,6 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
                 tell(f"run {len(source.reports)} of {num_runs}: {pairing.costs(run)}")
         made = baseline.make(name, request.settings, source.first, source.runs)
     return baseline.write(made, request.baseline_folder, force=force)
-
-
-def _compiles(num_runs: int) -> bool:
-    """Whether the next run of a baseline compiles: every other block of runs does.
-
-    The baseline thus records the noise with and without compilation, and compilation times.
-    """
-    return num_runs // pairing.RUNS_PER_BLOCK % 2 == 0
 
 
 @contextlib.contextmanager
@@ -250,24 +238,21 @@ def _sides(request: Request, tell: Tell) -> Iterator[tuple[sources.Source, sourc
 def _live(
     request: Request, sides: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
 ) -> list[sources.Processes]:
-    """Prepares the sides. All use the same caches: those that every side supports."""
-    checkouts_of = {side: _checkout(request, side, folder, stack, tell) for side in sides}
-    if len(checkouts_of) > 1:
-        _check_differ(request, checkouts_of["A"], checkouts_of["B"])
+    """Prepares the sides. All use caches, or none."""
+    wanted = "B" if request.resolve else sides
+    laid_out = {side: _checkout(request, side, folder, stack, tell) for side in wanted}
+    if len(wanted) > 1:
+        _check_differ(request, laid_out["A"], laid_out["B"])
+    checkouts_of = {side: laid_out.get(side) or laid_out["B"] for side in sides}
     programs = {
         side: _program(request, side, checkout, folder) for side, checkout in checkouts_of.items()
     }
-    known = [
-        program.known_flags(folder / f"help-{side}.txt", request.run_timeout_s)
-        for side, program in programs.items()
-    ]
-    shared = frozenset.intersection(*known)
     runs = {side: folder / f"runs-{side}" for side in sides}
     for path in runs.values():
         path.mkdir()
-    drives = all(program.can_be_driven for program in programs.values())
+    caches = all(sources.can_be_side(program.folder) for program in programs.values())
     return [
-        sources.Processes(program, runs[side], request.run_timeout_s, shared, drives=drives)
+        sources.Processes(program, runs[side], request.run_timeout_s, caches=caches)
         for side, program in programs.items()
     ]
 
@@ -285,8 +270,11 @@ def _checkout(
         laid_out = checkouts.worktree(top, revision, folder / f"files-{side}")
         checkout = stack.enter_context(laid_out)
     tell(f"{side}: {checkout.label}")
-    if request.inject is not None:
-        sources.check_can_be_slowed(checkout, "--base" if is_base else "--head")
+    if request.inject is not None and not sources.can_be_side(checkout.folder):
+        raise ValueError(
+            f"{checkout.label} has no mlpf_jax.{sources.SIDE}, which --inject needs: omit "
+            f"--inject, or name a commit that has it, {'--base' if is_base else '--head'}=."
+        )
     return checkout
 
 
@@ -312,7 +300,7 @@ def _program(
     request: Request, side: str, checkout: checkouts.Checkout, folder: Path
 ) -> sources.Program:
     """Finds or creates the side's environment."""
-    is_base = side == "A"
+    is_base = side == "A" and not request.resolve
     python = (request.base_python if is_base else request.head_python) or installations.python_of(
         checkout, folder / f"environment-{side}.txt", installations.current()
     )
@@ -334,16 +322,5 @@ def _stored(request: Request) -> sources.Stored:
             f"{request.preset} in {request.baseline_folder}; name one file, or record one with "
             "--save_baseline=."
         )
-    return sources.of_baseline(alike[0])
-
-
-def _noise_note(name: str, noise: dict[str, float]) -> str:
-    def told(sigma: float) -> str:
-        shown = comparison.smallest_detectable_effect(sigma, _PAIRS_OF_NOTE, false_alarm=0.02)
-        return f"{100 * sigma:.1f} % ({100 * shown:.1f} %)"
-
-    listed = ", ".join(f"{key} {told(sigma)}" for key, sigma in noise.items())
-    return (
-        f"Noise of A against A on this machine (baseline {name}), and in parentheses the slowdown "
-        f"that {_PAIRS_OF_NOTE} pairs detect: {listed}."
-    )
+    label = f"baseline {alike[0].name} of {alike[0].created_at[:10]}"
+    return sources.Stored(label, alike[0].first, alike[0].runs)

@@ -2,22 +2,21 @@
 
 import contextlib
 import dataclasses
-import json
 import os
-import re
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlpf_jax import processes
-from mlpf_jax.regress import baseline, checkouts, costs
-from mlpf_jax.regress import yardstick as driver
+from mlpf_jax.regress import costs
 from mlpf_jax.report import copies, hepscore, reader
+from mlpf_jax.sides import driver
 from mlpf_jax.stats import turns
 
 PACKAGE = "mlpf_jax"  # the folder of a checkout that the runs import
-_DRIVER = Path(driver.__file__)
+SIDE = "sides.member"  # benchmarks without this module are older, and cannot be sides
 _CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+# A process on a GPU takes three quarters of its memory at once, unless it is told otherwise.
+_SHARE_OF_GPU = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.4"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,20 +29,12 @@ class Program:
     arguments: tuple[str, ...]
     share: float = 0.0  # share of extra work
 
-    @property
-    def can_be_driven(self) -> bool:
-        """Whether the benchmark has the hook that the driver needs; older ones do not."""
-        return driver.missing(self.folder / PACKAGE) is None
-
-    def command(self, yardstick: Path | None) -> list[str]:
-        """Returns the command without the folders of a run. -P prevents accidental imports.
-
-        The driver writes `yardstick`. Without `yardstick`, the benchmark runs without the driver.
-        """
-        start = [str(self.python), "-P"]
-        if yardstick is None:
-            return [*start, "-m", "mlpf_jax.main", *self.arguments]
-        return [*start, str(_DRIVER), str(self.share), str(yardstick), *self.arguments]
+    def command(self, *, serves: bool) -> list[str]:
+        """Returns the command without the folders of a run. -P prevents accidental imports."""
+        start = [str(self.python), "-P", "-m"]
+        if serves:
+            return [*start, f"{PACKAGE}.{SIDE}", str(self.share), *self.arguments]
+        return [*start, f"{PACKAGE}.main", *self.arguments]
 
     def environ(self, given: Mapping[str, str] = os.environ) -> dict[str, str]:
         """Returns its environment variables: its own folder has priority over an installed package.
@@ -53,36 +44,17 @@ class Program:
         kept = {name: value for name, value in given.items() if name != _CACHE_VARIABLE}
         return kept | {"PYTHONPATH": str(self.folder)}
 
-    def known_flags(self, log: Path, timeout_s: float) -> frozenset[str]:
-        """Returns the flags in its help text; older versions have fewer."""
-        command = [str(self.python), "-P", "-m", "mlpf_jax.main", "--help"]
-        with contextlib.suppress(processes.RunFailedError):  # --help exits with status 1
-            processes.run(
-                command, folder=self.folder, environ=self.environ(), log=log, timeout_s=timeout_s
-            )
-        told = log.read_text(encoding="utf-8", errors="replace")
-        return frozenset(re.findall(r"^ *-?-(?:\[no\])?(\w+):", told, re.MULTILINE))
 
-
-def check_can_be_slowed(checkout: checkouts.Checkout, flag: str) -> None:
-    """Refuses a commit, named by `flag`, if its benchmark cannot be slowed down.
-
-    Raises:
-        ValueError: one line with the missing module and the way out.
-    """
-    if lacking := driver.missing(checkout.folder / PACKAGE):
-        raise ValueError(
-            f"{checkout.label} has no mlpf_jax.{lacking}, which --inject needs: omit --inject, or "
-            f"name a commit that has it, {flag}=."
-        )
+def can_be_side(folder: Path) -> bool:
+    """Whether the benchmark in a checkout can serve windows of its steps; older ones cannot."""
+    return folder.joinpath(PACKAGE, *SIDE.split(".")).with_suffix(".py").is_file()
 
 
 class Processes:
     """Runs as new processes, with files in a folder that the caller removes.
 
-    Uses the caches with flags in `known`: runs after the first load programs from there that are
-    not measured, and also the steps while `measures_compile` is false. If both sides support it,
-    `drives` runs the benchmark with a yardstick.
+    With `caches`, runs after the first load programs from a cache that are not measured, and also
+    the steps while `measures_compile` is false. Benchmarks that cannot be sides may know no cache.
     """
 
     most_runs: int | None = None  # no limit
@@ -92,19 +64,17 @@ class Processes:
         program: Program,
         folder: Path,
         timeout_s: float,
-        known: frozenset[str] = frozenset(),
         *,
-        drives: bool = False,
+        caches: bool,
     ):
         self.reports: list[reader.Report] = []
         self.runs: list[costs.RunMeasures] = []
         self.measures_compile = True
-        self._drives = drives
+        self.can_be_side = can_be_side(program.folder)
         self._program = program
         self._folder = folder
         self._timeout_s = timeout_s
-        self._caches = "compilation_cache" in known
-        self.can_reuse_steps = self._caches and "measure_compile" in known
+        self.caches = caches
 
     @property
     def label(self) -> str:
@@ -117,39 +87,71 @@ class Processes:
         return self.reports[0]
 
     def take(self) -> costs.RunMeasures:
-        """Runs the program once.
+        """Runs the program once, to its end.
 
         Raises:
             RunFailedError: if it fails, writes no valid report, or ran on different files than the
                 first run.
         """
-        results = self._folder / f"run-{len(self.reports)}"
-        results.mkdir(parents=True)
-        yardstick = results / "yardstick.json" if self._drives else None
-        own = ["--quiet", f"--results_dir={self._named(results)}"]
-        own.append(f"--data_dir={self._named(self._folder / 'events')}")
-        if self._caches:
-            own.append(f"--compilation_cache={self._named(self._folder / 'programs')}")
-        if self.can_reuse_steps and not self.measures_compile:
-            own.append("--nomeasure_compile")
+        results = self._new_folder()
         try:
             processes.run(
-                [*self._program.command(yardstick), *own],
+                [*self._program.command(serves=False), *self._own_arguments(results)],
                 folder=self._program.folder,
                 environ=self._program.environ(),
                 log=results / "log.txt",
                 timeout_s=self._timeout_s,
             )
-            self.reports.append(reader.read(results / hepscore.FILE_NAME))
-            run = costs.from_report(self.reports[-1])
-            if yardstick is not None:
-                seconds = statistics.median(json.loads(yardstick.read_text()))
-                run = dataclasses.replace(run, yardstick_s=seconds)
         except processes.RunFailedError as error:
             raise processes.RunFailedError(f"{self.label}: {error}", error.last_lines) from None
+        return self._read(results)
+
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[tuple[costs.RunMeasures, driver.Live]]:
+        """Runs the program, which then stays alive within the block to run windows.
+
+        Its run takes no samples of inference but one: the windows take their place.
+
+        Raises:
+            RunFailedError: as `take`, and if it breaks the protocol.
+        """
+        results = self._new_folder()
+        side = driver.Side(
+            name=self.label,
+            command=[
+                *self._program.command(serves=True),
+                *self._own_arguments(results),
+                "--num_infer_samples=1",
+            ],
+            folder=self._program.folder,
+            environ=_SHARE_OF_GPU | self._program.environ(),
+            log=results / "log.txt",
+            limit_s=self._timeout_s,
+        )
+        with driver.alive(side) as live:
+            yield self._read(results), live
+
+    def _new_folder(self) -> Path:
+        results = self._folder / f"run-{len(list(self._folder.glob('run-*')))}"
+        results.mkdir(parents=True)
+        return results
+
+    def _own_arguments(self, results: Path) -> list[str]:
+        own = ["--quiet", f"--results_dir={self._named(results)}"]
+        own.append(f"--data_dir={self._named(self._folder / 'events')}")
+        if self.caches:
+            own.append(f"--compilation_cache={self._named(self._folder / 'programs')}")
+            own += [] if self.measures_compile else ["--nomeasure_compile"]
+        return own
+
+    def _read(self, results: Path) -> costs.RunMeasures:
+        """Reads the report of a run."""
+        try:
+            self.reports.append(reader.read(results / hepscore.FILE_NAME))
+            run = costs.from_report(self.reports[-1])
         except (OSError, ValueError, KeyError) as error:
             raise processes.RunFailedError(f"{self.label}: no valid report: {error}") from None
-        if _checksum(self.reports[-1]) != _checksum(self.first):
+        if self.reports[-1].bmk_checksum != self.first.bmk_checksum:
             raise processes.RunFailedError(f"{self.label}: its files changed between two runs")
         self.runs.append(run)
         return run
@@ -157,11 +159,6 @@ class Processes:
     def _named(self, path: Path) -> str:
         """Returns a relative path, because the report contains the flags and may be published."""
         return os.path.relpath(path.resolve(), self._program.folder.resolve())
-
-
-def _checksum(report: reader.Report) -> str:
-    """The checksum of the measured code during the run."""
-    return report.bmk_checksum
 
 
 class Stored:
@@ -200,11 +197,6 @@ def make_alike(a: Source, b: Source) -> None:
     """
     if isinstance(a, Stored) and isinstance(b, Processes):
         b.measures_compile = a.next_measures_compile
-
-
-def of_baseline(stored: baseline.Baseline) -> Stored:
-    """Returns the runs of a baseline as a side."""
-    return Stored(f"baseline {stored.name} of {stored.created_at[:10]}", stored.first, stored.runs)
 
 
 def of_files(path: Path, seen: copies.Seen) -> Stored:

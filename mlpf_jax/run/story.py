@@ -17,7 +17,7 @@ from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
 from mlpf_jax.measure import machine, memory, profiling, records, surroundings, timing, window
 from mlpf_jax.report import result
-from mlpf_jax.run import feed, loop, phases, programs, resuming
+from mlpf_jax.run import feed, loop, phases, programs, resuming, serving
 from mlpf_jax.run import inputs as inputs_lib
 from mlpf_jax.run import setup as setup_lib
 from mlpf_jax.run import track as track_lib
@@ -131,6 +131,13 @@ def run(
         extras["profile"] = lambda: progress.say(
             f"profile: {profiling.write_trace(profile, steps)}"
         )
+    if window.server is not None:
+        served: dict[str, loop.TrainStep] = {"inference": lambda s, x: (s, test.step(s, x))}
+        if trained is not None:
+            served["training"] = trained.step
+        apart, batch = spread.replicate(current), test.examples[0].on_device
+        windows = serving.windows(setup, served, finished.phases, apart, batch)
+        extras["serve"] = functools.partial(window.server, windows)
     return Finished(finished, extras)
 
 

@@ -20,8 +20,6 @@ Verdict = Literal["faster", "slower", "cannot tell"]
 
 _REJECTED = 0.05  # the interval contains every ratio that a test at this level does not reject
 _LARGEST_LOG = 700.0
-_SIMULATIONS = 4000
-_MOST_SIMULATED_PAIRS = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,56 +113,14 @@ def verdict(ratio: Ratio, *, higher_is_better: bool = True, threshold: float = 0
     return "faster" if higher == higher_is_better else "slower"
 
 
-def smallest_paired_p_value(num_pairs: int) -> float:
-    """Returns the smallest two-sided p-value possible with this number of pairs."""
-    return min(1.0, 2 * rank_tests.signed_rank(num_pairs).lower_tail(0.0))
-
-
 def smallest_independent_p_value(num_a: int, num_b: int) -> float:
     """Returns the smallest two-sided p-value possible with these numbers of values a side."""
     return min(1.0, 2 * rank_tests.rank_sum(num_a, num_b).lower_tail(0.0))
 
 
-def are_enough_pairs(num_pairs: int) -> bool:
-    """Whether a test of this many pairs can reject anything at 5 %."""
-    return smallest_paired_p_value(num_pairs) <= _REJECTED
-
-
 def are_enough_processes(num_a: int, num_b: int) -> bool:
     """Whether a test of this many values, each from its own process, can reject anything at 5 %."""
     return smallest_independent_p_value(num_a, num_b) <= _REJECTED
-
-
-def smallest_detectable_effect(
-    sigma: float, num_pairs: int, *, false_alarm: float = 0.01, power: float = 0.95
-) -> float:
-    """Returns the smallest relative change that `paired_ratio` detects with the given power.
-
-    `sigma` is the standard deviation of the logarithm of one pair's ratio, for normal noise. A
-    change is detected if the two-sided p-value is at most `false_alarm`. The result is infinite
-    with too few pairs to reject anything. The required shift is a quantile of the distance between
-    the test's bound and the true value: from simulated pairs (fixed seed) up to 40, and beyond that
-    from normal theory with the efficiency of the test, 3 / pi.
-
-    Raises:
-        ValueError: if `sigma` is negative, there is no pair, or a rate is not between 0 and 1.
-    """
-    if sigma < 0 or num_pairs < 1 or not 0 < false_alarm < 1 or not 0 < power < 1:
-        raise ValueError(
-            f"cannot compute an effect for sigma {sigma}, {num_pairs} pairs, a false-alarm rate "
-            f"of {false_alarm} and a power of {power}: sigma must not be negative, there must be "
-            "a pair, and rates must lie between 0 and 1."
-        )
-    rejected = rank_tests.signed_rank(num_pairs).most_rejected(false_alarm / 2)
-    if rejected < 0:
-        return math.inf
-    if num_pairs > _MOST_SIMULATED_PAIRS:
-        levels = np.array([1 - false_alarm / 2, power])
-        quantiles = float(scipy.special.stdtrit(num_pairs - 1, levels).sum())
-        return math.expm1(sigma * quantiles * math.sqrt(math.pi / (3 * num_pairs)))
-    noise = np.random.default_rng(0).standard_normal((_SIMULATIONS, num_pairs))
-    below = -_walsh_averages(noise)[:, rejected]
-    return math.expm1(sigma * float(np.quantile(below, power)))
 
 
 def _ratio(shifts: Float[np.ndarray, "shifts"], null: rank_tests.Null, *, count: int) -> Ratio:

@@ -29,6 +29,7 @@ from mlpf_jax.stats import comparison, summaries
 
 Verdict = Literal["regression", "no regression", "undecided"]
 MOST_TIMED_MEASURES = 3  # tested together: the levels below allow for at most so many
+_POWER, _SIMULATIONS, _PRECISION = 0.95, 300, 0.02
 _NO_NOISE = 1e-9  # clocks resolve nanoseconds, a sample takes a second
 
 
@@ -97,6 +98,27 @@ def decide(slowdowns: Sequence[float], limits: Limits) -> Decision:
     if finding == "slower" and not is_noisy(slowdowns):
         finding = "open"
     return _decision(finding, num_first, num_confirming)
+
+
+def smallest_found(noise: float, num_pairs: int, limits: Limits) -> float:
+    """Returns the smallest relative slowdown that is found with 95 % within so many pairs.
+
+    `noise` is the standard deviation of slowdowns. Decides simulated normal slowdowns (fixed seed).
+    Infinite if there are too few pairs to find any.
+    """
+    values = noise * np.random.default_rng(0).standard_normal((_SIMULATIONS, num_pairs))
+
+    def share_found(slowdown: float) -> float:
+        found = (decide((slowdown + one).tolist(), limits).verdict for one in values)
+        return sum(verdict == "regression" for verdict in found) / _SIMULATIONS
+
+    low, high = 0.0, limits.threshold + 10 * noise
+    if share_found(high) < _POWER:
+        return math.inf
+    while high - low > _PRECISION * (limits.threshold + noise):
+        middle = (low + high) / 2
+        low, high = (low, middle) if share_found(middle) >= _POWER else (middle, high)
+    return math.expm1(high)
 
 
 def decide_exact(before: float, after: float, limits: Limits) -> Decision:

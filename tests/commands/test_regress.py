@@ -85,15 +85,15 @@ def test_wrong_usage_is_one_line_and_status_2(regress, slower, words):
 
 def test_a_base_that_cannot_be_slowed_is_one_line_that_names_it_and_the_way_out(regress, slower):
     package = slower / "mlpf_jax"
-    (package / "measure").mkdir()
-    (package / "measure" / "window.py").touch()
+    (package / "sides").mkdir()
+    (package / "sides" / "member.py").touch()
 
     status, stdout, stderr = regress(slower, "--base=HEAD", "--inject=0.15", "--quiet")
 
     assert (status, stdout) == (2, "")
     commit = fake_benchmark.git(slower, "rev-parse", "HEAD")[:12]
     assert stderr == (
-        f"error: {commit} has no mlpf_jax.measure.window, which --inject needs: omit --inject, or "
+        f"error: {commit} has no mlpf_jax.sides.member, which --inject needs: omit --inject, or "
         "name a commit that has it, --base=.\n"
     )
 

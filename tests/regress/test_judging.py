@@ -1,4 +1,4 @@
-"""Changes of the machine's speed are divided out of a cost, but not those of the side."""
+"""Every measure is judged by the pairs that have it, and what must not be compared is blocked."""
 
 import dataclasses
 import random
@@ -6,13 +6,14 @@ import random
 import pytest
 
 from mlpf_jax.regress import costs, judging, pairing
+from mlpf_jax.sides import driver
 from mlpf_jax.stats import sequential
 from tests.report import documents
 
 RULES = judging.Rules(limits=sequential.Limits(), same_compiler=True)
 
 
-def run(training, yardstick_s=1.0, xla_s=4.0, lower_s=1.0, program="0"):
+def run(training, xla_s=4.0, lower_s=1.0, program="0"):
     return costs.RunMeasures(
         seconds={"training": training} | ({"compile": lower_s + xla_s} if xla_s else {}),
         lower_s=lower_s,
@@ -24,58 +25,33 @@ def run(training, yardstick_s=1.0, xla_s=4.0, lower_s=1.0, program="0"):
         machine_class="x",
         started_at="",
         finished_at="",
-        yardstick_s=yardstick_s,
         doubts=(),
     )
-
-
-def on_a_restless_machine(num_pairs, *, slower=1.0, yardstick_slower=1.0):
-    """Runs whose times vary by 15 % with the machine, and by 1 % by themselves."""
-    rng = random.Random(3)
-
-    def one(factor, of_yardstick):
-        speed = rng.uniform(0.85, 1.15)
-        return run(factor * speed * rng.uniform(0.99, 1.01), of_yardstick * speed)
-
-    return [pairing.Pair(one(1.0, 1.0), one(slower, yardstick_slower)) for _ in range(num_pairs)]
 
 
 def training(pairs, rules=RULES):
     return next(one for one in judging.judge(pairs, rules, {}) if one.name == "training")
 
 
-def test_a_change_of_the_machines_speed_is_divided_out():
-    calm = training(on_a_restless_machine(6))
-    restless = training(on_a_restless_machine(6), judging.Rules(limits=sequential.Limits()))
-
-    assert calm.decision.verdict == "no regression"
-    assert calm.noise < 0.02
-    assert "yardstick" in calm.reason
-    assert restless.noise > 0.05
-    assert restless.decision.verdict == "undecided"
+def in_turns(slowdown, machine):
+    """A pair whose windows all have this slowdown; the machine's speed differs between windows."""
+    windows = {
+        side: tuple(driver.Window(factor * speed, None) for speed in machine)
+        for side, factor in (("A", 1.0), ("B", slowdown))
+    }
+    return pairing.Pair(run(1.0), run(3.0), {"training": driver.Turns(steps=1, windows=windows)})
 
 
-def test_a_slowdown_of_the_steps_alone_is_not_divided_out():
-    found = training(on_a_restless_machine(10, slower=1.08))
+def test_windows_in_turns_are_judged_by_the_ratios_of_neighbours():
+    rng = random.Random(3)
+    pairs = [in_turns(rng.uniform(1.07, 1.09), [1.0, 3.0, 2.0]) for _ in range(10)]
+    noisy = dataclasses.replace(RULES, recorded_noise={"training": 1.0, "compile": 0.01})
+
+    found = training(pairs, noisy)
 
     assert found.decision.verdict == "regression"
     assert found.ratio.value == pytest.approx(1.08, abs=0.01)
-
-
-def test_a_side_that_also_slows_the_yardstick_is_judged_by_its_times():
-    found = training(on_a_restless_machine(10, slower=1.5, yardstick_slower=1.5))
-
-    assert found.decision.verdict == "regression"
-    assert "yardstick" not in found.reason
-    assert found.ratio.value > 1.3
-
-
-def test_one_run_without_a_yardstick_leaves_all_as_they_were_timed():
-    pairs = on_a_restless_machine(6)
-    pairs[2] = pairing.Pair(pairs[2].a, run(1.0, None))
-
-    assert judging.machine_slowdowns(pairs) is None
-    assert "yardstick" not in training(pairs).reason
+    assert found.recorded_noise == 0, "a baseline's noise is that of whole runs"
 
 
 @pytest.mark.parametrize(
@@ -198,9 +174,9 @@ def test_the_accuracy_may_fall_and_the_loss_rise_by_no_more_than_the_rules_say(
 
 
 def test_runs_without_an_accuracy_are_not_judged_by_it():
-    assert "accuracy" not in {
-        one.name for one in judging.judge(on_a_restless_machine(6), RULES, {})
-    }
+    pairs = [pairing.Pair(run(1.0), run(1.0))] * 6
+
+    assert "accuracy" not in {one.name for one in judging.judge(pairs, RULES, {})}
 
 
 @pytest.mark.parametrize(

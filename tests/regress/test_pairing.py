@@ -70,3 +70,10 @@ def test_there_are_no_more_pairs_than_wanted_and_than_runs(most_pairs, runs, num
 
     assert gathered.stopped == "out of pairs"
     assert len(gathered.pairs) == num_pairs
+
+
+def test_the_pairs_of_a_budget_follow_from_the_blocks_so_far():
+    """The first block is longer, because its runs compile."""
+    gathered = pairing.Gathered((), "decided", (100.0, 60.0, 40.0, 50.0))
+
+    assert [gathered.pairs_in(budget_s) for budget_s in (10.0, 600.0)] == [2, 22]

@@ -1,5 +1,7 @@
 """Whole comparisons of a repository whose runs take no time."""
 
+import contextlib
+import functools
 import json
 import os
 import sys
@@ -8,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from mlpf_jax import processes
-from mlpf_jax.regress import baseline, documents, session, sources
+from mlpf_jax.regress import baseline, documents, pairing, resolution, session, sources
+from mlpf_jax.sides import driver
+from mlpf_jax.stats import sequential
 from tests import fake_benchmark
 from tests.report import documents as report_documents
 
@@ -26,15 +30,28 @@ def repository(started_repository, monkeypatch):
 def started_repository(tmp_path, monkeypatch):
     """Returns a function that makes a repository; its runs are processes, as they are for users."""
 
-    def make(*costs):
-        folder = fake_benchmark.make(tmp_path / "repository", *costs)
+    def make(*costs, **options):
+        folder = fake_benchmark.make(tmp_path / "repository", *costs, **options)
         monkeypatch.chdir(folder)
         return folder
 
     temporary = tmp_path / "temporary"
     temporary.mkdir()
+    monkeypatch.setattr(sequential, "_SIMULATIONS", 10)  # of the resolution
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     return make
+
+
+@pytest.fixture
+def live_repository(repository, monkeypatch):
+    """Returns a function that makes a repository whose commits can be sides, in this process."""
+
+    @contextlib.contextmanager
+    def alive(side):
+        yield fake_benchmark.Live(side)
+
+    monkeypatch.setattr(driver, "alive", alive)
+    return functools.partial(repository, serves=True)
 
 
 def request(**changes):
@@ -52,7 +69,7 @@ def verdicts(found):
 
 
 def test_a_slower_commit_is_caught_and_named(started_repository):
-    folder = started_repository({}, {"training": 1.1})
+    folder = started_repository({}, {"training": 1.1}, serves=True)
 
     found = compare(base="HEAD~1")
 
@@ -77,47 +94,92 @@ def test_the_same_commit_twice_is_no_regression(repository):
     assert order.count("A") == order.count("B") == 6
 
 
-@pytest.mark.parametrize("base_knows", [True, False])
-def test_both_sides_keep_what_they_compile_unmeasured_or_neither(repository, base_knows):
-    known = {"flags": "  --compilation_cache: ..."}
-    repository(known if base_knows else {}, known)
+def test_sides_that_can_be_alive_together_run_windows_in_turns(live_repository):
+    live_repository({"noise": 0.02})
+
+    found = compare(base="HEAD")
+
+    assert found["exit_status"] == 0
+    assert "ran 576 windows in turns. Other programs disturbed 100 % of them." in found["notes"][0]
+    assert [len(phase["A"]) for phase in found["windows"][0].values()] == [24, 24]
+    training = next(one for one in found["measures"] if one["name"] == "training")
+    assert training["a"]["value"] == pytest.approx(1.0, rel=0.01)
+    assert training["noise"] < 0.01, "each pair is the median of 24"
+    assert training["recorded_noise"] == 0
+
+
+def test_injected_work_is_found_in_both_phases_and_nowhere_else(live_repository):
+    live_repository({})
+
+    found = compare(base="HEAD", inject=0.15)
+
+    slower = {name for name, verdict in verdicts(found).items() if verdict == "regression"}
+    assert slower == {"training", "inference"}
+    assert found["measures"][0]["ratio"]["value"] == pytest.approx(1.15, rel=0.01)
+
+
+def test_sides_whose_memory_does_not_fit_are_compared_by_whole_runs(live_repository, monkeypatch):
+    monkeypatch.setattr(pairing.slot, "free_memory_bytes", lambda: 1024)
+    live_repository({}, {"training": 1.2})
+
+    found = compare(base="HEAD~1")
+
+    assert verdicts(found)["training"] == "regression"
+    assert found["notes"][0].startswith("Whole runs were compared, not windows in turns: the next")
+    assert found["resolution"] == {}
+
+
+def test_a_base_that_cannot_be_a_side_is_compared_by_whole_runs(live_repository):
+    folder = live_repository({})
+    (folder / "mlpf_jax" / "sides" / "member.py").unlink()
+    fake_benchmark.git(folder, "commit", "--quiet", "--all", "--message=x")
+    fake_benchmark.git(folder, "revert", "--no-edit", "HEAD")
 
     outcome = session.compare(request(base="HEAD~1"), lambda _: None)
-    used = [
-        {report.environment["runtime"]["cache"] for report in side.reports}
-        for side in (outcome.a, outcome.b)
-    ]
 
-    assert used == [{base_knows}, {base_knows}]
-
-
-_KNOWS_BOTH = {"flags": "  --compilation_cache: ...\n  --[no]measure_compile: ..."}
+    found = documents.document(outcome)
+    commit = fake_benchmark.git(folder, "rev-parse", "HEAD~1")[:12]
+    assert f"{commit} is older than the comparison in turns" in found["notes"][0]
+    assert found["windows"] == [{}] * 6
+    reports = [*outcome.a.reports, *outcome.b.reports]
+    assert {report.environment["runtime"]["cache"] for report in reports} == {False}
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "num_measured"),
-    [
-        ({}, {}, 2),
-        ({}, {"program": "1"}, 6),
-        ({"flags": "  --compilation_cache: ..."}, {}, 6),
-    ],
-)
+def test_the_resolution_is_that_of_b_against_itself(live_repository):
+    live_repository({"noise": 0.1})
+
+    found = compare(resolve=True, max_pairs=4)
+
+    assert found["stopped"] == "out of pairs"
+    assert found["sides"]["A"] == found["sides"]["B"]
+    assert found["resolution"]["pairs_in_ten_minutes"] == sequential.MOST_PAIRS
+    for name in ("training", "inference"):
+        smallest = found["resolution"]["smallest"][name]
+        assert 0 < smallest < 0.1
+    (line,) = resolution.lines(found["resolution"])
+    assert "would find with 95 % here and now" in line
+
+
+@pytest.mark.parametrize(("program", "num_measured"), [("0", 2), ("1", 6)])
 def test_the_same_programs_are_compiled_in_the_first_pairs_only(
-    repository, before, after, num_measured
+    live_repository, program, num_measured
 ):
-    repository(_KNOWS_BOTH | before, _KNOWS_BOTH | after)
+    live_repository({}, {"program": program})
 
     outcome = session.compare(request(base="HEAD~1"), lambda _: None)
 
     assert outcome.verdict == "no regression"
     for side in (outcome.a, outcome.b):
+        assert {report.environment["runtime"]["cache"] for report in side.reports} == {True}
         measured = [report.compile_s is not None for report in side.reports]
         assert measured == [True] * num_measured + [False] * (6 - num_measured)
 
 
 @pytest.mark.parametrize("program", ["0", "1"])
-def test_a_longer_compilation_is_caught_with_another_program_and_with_the_same(repository, program):
-    repository(_KNOWS_BOTH, _KNOWS_BOTH | {"compile": 8.0, "program": program})
+def test_a_longer_compilation_is_caught_with_another_program_and_with_the_same(
+    live_repository, program
+):
+    live_repository({}, {"compile": 8.0, "program": program})
 
     found = compare(base="HEAD~1")
 
@@ -261,21 +323,21 @@ def test_noise_of_a_machine_known_by_its_name_alone_is_not_taken_for_another(rep
 
     found = compare(base="HEAD", baseline_folder=store)
 
-    assert any("The noise of baseline spring is not used" in note for note in found["notes"])
+    assert not any("baseline spring" in note for note in found["notes"])
     assert all(one["recorded_noise"] == 0 for one in found["measures"])
 
 
 @pytest.mark.parametrize("after", [{}, {"program": "1"}])
 def test_every_other_block_of_a_baseline_compiles_and_so_do_the_runs_compared_with_it(
-    repository, tmp_path, after
+    live_repository, tmp_path, after
 ):
-    folder = repository(_KNOWS_BOTH)
+    folder = live_repository({})
     store = tmp_path / "store"
 
     path = session.record(
         request(baseline_folder=store, max_pairs=7), "x", lambda _: None, force=False
     )
-    fake_benchmark.set_costs(folder, **_KNOWS_BOTH, **after)
+    fake_benchmark.set_costs(folder, **after)
     found = compare(baseline_name="x", baseline_folder=store)
 
     kept = baseline.read(path)
@@ -338,6 +400,7 @@ def test_a_hanging_run_is_killed_and_nothing_is_left_behind(started_repository, 
         ({"base": "HEAD", "baseline_name": "x"}, "give A only once"),
         ({"files": (Path("a"), Path("b")), "inject": 0.1}, "--head and --inject cannot be used"),
         ({"inject": -1.0}, "--inject=-1.0"),
+        ({"resolve": True, "base": "HEAD"}, "--resolve compares B with itself"),
         ({"base": "nowhere"}, "git rev-parse"),
         ({"base": "HEAD", "preset": Path("missing.cfg")}, "--preset=missing.cfg"),
         ({"base": "HEAD", "base_python": None}, r"has no locks/\w+.txt: name a Python"),

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from mlpf_jax import progress
-from mlpf_jax.measure import environment
+from mlpf_jax.measure import environment, window
 from mlpf_jax.report import hepscore, reader, result, summary
 from mlpf_jax.run import ending, inputs, story
 from mlpf_jax.telemetry import recorder as recorder_lib
@@ -73,10 +73,18 @@ def extras_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def outcome(extras_folder):
+def served():
+    """The windows that the run's server was given."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def outcome(extras_folder, served):
     run = dataclasses.replace(tiny.run_config(batch_size=1, num_epochs=2), num_devices=2)
     extras = {"checkpoint": extras_folder / "weights", "profile": extras_folder / "profile"}
-    return carry_out(run, **extras)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window, "server", served.append)
+        return carry_out(run, **extras)
 
 
 @pytest.fixture(scope="module")
@@ -165,10 +173,17 @@ def test_the_summary_fits_on_one_screen(finished):
     assert "emulated" in stream.getvalue()
 
 
-def test_weights_and_profile_are_written_after_all(outcome, extras_folder):
+def test_weights_and_profile_are_written_after_all_and_windows_are_served(
+    outcome, extras_folder, served
+):
     assert list(extras_folder.iterdir()) == []
     _, extras = outcome
     assert ending.finish(extras) == []
+    (windows,) = served
+    assert windows.events_per_step == 2
+    assert windows.memory_bytes > 0
+    assert windows.programs.keys() == windows.phases.keys() == {"training", "inference"}
+    assert all(run(2) > 0 for run in windows.phases.values())
 
     assert (extras_folder / "weights").is_dir()
     folder = extras_folder / "profile"

@@ -189,12 +189,9 @@ def test_the_smallest_p_values_are_those_of_sides_that_lie_apart():
     low = [1.0 + 0.1 * i for i in range(6)]
     high = [5.0 + 0.01 * i**2 for i in range(6)]
 
-    assert comparison.smallest_paired_p_value(6) == comparison.paired_ratio(low, high).p_value
     apart = comparison.independent_ratio(low[:4], high, correlated=False)
     assert comparison.smallest_independent_p_value(4, 6) == pytest.approx(apart.p_value)
     assert comparison.smallest_independent_p_value(5, 5) == pytest.approx(2 / 252)
-    assert comparison.smallest_paired_p_value(1) == 1.0
-    assert [comparison.are_enough_pairs(number) for number in (5, 6)] == [False, True]
 
 
 @pytest.mark.parametrize("kind", noise.INDEPENDENT)
@@ -295,28 +292,6 @@ def test_times_get_the_verdict_of_their_rates(value, threshold):
     assert comparison.verdict(times, threshold=threshold, higher_is_better=False) == of_rates
 
 
-@pytest.mark.parametrize("num_pairs", [8, 15, 50])
-def test_the_smallest_detectable_effect_is_found_with_the_stated_power(num_pairs):
-    effect = comparison.smallest_detectable_effect(0.05, num_pairs)
-    logs = np.random.default_rng(14).normal(math.log1p(effect), 0.05, size=(600, num_pairs))
-
-    ratios = [comparison.paired_ratio([1.0] * num_pairs, np.exp(d).tolist()) for d in logs]
-
-    assert 0.92 < alarms(ratios, 0.01) < 0.98
-
-
-def test_effects_shrink_with_pairs_and_grow_with_noise_and_demands():
-    def effect(sigma=0.03, num_pairs=20, **rates):
-        return comparison.smallest_detectable_effect(sigma, num_pairs, **rates)
-
-    by_pairs = [effect(num_pairs=n) for n in (7, 8, 9, 12, 20, 40, 41, 80)]
-    assert by_pairs[0] == math.inf
-    assert by_pairs == sorted(by_pairs, reverse=True)
-    assert effect() < effect(power=0.99) < effect(power=0.99, false_alarm=0.001)
-    assert effect() < effect(sigma=0.04)
-    assert effect(sigma=0.0) == 0.0
-
-
 @pytest.mark.parametrize("side", [[], [0.0], [-1.0], [math.nan], [math.inf]])
 def test_values_without_a_ratio_are_refused(side):
     for function in (comparison.paired_ratio, comparison.independent_ratio):
@@ -329,8 +304,6 @@ def test_impossible_demands_are_refused():
         comparison.paired_ratio([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match=r"run_noise .* not -0\.1"):
         comparison.independent_ratio([1.0], [1.0], run_noise=-0.1)
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        comparison.smallest_detectable_effect(0.03, 20, power=1.0)
 
 
 def test_extreme_values_do_not_overflow():

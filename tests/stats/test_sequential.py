@@ -212,3 +212,13 @@ def test_slowdowns_without_any_noise_confirm_nothing():
     assert sequential.decide(noisy, sequential.Limits()).verdict == "regression"
     assert sequential.decide([0.1] * 20, sequential.Limits()).verdict == "undecided"
     assert sequential.decide([0.0] * 20, sequential.Limits()).verdict == "no regression"
+
+
+def test_the_smallest_slowdown_that_is_found_is_the_threshold_or_what_the_noise_allows(monkeypatch):
+    monkeypatch.setattr(sequential, "_SIMULATIONS", 40)
+
+    calm, noisy = (sequential.smallest_found(noise, 14, LIMITS) for noise in (0.002, 0.05))
+
+    assert 0.03 < calm < 0.055, "less is often shown to be below the threshold"
+    assert 0.08 < noisy < 0.2
+    assert sequential.smallest_found(0.01, 8, LIMITS) == math.inf  # six and four are needed

@@ -1,0 +1,1 @@
+"""Programs that are alive together on one machine and compute in turns, to be compared."""

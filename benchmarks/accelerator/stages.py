@@ -257,9 +257,9 @@ def _peers(
     place: Place, name: str, *, precision: str, batch: int, again: str | None = None
 ) -> Stage:
     platform = place.facts["platform"]
-    size = [f"--batch={batch}", "--rounds=1", "--samples=6", _WITH_TORCH]
+    size = [f"--batch={batch}", "--max_sets=1", _WITH_TORCH]
     if place.is_rehearsal:
-        size = ["--network=small", "--num_elements=256", "--batch=2", "--rounds=1"]
+        size = ["--network=small", "--num_elements=256", "--batch=2", "--max_sets=1"]
         size += ["--contenders=pytorch-eager"]  # compiling takes longer than all other stages
     cannot = None if place.has_torch else "PyTorch is not installed"
     if platform not in ("cpu", "gpu"):

@@ -3,8 +3,9 @@
     make peers
     python -m benchmarks.peers --device=cpu --batch=4 --json=FILE
 
-Contenders run alternately in new processes, with the order reversed in every round; all get the
-same events, weights, threads and allocator. Exit status: 0, 1 if a contender fails or does not
+Sets of processes, one of each contender, are alive together and run short windows in turns, until
+the sign of every ratio is known at 95 % or the budget ends. All get the same events, weights,
+threads and allocator. Exit status: 0, 1 if a contender fails or does not
 compute the same, 2 for wrong usage.
 """
 
@@ -20,7 +21,7 @@ from typing import Any, cast, get_args
 from absl import flags
 
 from benchmarks.peers import contender as contender_lib
-from benchmarks.peers import rounds as rounds_lib
+from benchmarks.peers import sets as sets_lib
 from benchmarks.peers import workload as workload_lib
 from mlpf_jax import cli, keeping, runtime
 from mlpf_jax import config as config_lib
@@ -39,9 +40,10 @@ _CONTENDERS = flags.DEFINE_list(
     [contender_lib.OURS, *contender_lib.PEERS],
     f"Contenders to run; ours always runs. {contender_lib.OURS_TIGHT} is ours without empty bins.",
 )
-_ROUNDS = flags.DEFINE_integer("rounds", 2, "Number of processes of each contender.", lower_bound=1)
-_SAMPLES = flags.DEFINE_integer(
-    "samples", 3, "Number of samples of each phase in each process.", lower_bound=3
+_BUDGET = flags.DEFINE_float("budget_s", 2400.0, "Seconds after which no set is started.")
+_MAX_SETS = flags.DEFINE_integer("max_sets", 16, "Maximum number of sets.", lower_bound=1)
+_WINDOWS = flags.DEFINE_integer(
+    "windows", 18, "Windows of each contender, phase and set.", lower_bound=1
 )
 _NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 6400, "Elements per event, including padding.")
 _EVENTS_AT_ONCE = flags.DEFINE_integer(
@@ -50,7 +52,6 @@ _EVENTS_AT_ONCE = flags.DEFINE_integer(
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of events; default: the cache.")
 
 _NUM_BATCHES = 2
-_SHORTEST_SAMPLE_S = {"cpu": 1.0, "gpu": 0.2}  # as in the benchmark
 _TIMEOUT_S = 1800.0
 
 
@@ -74,10 +75,16 @@ def main(argv: Sequence[str]) -> int:
         return cli.complain(error, cli.USAGE)
     with tempfile.TemporaryDirectory() as folder:
         workload_lib.write(Path(folder), workload)
-        outcome = rounds_lib.run(plan, Path(folder), lambda line: print(line, file=sys.stderr))
+        outcome = sets_lib.run(
+            plan,
+            Path(folder),
+            lambda line: print(line, file=sys.stderr),
+            lambda found: comparing.is_enough(found.sets),
+        )
     try:
         result = comparing.compare(
-            outcome.runs,
+            outcome.starts,
+            outcome.sets,
             _BATCH.value,
             num_cores,
             precision=_precision(),
@@ -95,6 +102,8 @@ def main(argv: Sequence[str]) -> int:
             keeping.write_file(Path(_JSON.value), _encoded(document))
         except OSError as error:
             return cli.complain(error, cli.FAILURE)
+    if len(outcome.groups) > 1:
+        print("The memory of all does not fit: ours was alive beside one other at a time.")
     for name, reason in outcome.failures.items():
         cli.complain(f"{name} was excluded: {reason}", cli.FAILURE)
     return cli.FAILURE if outcome.failures else 0
@@ -122,28 +131,33 @@ def _config() -> config_lib.RunConfig:
     )
 
 
-def _plan(num_cores: int) -> rounds_lib.Plan:
+def _plan(num_cores: int) -> sets_lib.Plan:
     names, ours = tuple(contender_lib.ENTRIES), contender_lib.OURS
-    return rounds_lib.Plan(
-        names=rounds_lib.names_of(_CONTENDERS.value, names, ours),
-        num_rounds=_ROUNDS.value,
-        num_samples=_SAMPLES.value,
-        shortest_sample_s=_SHORTEST_SAMPLE_S[_DEVICE.value],
+    return sets_lib.Plan(
+        names=sets_lib.names_of(_CONTENDERS.value, names, ours),
         num_threads=num_cores,
         device=cast(contender_lib.Device, _DEVICE.value),
         timeout_s=_TIMEOUT_S,
+        budget_s=_BUDGET.value,
+        most_sets=_MAX_SETS.value,
+        num_rounds=_WINDOWS.value,
     )
 
 
-def _provenance(config: config_lib.RunConfig, outcome: rounds_lib.Outcome) -> dict[str, Any]:
-    """Returns the provenance of the comparison, with all records of the processes."""
+def _provenance(config: config_lib.RunConfig, outcome: sets_lib.Outcome) -> dict[str, Any]:
+    """Returns the provenance of the comparison, with all starts and windows."""
     return {
         "device": _DEVICE.value,
         "batch": _BATCH.value,
         "config": dataclasses.asdict(config),
         "environment": environment.describe(),
         "failures": outcome.failures,
-        "runs": outcome.runs,
+        "alive_together": outcome.groups,
+        "starts": outcome.starts,
+        "sets": [
+            [{phase: dataclasses.asdict(turns) for phase, turns in group.items()} for group in one]
+            for one in outcome.sets
+        ],
     }
 
 

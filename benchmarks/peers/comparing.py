@@ -1,4 +1,4 @@
-"""Computes the comparison from records of processes: rates, ratios of ours to peers, intervals.
+"""Computes the comparison from sets of contenders: rates, ratios of ours to peers, intervals.
 
 No processes, files or clocks.
 """
@@ -11,30 +11,32 @@ from typing import Any
 
 from benchmarks.peers import contender as contender_lib
 from mlpf_jax import config as config_lib
-from mlpf_jax.measure import load, trust
+from mlpf_jax.measure import trust
+from mlpf_jax.sides import driver
 from mlpf_jax.stats import comparison, summaries
 
 PHASES = ("training", "inference")
-_FEWEST_UNDISTURBED = (
-    3  # of a contender; with fewer the disturbed ones are taken too, and it says so
-)
+# When to ask whether all signs are known, by the number of sets, and the level of each two-sided
+# signed-rank test: together below 5 %.
+LOOKS: Mapping[int, float] = {6: 1 / 32, 8: 1 / 128, 12: 1 / 256, 16: 1 / 256}
 # Relative, for equal events and weights. Rounded products put some elements into other bins.
 _MOST_DIFFERENT_LOSS = {"float32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}
+
+# For each group that was alive together, of ours and others: phase -> windows.
+Set = Sequence[Mapping[str, driver.Turns]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One contender in one phase, over all rounds."""
+    """One contender in one phase."""
 
-    events_per_s: float  # median
+    events_per_s: float  # median over the sets
     interval: tuple[float, float]
-    rates: tuple[float, ...]  # of the samples used, in order
-    round_rates: tuple[float | None, ...]  # of every process the median; None without such samples
-    num_disturbed: int  # samples during CPU use by others: excluded
-    num_warm_up: int  # samples before the steady state, by the benchmark's rule: excluded
-    is_disturbed: bool  # too few undisturbed samples, so disturbed ones are included
-    first_call_s: tuple[float, ...]  # of every round, including compilation
-    # Of the GPU, or on a CPU of the process, until the phase ended; the inference's came first.
+    set_rates: tuple[float, ...]  # of every set the median of its windows
+    num_windows: int
+    num_disturbed: int  # windows during CPU use by others; they count
+    first_call_s: tuple[float, ...]  # of every process, including compilation
+    # Of the GPU, or on a CPU of the process, after the first call; the inference's came first.
     peak_bytes: int
 
 
@@ -52,107 +54,112 @@ class Comparison:
         return self.ratios[phase][self.best_peer[phase]]
 
 
+def ratios_of(sets: Sequence[Set]) -> dict[str, dict[str, comparison.Ratio]]:
+    """Returns phase -> another contender -> the ratio of our rate to its rate.
+
+    A set counts once, by the median of the ratios of neighbouring windows. Contenders that are
+    missing in a set are left out.
+    """
+    names = [name for name in _others(sets[-1]) if all(name in _others(one) for one in sets)]
+    return {phase: {name: _ratio_to(name, phase, sets) for name in names} for phase in PHASES}
+
+
+def _others(one: Set) -> list[str]:
+    windows = [name for group in one for name in group[PHASES[0]].windows]
+    return [name for name in windows if name != contender_lib.OURS]
+
+
+def _ratio_to(name: str, phase: str, sets: Sequence[Set]) -> comparison.Ratio:
+    turns = [next(group[phase] for group in one if name in group[phase].windows) for one in sets]
+    ratios = [math.exp(turn.slowdown(contender_lib.OURS, name)) for turn in turns]
+    return comparison.paired_ratio([1.0] * len(ratios), ratios)
+
+
+def is_enough(sets: Sequence[Set]) -> bool:
+    """Whether the sign of every ratio is known at 95 %; asked after every set, known at LOOKS."""
+    level = LOOKS.get(len(sets), 0.0)
+    found = ratios_of(sets)
+    return all(ratio.p_value <= level for of_phase in found.values() for ratio in of_phase.values())
+
+
 def compare(
-    runs: Sequence[Mapping[str, Any]],
+    starts: Sequence[Mapping[str, Any]],
+    sets: Sequence[Set],
     batch: int,
     num_cores: int,
     *,
     precision: config_lib.Precision = "float32",
     on_cpu: bool = True,
 ) -> Comparison:
-    """Compares the drivers' records, in the order of the runs, of steps of `batch` events.
+    """Compares sets of steps of `batch` events.
+
+    `starts` are what the processes said when they were ready.
 
     Raises:
         ValueError: if ours or every peer is missing, or losses differ.
     """
-    names = [name for name in contender_lib.ENTRIES if any(run["name"] == name for run in runs)]
-    peers = [name for name in names if name in contender_lib.PEERS]
-    if contender_lib.OURS not in names or not peers:
-        raise ValueError(f"nothing to compare: measured are {', '.join(names) or 'none'}.")
-    _check_losses(runs, _MOST_DIFFERENT_LOSS[precision])
-    cells = {
-        phase: {
-            name: _cell(
-                [run[phase] for run in runs if run["name"] == name], batch, num_cores, on_cpu=on_cpu
-            )
-            for name in names
-        }
-        for phase in PHASES
-    }
-    ratios = {
-        phase: {
-            name: _ours_to(of_phase[name], of_phase[contender_lib.OURS])
-            for name in names
-            if name != contender_lib.OURS
-        }
-        for phase, of_phase in cells.items()
-    }
+    _check_losses(starts, _MOST_DIFFERENT_LOSS[precision])
+    ratios = ratios_of(sets) if sets else {}
+    peers = [name for name in ratios.get(PHASES[0], ()) if name in contender_lib.PEERS]
+    if not peers:
+        names = ", ".join(dict.fromkeys(start["name"] for start in starts)) or "none"
+        raise ValueError(f"nothing to compare: measured are {names}.")
+
+    def cell(phase: str, name: str) -> Cell:
+        theirs = [one[phase] for one in starts if one["name"] == name]
+        taken = [_windows(one, phase, name) for one in sets]
+        return _cell(theirs, taken, batch, num_cores, on_cpu=on_cpu)
+
+    names = [contender_lib.OURS, *ratios[PHASES[0]]]
+    cells = {phase: {name: cell(phase, name) for name in names} for phase in PHASES}
     best = {phase: max(peers, key=lambda p: cells[phase][p].events_per_s) for phase in PHASES}
     return Comparison(cells=cells, ratios=ratios, best_peer=best)
 
 
-def _ours_to(other: Cell, ours: Cell) -> comparison.Ratio:
-    """Compares by rounds if there are enough for a test, so that a drift of the machine cancels.
-
-    With fewer rounds, compares processes as independent; with even fewer, single samples.
-    """
-    rounds = zip(other.round_rates, ours.round_rates, strict=False)  # one may have failed early
-    pairs = [(theirs, own) for theirs, own in rounds if theirs is not None and own is not None]
-    if comparison.are_enough_pairs(len(pairs)):
-        return comparison.paired_ratio(*zip(*pairs, strict=True))
-    sides = [[rate for rate in cell.round_rates if rate is not None] for cell in (other, ours)]
-    if comparison.are_enough_processes(*map(len, sides)):
-        return comparison.independent_ratio(*sides, correlated=False)
-    return comparison.independent_ratio(other.rates, ours.rates)
-
-
-def _cell(phases: Sequence[Mapping[str, Any]], batch: int, num_cores: int, *, on_cpu: bool) -> Cell:
-    steady = [_steady(phase["samples"]) for phase in phases]
-    calm = [
-        [one for one in of_round if not disturbances(one, num_cores, on_cpu=on_cpu)]
-        for of_round in steady
+def _windows(one: Set, phase: str, name: str) -> list[tuple[int, driver.Window]]:
+    """Returns a contender's windows in a set, with their steps."""
+    return [
+        (group[phase].steps, window)
+        for group in one
+        for window in group[phase].windows.get(name, ())
     ]
-    num_steady, num_calm = (sum(map(len, kept)) for kept in (steady, calm))
-    is_disturbed = num_calm < _FEWEST_UNDISTURBED
-    rounds = [
-        [batch * one["num_steps"] / one["seconds"] for one in of_round]
-        for of_round in (steady if is_disturbed else calm)
+
+
+def _cell(
+    starts: Sequence[Mapping[str, Any]],
+    sets: Sequence[Sequence[tuple[int, driver.Window]]],
+    batch: int,
+    num_cores: int,
+    *,
+    on_cpu: bool,
+) -> Cell:
+    rates = [
+        statistics.median(batch * steps / window.seconds for steps, window in taken)
+        for taken in sets
     ]
-    rates = [rate for of_round in rounds for rate in of_round]
+    loads = [window.load for taken in sets for _, window in taken]
     summary = summaries.summarize(rates)
     return Cell(
         events_per_s=summary.median,
         interval=(summary.interval_low, summary.interval_high),
-        rates=tuple(rates),
-        round_rates=tuple(statistics.median(each) if each else None for each in rounds),
-        num_disturbed=num_steady - num_calm,
-        num_warm_up=sum(len(phase["samples"]) for phase in phases) - num_steady,
-        is_disturbed=is_disturbed,
-        first_call_s=tuple(phase["first_call_s"] for phase in phases),
-        peak_bytes=max(phase["peak_bytes"] for phase in phases),
+        set_rates=tuple(rates),
+        num_windows=len(loads),
+        num_disturbed=sum(bool(trust.in_load(one, num_cores, on_cpu=on_cpu)) for one in loads),
+        first_call_s=tuple(start["first_call_s"] for start in starts),
+        peak_bytes=max(start["peak_bytes"] for start in starts),
     )
 
 
-def _steady(samples: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    return samples[summaries.steady_start([one["seconds"] / one["num_steps"] for one in samples]) :]
-
-
-def disturbances(sample: Mapping[str, Any], num_cores: int, *, on_cpu: bool = True) -> list[str]:
-    """Returns descriptions of disturbances during a sample; empty if there were none."""
-    meanwhile = None if sample["load"] is None else load.Load(**sample["load"])
-    return trust.in_load(meanwhile, num_cores, on_cpu=on_cpu)
-
-
-def _check_losses(runs: Sequence[Mapping[str, Any]], most: float) -> None:
+def _check_losses(starts: Sequence[Mapping[str, Any]], most: float) -> None:
     """All have the same weights and events, so their first losses must agree."""
-    ours = next(run for run in runs if run["name"] == contender_lib.OURS)
-    for run in runs:
+    ours = [start for start in starts if start["name"] == contender_lib.OURS]
+    for start in starts if ours else ():
         for phase in PHASES:
-            expected = ours[phase]["first_losses"]["total"]
-            found = run[phase]["first_losses"]["total"]
+            expected = ours[0][phase]["first_losses"]["total"]
+            found = start[phase]["first_losses"]["total"]
             if not math.isclose(found, expected, rel_tol=most):
                 raise ValueError(
-                    f"{run['name']} does not compute the same: its first {phase} loss is "
+                    f"{start['name']} does not compute the same: its first {phase} loss is "
                     f"{found:.6g}, ours is {expected:.6g}."
                 )
 

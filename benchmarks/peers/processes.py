@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.peers import contender as contender_lib
 from mlpf_jax import processes as processes_lib
+from mlpf_jax.sides import driver
 
 ROOT = Path(__file__).parent.parent.parent
 _LAST_LINES = 5  # number of shown lines of a failed process
@@ -39,7 +40,9 @@ def surroundings(
     cache: Path, num_threads: int, device: contender_lib.Device = "cpu"
 ) -> dict[str, str]:
     """Returns the environment variables of a contender, with its own caches in `cache`."""
-    return {
+    # On a GPU each takes the memory that it needs, because others are alive.
+    own = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    return ({} if device == "cpu" else own) | {
         "JAX_PLATFORMS": "cpu" if device == "cpu" else "",  # empty: what JAX finds
         "OMP_NUM_THREADS": str(num_threads),
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -47,6 +50,20 @@ def surroundings(
         "PYTHONHASHSEED": "0",
         "PYTHONWARNINGS": "default",
     }
+
+
+def side(
+    name: str, arguments: Sequence[str], variables: Mapping[str, str], log: Path, limit_s: float
+) -> driver.Side:
+    """Returns a contender as a side of a comparison."""
+    return driver.Side(
+        name=name,
+        command=[str(interpreter(name)), "-m", "benchmarks.peers.worker", *arguments],
+        folder=ROOT,
+        environ=_environment(name, variables),
+        log=log,
+        limit_s=limit_s,
+    )
 
 
 def run(

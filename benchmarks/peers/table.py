@@ -11,14 +11,14 @@ from mlpf_jax.stats import comparison
 
 
 def show(result: comparing.Comparison, title: str) -> None:
-    """Prints one table per phase, with notes on excluded samples."""
+    """Prints one table per phase, with notes."""
     console = rich.console.Console(highlight=False, width=None if sys.stdout.isatty() else 130)
     for phase in comparing.PHASES:
         table = rich.table.Table(title=f"{phase}, {title}", title_justify="left")
         table.add_column("contender", no_wrap=True)
         for heading in ("events/s", "95 % interval", "ours to it", "95 % interval"):
             table.add_column(heading, justify="right")
-        for heading in ("samples", "first call s", "peak GB"):
+        for heading in ("sets", "disturbed", "first call s", "peak GB"):
             table.add_column(heading, justify="right")
         for name, cell in result.cells[phase].items():
             table.add_row(name, *_row(cell, result.ratios[phase].get(name)))
@@ -29,21 +29,20 @@ def show(result: comparing.Comparison, title: str) -> None:
             f"{_interval(best.low, best.high)}\n"
         )
     console.print(
-        "samples: averaged + disturbed by other programs (excluded) + warm-up; * none "
-        "but\ndisturbed ones were left. first call: of every round, including compilation, with "
+        "sets: of processes that were alive together, each counted once. disturbed: windows "
+        "during\nCPU use by others. first call: of every process, including compilation, with "
         "empty caches at first."
     )
 
 
 def _row(cell: comparing.Cell, ratio: comparison.Ratio | None) -> list[str]:
-    kept = f"{len(cell.rates)}{'*' if cell.is_disturbed else ''}"
-    left_out = 0 if cell.is_disturbed else cell.num_disturbed
     return [
         f"{cell.events_per_s:.3f}",
         _interval(*cell.interval),
         "" if ratio is None else f"{ratio.value:.3f}",
         "" if ratio is None else _interval(ratio.low, ratio.high),
-        f"{kept}+{left_out}+{cell.num_warm_up}",
+        f"{len(cell.set_rates)}",
+        f"{cell.num_disturbed}/{cell.num_windows}",
         " ".join(f"{seconds:.1f}" for seconds in cell.first_call_s),
         f"{cell.peak_bytes / 1e9:.2f}",
     ]

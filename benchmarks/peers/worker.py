@@ -1,105 +1,84 @@
-"""Times both phases of one contender in one process, and prints one line of JSON.
+"""One contender as a side of a comparison: calls both steps once, and then serves windows of them.
 
     python -m benchmarks.peers.worker '{"name": "pytorch-eager", "folder": "...", ...}'
 
 The argument has the fields of `Job`. The code is the same for every contender and runs in all
-environments. Inference comes first, so that the memory peak after each phase belongs to that phase.
+environments. Inference comes first, so that the memory peak after each first call belongs to that
+phase. What it says when it is ready is in `start`.
 """
 
-import dataclasses
+import functools
 import itertools
 import json
 import math
 import os
-import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.peers import contender as contender_lib
 from benchmarks.peers import workload as workload_lib
 from mlpf_jax import runtime
-from mlpf_jax.measure import load
+from mlpf_jax.sides import protocol
 
 Clock = Callable[[], int]  # nanoseconds
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(NamedTuple):
     """The arguments of a process."""
 
     name: str
     folder: str  # folder of the workload
     num_threads: int
     device: contender_lib.Device = "cpu"
-    num_samples: int  # number of samples of each phase
-    shortest_sample_s: float
 
 
-def time_phase(
+def first_call(
     step: Callable[[Any], Any],
     contender: contender_lib.Contender,
-    batches: Sequence[Any],
-    job: Job,
+    batch: Any,
     clock: Clock = time.perf_counter_ns,
 ) -> dict[str, Any]:
-    """Times the first call, including compilation, and then the samples.
-
-    The first sample is one step; its duration determines the number of steps of the other samples.
-    """
-    endless = itertools.cycle(batches)
+    """Times the first call, including compilation."""
     start = clock()
-    first = step(next(endless))
-    contender.wait(first)
-    first_call_s = (clock() - start) / 1e9
-    losses, _ = contender.fetch(first)
-    samples: list[dict[str, Any]] = []
-    num_steps = 1
-    for _ in range(job.num_samples):
-        samples.append(_sample(step, contender, endless, num_steps, clock))
-        if len(samples) == 1:
-            num_steps = max(1, math.ceil(job.shortest_sample_s / samples[0]["seconds"]))
+    sums = step(batch)
+    contender.wait(sums)
+    seconds = (clock() - start) / 1e9
     return {
-        "first_call_s": first_call_s,
-        "first_losses": losses,
-        "samples": samples,
-        "peak_bytes": contender.peak_bytes() or _peak_process_bytes(),
+        "first_call_s": seconds,
+        "first_losses": contender.fetch(sums)[0],
+        "peak_bytes": _peak_bytes(contender),
     }
 
 
-def _peak_process_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _sample(
+def window(
     step: Callable[[Any], Any],
     contender: contender_lib.Contender,
     batches: Iterator[Any],
     num_steps: int,
-    clock: Clock,
-) -> dict[str, Any]:
+    clock: Clock = time.perf_counter_ns,
+) -> float:
+    """Runs steps back to back and returns the seconds until the last one is done."""
     fed = list(itertools.islice(batches, num_steps))
-    watch = load.Watch()
     start = clock()
     sums = [step(batch) for batch in fed]
     for one in sums:
         contender.wait(one)
     seconds = (clock() - start) / 1e9
-    meanwhile = watch.lap(seconds)
     losses = [contender.fetch(one)[0]["total"] for one in sums]
     if not all(math.isfinite(loss) for loss in losses):
         sys.exit(f"error: a loss is not finite: {losses}.")
-    return {
-        "seconds": seconds,
-        "num_steps": num_steps,
-        "load": None if meanwhile is None else dataclasses.asdict(meanwhile),
-    }
+    return seconds
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Builds the contender and times both phases."""
+def _peak_bytes(contender: contender_lib.Contender) -> int:
+    return contender.peak_bytes() or protocol.peak_process_bytes()
+
+
+def run(job: Job, pipes: protocol.Pipes) -> None:
+    """Builds the contender, calls both steps, and serves."""
     # The same allocator for all; XLA's flags are only for ours, because another XLA may not know
     # them.
     is_own = job.name in contender_lib.OWN
@@ -110,25 +89,37 @@ def run(job: Job) -> dict[str, Any]:
     workload = workload_lib.read(Path(job.folder))
     contender = contender_lib.make(job.name, workload, job.num_threads, job.device)
     pairs = zip(workload.elements, workload.targets, strict=True)
-    batches = [contender.put(elements, targets) for elements, targets in pairs]
+    batches = itertools.cycle([contender.put(elements, targets) for elements, targets in pairs])
     build_s = (time.perf_counter_ns() - start) / 1e9
-    inference = time_phase(contender.infer, contender, batches, job)
-    training = time_phase(contender.train, contender, batches, job)
-    return {
-        "name": job.name,
-        "versions": contender.versions(),
-        "allocator": settings.allocator,
-        "num_threads": job.num_threads,
-        "build_s": build_s,
-        "inference": inference,
-        "training": training,
-    }
+    steps = {"inference": contender.infer, "training": contender.train}
+    first = {phase: first_call(step, contender, next(batches)) for phase, step in steps.items()}
+    protocol.serve(
+        pipes,
+        {
+            phase: functools.partial(window, step, contender, batches)
+            for phase, step in steps.items()
+        },
+        identity=contender.versions(),
+        memory_bytes=max(one["peak_bytes"] for one in first.values()),
+        events_per_step=workload.train.batch_size,
+        more={
+            "start": {
+                "name": job.name,
+                "versions": contender.versions(),
+                "allocator": settings.allocator,
+                "num_threads": job.num_threads,
+                "build_s": build_s,
+                **first,
+            }
+        },
+        peak_bytes=lambda: _peak_bytes(contender),
+    )
 
 
 def main() -> None:
     """Runs the job given on the command line."""
-    job = Job(**json.loads(sys.argv[1]))
-    print(json.dumps(run(job)))
+    pipes = protocol.take_pipes()
+    run(Job(**json.loads(sys.argv[1])), pipes)
 
 
 if __name__ == "__main__":

@@ -1,193 +1,137 @@
-"""The comparison uses undisturbed steady samples, and gives intervals for ratios."""
+"""A set of contenders counts once, by the median of neighbouring windows."""
 
 import json
 
 import pytest
 
 from benchmarks.peers import comparing
+from mlpf_jax.measure import load
+from mlpf_jax.sides import driver
 
 BATCH, NUM_CORES = 4, 2
-
-
-def sample(seconds, others=0.0, num_steps=1):
-    return {
-        "seconds": seconds,
-        "num_steps": num_steps,
-        "load": {"other_cores": others, "stolen_cores": 0.0},
-    }
-
-
-def run(name, training, inference=None, loss=100.0):
-    """A driver's record; times in seconds, or samples as they are."""
-
-    def phase(values, peak):
-        samples = [value if isinstance(value, dict) else sample(value) for value in values]
-        losses = {"total": loss}
-        return {
-            "first_call_s": 9.0,
-            "first_losses": losses,
-            "samples": samples,
-            "peak_bytes": peak,
-        }
-
-    return {
-        "name": name,
-        "training": phase(training, 2 * 10**9),
-        "inference": phase(inference or [1.0, 1.01, 0.99, 1.0], 10**9),
-    }
-
-
-STEADY = [4.0, 4.02, 3.98, 4.01, 3.99, 4.0]
-
-
-def test_the_ratio_is_of_rates_and_above_one_when_ours_is_faster():
-    runs = [run("jax", STEADY), run("pytorch-eager", [2 * s for s in STEADY])]
-
-    result = comparing.compare(runs, BATCH, NUM_CORES)
-
-    ratio = result.best_ratio("training")
-    assert ratio.value == pytest.approx(2.0, rel=0.01)
-    assert 1.9 < ratio.low < ratio.value < ratio.high < 2.1
-    assert result.cells["training"]["jax"].events_per_s == pytest.approx(1.0, rel=0.01)
-    assert result.best_ratio("inference").value == pytest.approx(1.0, rel=0.02)
-
-
-def test_of_four_rounds_each_process_counts_once():
-    ours, theirs = [4.0, 4.1, 4.05, 4.08], [5.0, 5.1, 4.9, 5.05]
-    runs = [
-        run(name, [seconds * s / 4 for s in STEADY])
-        for name, of_rounds in (("jax", ours), ("pytorch-eager", theirs))
-        for seconds in of_rounds
-    ]
-
-    result = comparing.compare(runs, BATCH, NUM_CORES)
-
-    ratio = result.best_ratio("training")
-    assert ratio.low == pytest.approx(min(theirs) / max(ours), rel=1e-3)
-    assert ratio.high == pytest.approx(max(theirs) / min(ours), rel=1e-3)
-    assert result.cells["training"]["jax"].round_rates == pytest.approx([4 / s for s in ours])
-
-
+CALM = load.Load(0.0, 0.0)
 DRIFT = [1.0, 1.05, 1.1, 1.2, 1.3, 1.4]  # a machine that others slow down more and more
 
 
-def drifting(name, seconds, drift=DRIFT):
-    return [run(name, [factor * seconds * s / 4 for s in STEADY]) for factor in drift]
+def turns(meanwhile=CALM, **seconds):
+    """Three windows of two steps of each contender, of so many seconds per step."""
+    windows = {
+        name.replace("_", "-"): tuple(driver.Window(2 * s * x, meanwhile) for x in (0.9, 1, 1.2))
+        for name, s in seconds.items()
+    }
+    return driver.Turns(steps=2, windows=windows)
 
 
-def test_of_six_rounds_a_drift_of_the_machine_cancels():
-    result = comparing.compare(
-        drifting("jax", 4.0) + drifting("pytorch-eager", 4.4), BATCH, NUM_CORES
-    )
-
-    ratio = result.best_ratio("training")
-    assert ratio.value == pytest.approx(1.1)
-    assert 1.09 < ratio.low <= ratio.value <= ratio.high < 1.11
+def alive(meanwhile=CALM, **seconds):
+    """A group of contenders, in both phases."""
+    return dict.fromkeys(comparing.PHASES, turns(meanwhile, **seconds))
 
 
-def test_a_round_is_paired_with_itself_even_if_one_of_a_contender_is_missing():
-    disturbed = run("jax", [sample(9.0, others=1.0)] * 3)
-    ours = [disturbed, *drifting("jax", 4.0)]
-    theirs = [run("pytorch-eager", STEADY), *drifting("pytorch-eager", 4.4)]
-
-    result = comparing.compare(ours + theirs, BATCH, NUM_CORES)
-
-    assert result.cells["training"]["jax"].round_rates[0] is None
-    ratio = result.best_ratio("training")
-    assert (ratio.value, ratio.count) == (pytest.approx(1.1), len(DRIFT))
+def starts(*names, loss=100.0):
+    phase = {"first_call_s": 9.0, "first_losses": {"total": loss}, "peak_bytes": 10**9}
+    return [{"name": name, "training": phase, "inference": phase} for name in names]
 
 
-def test_rounds_that_a_contender_did_not_live_to_see_are_left_out():
-    result = comparing.compare(
-        drifting("jax", 4.0) + drifting("pytorch-eager", 4.4, DRIFT[:4]), BATCH, NUM_CORES
-    )
+def compare(sets, extra=()):
+    names = {name: None for one in sets for group in one for name in group["training"].windows}
+    return comparing.compare([*starts(*names), *extra], sets, BATCH, NUM_CORES)
+
+
+def test_the_ratio_is_of_rates_above_one_when_ours_is_faster_and_a_drift_cancels():
+    sets = [[alive(jax=4.0 * x, pytorch_eager=4.4 * x)] for x in DRIFT]
+
+    result = compare(sets)
 
     ratio = result.best_ratio("training")
-    assert ratio.count == 4
-    assert ratio.low < 1 < ratio.high
+    assert (ratio.value, ratio.count) == (pytest.approx(1.1), 6)
+    assert 1.09 < ratio.low <= ratio.high < 1.11
+    assert result.cells["training"]["jax"].set_rates[0] == pytest.approx(1.0)
 
 
 def test_the_best_peer_is_the_fastest_of_each_phase():
-    runs = [
-        run("jax", STEADY),
-        run("pytorch-eager", STEADY, inference=[0.5] * 4),
-        run("tensorflow-xla", [s / 2 for s in STEADY]),
-    ]
+    group = {
+        "training": turns(jax=1.0, pytorch_eager=2.0, tensorflow_xla=1.5),
+        "inference": turns(jax=1.0, pytorch_eager=0.5, tensorflow_xla=1.5),
+    }
 
-    result = comparing.compare(runs, BATCH, NUM_CORES)
+    result = compare([[group]])
 
     assert result.best_peer == {"training": "tensorflow-xla", "inference": "pytorch-eager"}
-    assert result.best_ratio("inference").value < 1
+    assert result.best_ratio("inference").value == pytest.approx(0.5)
 
 
-def test_a_sample_that_others_disturbed_is_marked_and_not_averaged_in():
-    disturbed = [*STEADY, sample(40.0, others=1.0)]
-    runs = [run("jax", STEADY), run("pytorch-eager", disturbed)]
+def test_a_peer_is_compared_with_ours_of_its_own_group():
+    groups = [alive(jax=1.0, pytorch_eager=2.0), alive(jax=3.0, tensorflow_xla=3.3)]
 
-    cell = comparing.compare(runs, BATCH, NUM_CORES).cells["training"]["pytorch-eager"]
+    result = compare([groups])
 
-    assert (cell.num_disturbed, cell.is_disturbed, len(cell.rates)) == (1, False, 6)
-    assert min(cell.rates) > 0.9
-
-
-def test_where_hardly_anything_was_undisturbed_the_cell_says_so():
-    runs = [run("jax", STEADY), run("pytorch-eager", [sample(4.0, others=1.0)] * 6)]
-
-    cell = comparing.compare(runs, BATCH, NUM_CORES).cells["training"]["pytorch-eager"]
-
-    assert (cell.num_disturbed, cell.is_disturbed, len(cell.rates)) == (6, True, 6)
+    assert result.ratios["training"]["pytorch-eager"].value == pytest.approx(2.0)
+    assert result.ratios["training"]["tensorflow-xla"].value == pytest.approx(1.1)
+    assert result.cells["training"]["jax"].num_windows == 6
 
 
-def test_samples_before_the_steady_state_are_left_out_by_the_benchmarks_rule():
-    runs = [run("jax", [12.0, *STEADY]), run("pytorch-eager", STEADY)]
+def test_windows_that_others_disturbed_are_counted():
+    result = compare([[alive(load.Load(1.0, 0.0), jax=1.0, pytorch_eager=2.0)]])
 
-    cell = comparing.compare(runs, BATCH, NUM_CORES).cells["training"]["jax"]
+    cell = result.cells["training"]["jax"]
+    assert (cell.num_disturbed, cell.num_windows) == (3, 3)
 
-    assert (cell.num_warm_up, len(cell.rates)) == (1, 6)
+
+@pytest.mark.parametrize(
+    ("num_sets", "ours", "expected"),
+    [
+        (5, [1.0], False),
+        (6, [1.0], True),
+        (7, [1.0], False),
+        (8, [1.0], True),
+        (6, [1.0, 1.0, 1.2], False),
+        (8, [1.0, 1.0, 1.2], False),
+    ],
+)
+def test_the_signs_are_looked_at_after_fixed_numbers_of_sets(num_sets, ours, expected):
+    """At other numbers a look would raise the error rate."""
+    sets = [[alive(jax=ours[i % len(ours)], pytorch_eager=1.1)] for i in range(num_sets)]
+
+    assert comparing.is_enough(sets) == expected
 
 
-def test_rounds_are_taken_together():
-    runs = [run("jax", STEADY), run("pytorch-eager", STEADY)] * 2
+def test_all_looks_together_keep_the_level():
+    assert sum(comparing.LOOKS.values()) < 0.05
 
-    cell = comparing.compare(runs, BATCH, NUM_CORES).cells["training"]["jax"]
 
-    assert len(cell.rates) == 12
-    assert cell.first_call_s == (9.0, 9.0)
+def test_a_contender_that_failed_in_between_is_left_out():
+    sets = [[alive(jax=1.0, pytorch_eager=2.0, tensorflow_xla=2.0)]]
+    sets.append([alive(jax=1.0, pytorch_eager=2.0)])
+
+    assert list(compare(sets).ratios["training"]) == ["pytorch-eager"]
 
 
 def test_contenders_that_compute_different_losses_are_not_compared():
-    runs = [run("jax", STEADY), run("pytorch-eager", STEADY, loss=101.0)]
+    sets = [[alive(jax=1.0, pytorch_eager=2.0)]]
 
     with pytest.raises(ValueError, match="pytorch-eager does not compute the same"):
-        comparing.compare(runs, BATCH, NUM_CORES)
+        compare(sets, starts("pytorch-eager", loss=101.0))
 
 
 def test_ours_without_the_empty_bins_is_compared_and_is_no_peer():
-    runs = [
-        run("jax", STEADY),
-        run("jax-tight", [s / 4 for s in STEADY]),
-        run("tensorflow-xla", [s / 2 for s in STEADY]),
-    ]
-
-    result = comparing.compare(runs, BATCH, NUM_CORES)
+    result = compare([[alive(jax=4.0, jax_tight=1.0, tensorflow_xla=2.0)]])
 
     assert result.best_peer["training"] == "tensorflow-xla"
-    assert result.ratios["training"]["jax-tight"].value == pytest.approx(0.25, rel=0.01)
     cells = comparing.document(result)["contenders"]["training"]
-    assert cells["jax-tight"]["ratio_of_ours"]["value"] == pytest.approx(0.25, rel=0.01)
+    assert cells["jax-tight"]["ratio_of_ours"]["value"] == pytest.approx(0.25)
     assert "ratio_of_ours" not in cells["jax"]
 
 
-@pytest.mark.parametrize("names", [["jax"], ["jax", "jax-tight"], ["pytorch-eager"], []])
-def test_without_ours_or_without_a_peer_there_is_nothing_to_compare(names):
+@pytest.mark.parametrize("names", [["jax"], ["jax", "jax_tight"], []])
+def test_without_a_peer_there_is_nothing_to_compare(names):
+    sets = [[alive(**dict.fromkeys(names, 1.0))]] if names else []
+
     with pytest.raises(ValueError, match="nothing to compare"):
-        comparing.compare([run(name, STEADY) for name in names], BATCH, NUM_CORES)
+        compare(sets)
 
 
-def test_the_document_is_json_even_where_too_few_samples_leave_an_interval_open():
-    runs = [run("jax", STEADY[:3], [1.0] * 3), run("pytorch-eager", STEADY[:3], [1.0] * 3)]
-
-    document = comparing.document(comparing.compare(runs, BATCH, NUM_CORES))
+def test_the_document_is_json_even_where_too_few_sets_leave_an_interval_open():
+    document = comparing.document(compare([[alive(jax=1.0, pytorch_eager=2.0)]] * 5))
 
     text = json.dumps(document, allow_nan=False)
     assert json.loads(text)["ratio_to_best_peer_interval"]["training"] == [None, None]

@@ -1,66 +1,115 @@
-"""Contenders run alternately in separate processes; failures are reported and tolerated."""
+"""Contenders are alive together in sets; failures are reported and tolerated."""
 
-import json
+import contextlib
 import re
 
 import pytest
 
-from benchmarks.peers import contender, processes, rounds
+from benchmarks.peers import contender, processes, sets
+from mlpf_jax import processes as processes_lib
+from mlpf_jax.sides import driver
 
 LOCKS = sorted((processes.ROOT / "benchmarks" / "peers" / "locks").glob("*.txt"))
 
 
-def plan(names=("jax", "pytorch-eager"), num_rounds=2):
-    return rounds.Plan(
-        names=names,
-        num_rounds=num_rounds,
-        num_samples=3,
-        shortest_sample_s=1.0,
-        num_threads=2,
-        timeout_s=10.0,
-    )
+def plan(names=("jax", "pytorch-eager", "tensorflow-xla"), **changes):
+    settings = {"num_threads": 2, "timeout_s": 10.0, "budget_s": 100.0, "most_sets": 2}
+    return sets.Plan(names=names, num_rounds=3, **settings | changes)
+
+
+class Live(driver.Live):
+    """A contender that is alive: `events` are what happened in order."""
+
+    phases = ("training", "inference")
+
+    def __init__(self, name, events, memory_bytes):
+        self._name, self._events, self.memory_bytes = name, events, memory_bytes
+        self.ready = {"start": {"name": name}}
+
+    def run(self, phase, num_steps):
+        self._events.append(self._name)
+        if self._name == "dies":
+            raise processes_lib.RunFailedError("dies: ended with exit status 1", ["last words"])
+        return driver.Window(0.3 * num_steps, None)
 
 
 @pytest.fixture
-def order(monkeypatch):
-    """The names in the order in which they ran; nothing is started."""
-    ran = []
+def events(monkeypatch):
+    """What happens, in order: + and - a name that starts and ends, a name that runs a window."""
+    happened = []
 
-    def run(name, module, arguments, variables, timeout_s):
-        ran.append(name)
-        job = json.loads(arguments[0])
-        if name == "tensorflow-xla":
-            raise RuntimeError("tensorflow-xla failed with status -9:")
-        return f"chatter\n{json.dumps({'name': name, 'num_threads': job['num_threads']})}\n"
+    @contextlib.contextmanager
+    def alive(side):
+        if side.name == "hangs":
+            raise processes_lib.RunFailedError("hangs: killed after 10 s", ["waiting"])
+        happened.append(f"+{side.name}")
+        yield Live(side.name, happened, 2**30)
+        happened.append(f"-{side.name}")
 
-    monkeypatch.setattr(processes, "run", run)
-    return ran
-
-
-def test_the_order_of_the_contenders_is_turned_around_every_round(order, tmp_path):
-    outcome = rounds.run(plan(num_rounds=3), tmp_path, lambda line: None)
-
-    assert order == ["jax", "pytorch-eager", "pytorch-eager", "jax", "jax", "pytorch-eager"]
-    assert [run["round"] for run in outcome.runs] == [1, 1, 2, 2, 3, 3]
-    assert {run["num_threads"] for run in outcome.runs} == {2}
+    monkeypatch.setattr(driver, "alive", alive)
+    monkeypatch.setattr(processes, "interpreter", lambda name: "python")
+    monkeypatch.setattr(sets.slot, "free_memory_bytes", lambda: 2**40)
+    return happened
 
 
-def test_a_contender_that_fails_is_left_out_from_then_on(order, tmp_path):
-    outcome = rounds.run(plan(("jax", "tensorflow-xla")), tmp_path, lambda line: None)
+def run(tmp_path, given, is_enough=lambda outcome: False, **options):
+    return sets.run(given, tmp_path, lambda line: None, is_enough, **options)
 
-    assert order == ["jax", "tensorflow-xla", "jax"]
-    assert list(outcome.failures) == ["tensorflow-xla"]
+
+def test_every_contender_starts_alone_and_then_all_are_alive_together(events, tmp_path):
+    outcome = run(tmp_path, plan())
+
+    assert events[:6] == [f"{sign}{name}" for name in plan().names for sign in "+-"]
+    assert events[6:9] == ["+jax", "+pytorch-eager", "+tensorflow-xla"]
+    assert [start["set"] for start in outcome.starts] == [0] * 3 + [1] * 3 + [2] * 3
+    assert len(outcome.sets) == 2
+    ((windows,),) = (
+        {tuple(group["training"].windows) for group in one} for one in outcome.sets[:1]
+    )
+    assert windows == plan().names
+
+
+def test_where_memory_forbids_it_ours_is_alive_beside_one_other(events, tmp_path, monkeypatch):
+    monkeypatch.setattr(sets.slot, "free_memory_bytes", lambda: 3 * 2**30)
+
+    outcome = run(tmp_path, plan(most_sets=1))
+
+    assert outcome.groups == (("jax", "pytorch-eager"), ("jax", "tensorflow-xla"))
+    assert len(outcome.sets[0]) == 2
+
+
+@pytest.mark.parametrize(("name", "words"), [("hangs", "waiting"), ("dies", "last words")])
+def test_a_contender_that_fails_is_left_out_with_its_last_words(events, tmp_path, name, words):
+    outcome = run(tmp_path, plan(("jax", "pytorch-eager", name)))
+
+    assert list(outcome.failures) == [name]
+    assert outcome.failures[name].endswith(f"\n{words}")
+    assert len(outcome.sets) == 2
+    assert set(outcome.sets[-1][0]["training"].windows) == {"jax", "pytorch-eager"}
+
+
+def test_without_ours_or_without_a_peer_there_is_no_set(events, tmp_path):
+    assert run(tmp_path, plan(("jax", "hangs"))).sets == ()
+
+
+def test_it_ends_when_it_is_enough_or_the_budget_is_over(events, tmp_path):
+    now = iter(range(0, 1000, 30))
+    enough = run(tmp_path, plan(most_sets=9), lambda outcome: len(outcome.sets) == 3)
+    in_time = run(tmp_path, plan(most_sets=9), clock=lambda: next(now))
+
+    assert len(enough.sets) == 3
+    assert len(in_time.sets) == 1
 
 
 def test_ours_always_takes_part_and_an_unknown_name_is_refused(monkeypatch):
     monkeypatch.setattr(processes, "interpreter", lambda name: None)
     names = tuple(contender.ENTRIES)
 
-    assert rounds.names_of(["tensorflow-xla"], names, "jax") == ("jax", "tensorflow-xla")
+    assert sets.names_of(["tensorflow-xla"], names, "jax") == ("jax", "tensorflow-xla")
 
     monkeypatch.undo()
     with pytest.raises(ValueError, match="unknown contender mxnet"):
-        rounds.names_of(["mxnet"], names, "jax")
+        sets.names_of(["mxnet"], names, "jax")
 
 
 def test_a_missing_environment_names_the_command_that_makes_it(monkeypatch, tmp_path):

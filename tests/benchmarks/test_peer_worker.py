@@ -1,5 +1,7 @@
 """The driver times what it should, for any contender."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -50,44 +52,35 @@ class FakeContender:
         return {}
 
 
-def job(**changes):
-    settings = {"name": "jax", "folder": "", "num_threads": 1, "num_samples": 3}
-    return worker.Job(**(settings | {"shortest_sample_s": 1.0} | changes))
-
-
-def test_the_first_call_has_the_compilation_and_the_samples_have_not():
+def test_the_first_call_has_the_compilation_and_windows_have_not():
     clock = Clock()
     contender = FakeContender(clock, step_s=2.0, compile_s=30.0)
 
-    phase = worker.time_phase(contender.train, contender, ["a", "b"], job(), clock)
+    first = worker.first_call(contender.train, contender, "a", clock)
+    seconds = worker.window(contender.train, contender, itertools.cycle("ab"), 3, clock)
 
-    assert phase["first_call_s"] == pytest.approx(32.0)
-    assert [one["seconds"] for one in phase["samples"]] == pytest.approx([2.0] * 3)
-    assert [one["num_steps"] for one in phase["samples"]] == [1, 1, 1]
-
-
-def test_short_steps_are_put_together_into_samples_that_are_long_enough():
-    clock = Clock()
-    contender = FakeContender(clock, step_s=0.3)
-
-    phase = worker.time_phase(contender.train, contender, ["a"], job(), clock)
-
-    assert [one["num_steps"] for one in phase["samples"]] == [1, 4, 4]
-    assert phase["samples"][1]["seconds"] == pytest.approx(1.2)
+    assert first == {
+        "first_call_s": pytest.approx(32.0),
+        "first_losses": {"total": 1.0},
+        "peak_bytes": 7,
+    }
+    assert seconds == pytest.approx(6.0)
 
 
 def test_the_batches_are_taken_in_turn():
     clock = Clock()
     contender = FakeContender(clock, step_s=1.0)
+    batches = itertools.cycle("abc")
 
-    worker.time_phase(contender.train, contender, ["a", "b", "c"], job(), clock)
+    for number in (1, 3):
+        worker.window(contender.train, contender, batches, number, clock)
 
-    assert contender.fed[:4] == ["a", "b", "c", "a"]
+    assert contender.fed == ["a", "b", "c", "a"]
 
 
-def test_a_loss_that_is_not_finite_ends_the_run():
+def test_a_loss_that_is_not_finite_ends_the_side():
     clock = Clock()
     contender = FakeContender(clock, step_s=1.0, loss=float("nan"))
 
     with pytest.raises(SystemExit, match="not finite"):
-        worker.time_phase(contender.train, contender, ["a"], job(), clock)
+        worker.window(contender.train, contender, itertools.cycle("a"), 1, clock)

@@ -36,7 +36,7 @@ _PHASES = (
     (r"^(training|epoch)", "training"),
     ("inference", "inferring"),
 )
-_SHARE_FRESH = 0.04  # of all processes, because one takes as long as ten others
+_SHARE_FRESH = 0.02  # of all processes, because one takes as long as ten others
 # Phases by how they follow each other over the processes of a run: once the events are simulated,
 # they stay, and after the last epoch there is no training. Simulating takes longest.
 _FIRST, _LAST = ("simulating",), ("inferring", "reporting")
@@ -176,6 +176,8 @@ def _kill_each(
 ) -> Iterator[Kill]:
     """Kills a process in every phase and yields that, until one ends by itself."""
     for target in targets:
+        if (place / "checkpoints" / "complete").exists():  # killed after it had written its report
+            return
         number = rng.choice([signal.SIGKILL, signal.SIGTERM])
         if rng.random() < _SHARE_FRESH:
             kill = _kill_fresh(plan, flags, place, rng.uniform(0.0, plan.whole_s), number)
@@ -184,6 +186,8 @@ def _kill_each(
         if kill is None:  # it ended before
             return
         yield kill
+    if (place / "checkpoints" / "complete").exists():
+        return
     running = plan.nursery.start(flags, place / "log", forget_from="training")
     _check_end(running.wait(_TIMEOUT_S), place)
 

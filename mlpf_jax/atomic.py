@@ -23,7 +23,7 @@ _NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 def write_file(path: Path, content: bytes) -> None:
     """Writes `content` to `path` atomically: readers see the old or the new content."""
-    with _naming(path), _new_file(path, content) as temporary:
+    with naming(path), _new_file(path, content) as temporary:
         temporary.replace(path)
 
 
@@ -33,7 +33,7 @@ def write_new(path: Path, content: bytes) -> Path | None:
     The new name contains the time of writing: `a.json` becomes `a_2022-09-20T120000Z.json`.
     Concurrent writers lose nothing if the file system has locks.
     """
-    with _naming(path), _new_file(path, content) as temporary, locked(path.parent):
+    with naming(path), _new_file(path, content) as temporary, locked(path.parent):
         kept = rename_to_its_time(path)
         temporary.replace(path)
     return kept
@@ -45,7 +45,7 @@ def try_writing(folder: Path, num_bytes: int) -> None:
     Raises:
         OSError: if that fails; the error names `folder`.
     """
-    with _naming(folder):
+    with naming(folder):
         temporary, lock = _create(folder / "trial", Path.touch)
         try:
             _reserve(temporary, num_bytes)
@@ -65,7 +65,7 @@ def _reserve(path: Path, num_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Makes system errors name the target file, instead of a temporary one or none."""
     try:
         yield

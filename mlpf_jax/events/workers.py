@@ -116,7 +116,10 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     except BrokenPipeError:  # the parent has ended
         raise
     except (ValueError, OSError) as error:
-        reply("error", "OSError" if isinstance(error, OSError) else "ValueError", str(error))
+        text = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            text = f"{error.filename}: {error.strerror}."
+        reply("error", "OSError" if isinstance(error, OSError) else "ValueError", text)
 
 
 def _simulate_shard(

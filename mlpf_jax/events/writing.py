@@ -35,10 +35,11 @@ def write_shard(
     Raises:
         ValueError: if the events do not have the shapes and dtypes of the format, or an existing
             shard has another provenance.
+        OSError: if it cannot be written; the error names the shard.
     """
     arrays = _concatenate(events)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic.new_folder(folder / name) as temporary:
+    with atomic.naming(folder / name), atomic.new_folder(folder / name) as temporary:
         files = {f"{key}.npy": _npy(array) for key, array in arrays.items()}
         shard = manifest_lib.Shard(
             name=name,

@@ -159,3 +159,11 @@ def test_events_of_another_shape_are_refused(tmp_path, change, message, origin, 
 def test_a_set_without_events_is_refused(tmp_path, origin):
     with pytest.raises(ValueError, match="at least one event"):
         writing.write_shard(tmp_path, "shard-00000", [], origin)
+
+
+def test_a_shard_that_does_not_fit_on_the_disk_is_named(full_disk, events, origin):
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        writing.write_shard(full_disk, "shard-00000", [events[0]] * 20, origin)
+
+    assert caught.value.filename == str(full_disk / "shard-00000")
+    assert not list(full_disk.iterdir())

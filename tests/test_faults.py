@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -178,6 +179,62 @@ def act():
     done = start(f"--results_dir={tmp_path}", code=code)
 
     assert_fails(done, tmp_path, "out of memory")
+
+
+def test_too_little_memory_on_a_device_is_told_with_the_way_to_a_batch_that_fits(start, tmp_path):
+    code = f"""
+{_LATER}
+def act():
+    import jax
+    from mlpf_jax.measure import timing
+    def time_steps(step, *rest, **options):
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17179869184 bytes."
+        )
+    timing.time_steps = time_steps
+"""
+    done = start(f"--results_dir={tmp_path}", code=code)
+
+    words = "out of memory: --batch_size=2 does not fit. The same command with --fit finds one"
+    assert_fails(done, tmp_path, words, "17179869184 bytes")
+
+
+@pytest.fixture
+def small_group():
+    """A control group that may take 2 GiB of memory."""
+    parent = Path("/sys/fs/cgroup/memory")
+    name = "memory.limit_in_bytes"
+    if not parent.is_dir():
+        parent, name = parent.parent, "memory.max"
+    group = parent / f"mlpf-jax-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"control groups: {error}")
+    try:
+        (group / name).write_text(str(2 * 2**30))
+    except OSError as error:
+        pytest.skip(f"control groups: {error}")
+    else:
+        yield group
+    finally:
+        group.rmdir()
+
+
+def test_what_the_kernel_kills_for_its_memory_leaves_no_report(start, small_group, tmp_path):
+    """Nothing can be said then; a batch system says it."""
+    code = f"""
+{_LATER}
+def act():
+    import pathlib
+    pathlib.Path({str(small_group / "cgroup.procs")!r}).write_text("0")
+    taken = [bytearray(b"1") * 2**28 for _ in range(64)]
+"""
+    done = start(f"--results_dir={tmp_path}", code=code)
+
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_clock_that_jumps_changes_no_duration(start, tmp_path):

@@ -3,12 +3,12 @@
     python -m benchmarks.soak --epochs=300 --out=soak
 
 Every epoch of the run trains 25 steps, validates and saves a checkpoint. The program observes the
-process from outside, once a second. It writes soak.csv with all observations, and compares the
-second quarter of the run with the last. Exit status: 0 if nothing grew, 1 if something did or the
-run failed, 2 for wrong usage, 130 on Ctrl-C, 143 on
-SIGTERM.
+process from outside, once a second. It writes soak.csv with all observations and, with matplotlib,
+soak.png, and compares the second quarter of the run with the last. Exit status: 0 if nothing grew,
+1 if something did or the run failed, 2 for wrong usage, 130 on Ctrl-C, 143 on SIGTERM.
 """
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,9 +36,10 @@ def main(argv: Sequence[str]) -> int:
     if status:
         return cli.complain(f"the run failed: {processes.tail(out / 'log.txt')[-1]}", cli.FAILURE)
     document = json.loads((out / hepscore.FILE_NAME).read_text())
-    grown = watching.judge(
-        watching.series(seen, document["report"]["wl-stats"]["phases"]["training"])
-    )
+    found = watching.series(seen, document["report"]["wl-stats"]["phases"]["training"])
+    grown = watching.judge(found)
+    if importlib.util.find_spec("matplotlib"):
+        watching.plot(out / "soak.png", found)
     if grown:
         return cli.complain(f"grew: {', '.join(grown)}.", cli.FAILURE)
     return 0

@@ -20,6 +20,12 @@ _ALLOWED = {
     "threads": (0.0, 2.0),
     "step_s": (0.2, 0.0),
 }
+_TITLES = {
+    "memory_mib": "resident memory (MiB)",
+    "descriptors": "open descriptors",
+    "threads": "threads",
+    "step_s": "seconds per step, each sample",
+}
 
 
 class Observation(NamedTuple):
@@ -88,6 +94,17 @@ def judge(found: Mapping[str, Sequence[float]]) -> list[str]:
         print(f"{name:12} {before:10.4g} {after:10.4g}  {'GREW' if is_grown else 'flat'}")
         grown += [name] if is_grown else []
     return grown
+
+
+def plot(path: Path, found: Mapping[str, Sequence[float]]) -> None:
+    """Draws each quantity over the time of training, as a share of it. Needs matplotlib."""
+    from matplotlib import figure
+
+    drawing = figure.Figure(figsize=(7, 6), layout="constrained")
+    for axes, (name, values) in zip(drawing.subplots(2, 2).flat, found.items(), strict=True):
+        axes.plot([i / len(values) for i in range(len(values))], values, ".", markersize=2)
+        axes.set(title=_TITLES[name], xlabel="share of the training", ylim=(0, 1.3 * max(values)))
+    drawing.savefig(path, dpi=80)
 
 
 def write(path: Path, seen: Sequence[Observation]) -> None:

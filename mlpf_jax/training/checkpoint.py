@@ -9,12 +9,16 @@ FOLDER/complete             the run has ended and written its report
 """
 
 import contextlib
+import errno
 import fcntl
+import functools
 import hashlib
 import json
+import logging as logging_lib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +36,7 @@ _WEIGHTS, _OPTIMIZER, _RECORD = "weights", "optimizer", "record"
 _SEAL, _LOCK, _COMPLETE = "sha256.json", ".lock", "complete"
 _KEPT = 2  # checkpoints; one of them is whole while the next is written
 _BYTES_BESIDES = 2**20  # Orbax's own, and the seal
+_REASONS = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)]
 _LARGEST_JSON = 64 * 2**20  # bytes; a thousand steps take one
 
 Record = Mapping[str, Any]  # JSON
@@ -109,6 +114,7 @@ class Store:
             optimizer=ocp.args.StandardSave(host.opt_state),
             record=ocp.args.JsonSave({"format": FORMAT, **record}),
         )
+        _hush_tasks()
         try:
             with _quiet():
                 self._manager.save(step, args=items, force=True)
@@ -120,7 +126,7 @@ class Store:
             self._manager.reload()
             if isinstance(error, OSError):
                 raise
-            raise OSError(f"{self.folder}: {errors.one_line(error)}") from None
+            raise OSError(f"{self.folder}: {_reason(error)}") from None
 
     def newest(self, like: state.TrainState) -> tuple[Restored | None, tuple[str, ...]]:
         """Returns the newest sound checkpoint with the shapes of `like`, and what is wrong with
@@ -330,3 +336,27 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
+
+
+def _hush_tasks() -> None:
+    """Silences what Orbax's tasks print if a save fails, because the failure is raised.
+
+    For good, because they print it when they are collected or their loop is closed.
+    """
+    logging_lib.getLogger("asyncio").setLevel(logging_lib.CRITICAL)
+    hook = sys.unraisablehook
+    if getattr(hook, "func", None) is not _tell_unless_late:
+        sys.unraisablehook = functools.partial(_tell_unless_late, hook)
+
+
+def _tell_unless_late(
+    tell: Callable[["sys.UnraisableHookArgs"], object], unraisable: "sys.UnraisableHookArgs"
+) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        tell(unraisable)
+
+
+def _reason(error: Exception) -> str:
+    """Returns the reason of the system, which TensorStore puts into a kilobyte of its own."""
+    text = errors.one_line(error)
+    return next((f"{reason}." for reason in _REASONS if reason in text), text)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import re
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from mlpf_jax import config, stopping
+from mlpf_jax import atomic, config, stopping
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.run import resuming, story
 from mlpf_jax.training import checkpoint, state
@@ -163,6 +164,20 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(full_disk, cap
 
     assert "step 1 was not saved" in problem
     assert "No space left on device" in problem
+    assert capfd.readouterr().err == ""
+
+
+def test_a_disk_that_fills_up_during_a_save_is_one_line(full_disk, monkeypatch, capfd):
+    """After the trial: Orbax fails in several threads."""
+    with opened(full_disk) as (keeper, current):
+        monkeypatch.setattr(atomic, "try_writing", lambda folder, num_bytes: None)
+        keeper.track.losses.append({"total": 1.0})
+        keeper.visit(current, 0.1)
+        (problem,) = keeper.problems
+        assert keeper.saved_step is None
+    gc.collect()  # of tasks whose exceptions nobody has seen
+
+    assert problem.endswith(f"step 1 was not saved: {full_disk}: No space left on device.")
     assert capfd.readouterr().err == ""
 
 

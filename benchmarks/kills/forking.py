@@ -98,11 +98,19 @@ class Nursery:
         self._modules = _import()
         self.memory: Memory = {}
 
-    def start(self, arguments: Sequence[str], log: Path, *, forget_from: str | None) -> Running:
+    def start(
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        *,
+        forget_from: str | None,
+        prepare: Callable[[Callable[[Memory], None]], None] | None = None,
+    ) -> Running:
         """Forks a run.
 
         What comes before the phase `forget_from` is remembered; None: nothing is, and `memory` of
-        what is returned has what there is to remember.
+        what is returned has what there is to remember. `prepare` is called in the run before it
+        starts, with a function that adds to that memory.
         """
         reading, writing = _context.Pipe(duplex=False)
         phases = list(PHASES)
@@ -111,7 +119,7 @@ class Nursery:
         process = _context.Process(
             target=self._run,
             daemon=True,
-            args=(list(arguments), log, writing, memory, forget_from is None),
+            args=(list(arguments), log, writing, memory, forget_from is None, prepare),
         )
         process.start()
         writing.close()
@@ -124,6 +132,7 @@ class Nursery:
         channel: connection.Connection,
         memory: Memory,
         tells: bool,
+        prepare: Callable[[Callable[[Memory], None]], None] | None,
     ) -> None:
         """Is the run, in the forked process."""
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -134,6 +143,8 @@ class Nursery:
         self._modules["setup"]._SHORTEST_SAMPLE_S = {"cpu": _SAMPLE_S}
         self._remember(memory, channel.send if tells else None)
         self._mark(channel.send)
+        if prepare:
+            prepare(channel.send)
         self._modules["main"].run_app()
 
     def _mark(self, tell: Callable[[str], None]) -> None:

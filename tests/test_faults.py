@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -235,6 +236,37 @@ def act():
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+# The second device never comes to the sum over devices.
+_HUNG_COLLECTIVE = f"""
+{_LATER.replace("compiling the training step", "drawing the weights")}
+def act():
+    import gc, time
+    import jax
+    import numpy as np
+    from mlpf_jax import stopping
+    from mlpf_jax.training import step
+    (stop,) = [one for one in gc.get_objects() if type(one) is stopping.Stop]
+    def come(device):
+        stop.limit(None, 0.05)
+        time.sleep(10**6 if device else 0)
+        return np.float32(1)
+    def train_step(config, state, batch, key):
+        here = jax.ShapeDtypeStruct((), np.float32)
+        came = jax.pure_callback(come, here, jax.lax.axis_index(step.AXIS))
+        total = jax.lax.psum(came, step.AXIS)
+        return state, step.StepSums({{"total": total}}, total, total)
+    step.train_step = train_step
+"""
+
+
+def test_a_hung_collective_is_ended_from_outside(start, tmp_path):
+    done = start(f"--results_dir={tmp_path}", "--num_devices=2", code=_HUNG_COLLECTIVE)
+
+    assert_fails(done, tmp_path, "no progress for 3 s (stacks of all threads: ", "while training")
+    stacks = re.search(r"stacks of all threads: ([^)]*)", done.stderr)[1]
+    assert "in come" in Path(stacks).read_text()
 
 
 def test_a_clock_that_jumps_changes_no_duration(start, tmp_path):

@@ -61,38 +61,43 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         return cli.complain(f"stray argument: {argv[1]}.", cli.USAGE)
     targets.prepare()
+    path = Path(_JSON.value) if _JSON.value else None
     try:
-        chosen = [
-            (name, config)
-            for name in _TARGETS.value
-            for precision in _PRECISIONS.value
-            for kernel in _KERNELS.value
-            for config in [_config(name, cast(config_lib.Precision, precision), kernel)]
-        ]
-        if _JSON.value:
-            keeping.try_file(Path(_JSON.value))
+        chosen = _combinations()
+        document = _document()
+        programs = []
+        if path:
+            keeping.try_file(path)
+            programs += earlier_programs(path, document)
     except (OSError, ValueError) as error:
         return cli.complain(error, cli.USAGE)
-    found = {name: targets.describe(name) for name in dict.fromkeys(_TARGETS.value)}
-    for target in found.values():
-        if target.device is None:
-            print(
-                f"{target.name}: only lowered, because there is no compiler here: {target.reason}"
-            )
     print(table.HEADINGS)
-    programs = []
     try:
-        for name, config in chosen:
-            for phase in _PHASES.value:
-                programs.append(_describe_program(found[name], config, phase))
-                print(table.row(programs[-1]), flush=True)
-        document = _document(programs)
-        if _JSON.value:
-            document = write(Path(_JSON.value), document)
+        for target, config, phase in chosen:
+            programs.append(_describe_program(targets.describe(target), config, phase))
+            print(table.row(programs[-1]), flush=True)
+            if path:
+                text = json.dumps(document | {"programs": programs}, indent=1, allow_nan=False)
+                keeping.write_file(path, f"{text}\n".encode())
     except (OSError, ValueError, RuntimeError) as error:
         return cli.complain(error, cli.FAILURE)
-    print(f"\n{table.matrix(document['programs'])}")
+    print(f"\n{table.matrix(programs)}")
     return 0
+
+
+def _combinations() -> list[tuple[str, config_lib.RunConfig, str]]:
+    """Returns targets, settings and phases.
+
+    Raises:
+        ValueError: if one of them is impossible.
+    """
+    return [
+        (target, _config(target, cast(config_lib.Precision, precision), kernel), phase)
+        for target in _TARGETS.value
+        for precision in _PRECISIONS.value
+        for kernel in _KERNELS.value
+        for phase in _PHASES.value
+    ]
 
 
 def _config(target: str, precision: config_lib.Precision, kernel: str) -> config_lib.RunConfig:
@@ -190,7 +195,7 @@ def _compile(lowered) -> dict[str, Any]:
     }
 
 
-def _document(programs: list[dict[str, Any]]) -> dict[str, Any]:
+def _document() -> dict[str, Any]:
     from mlpf_jax.measure import environment
     from mlpf_jax.training import cost
 
@@ -199,28 +204,31 @@ def _document(programs: list[dict[str, Any]]) -> dict[str, Any]:
         "num_elements": _NUM_ELEMENTS.value,
         "flops_per_event": {"train": graph.train_flops, "infer": graph.infer_flops},
         "environment": environment.describe(),
-        "programs": programs,
     }
 
 
-def write(path: Path, document: dict[str, Any]) -> dict[str, Any]:
-    """Writes the document, after the programs of an existing one, and returns it.
+def earlier_programs(path: Path, document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the programs of an existing file, to which those of this call are added.
 
     Raises:
-        ValueError: if the existing file has other sizes or versions.
+        ValueError: if it is no such file, or has other sizes, another commit or other versions.
     """
-    if path.exists():
+    if not path.exists():
+        return []
+    try:
         before = json.loads(path.read_text())
-        for name in ("num_elements", "flops_per_event"):
-            if before[name] != document[name]:
-                raise ValueError(f"{path}: has another {name}; choose another file.")
-        for name in ("versions", "git_commit"):
-            if before["environment"][name] != document["environment"][name]:
-                raise ValueError(f"{path}: was made with another {name}; choose another file.")
-        document = document | {"programs": before["programs"] + document["programs"]}
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    keeping.write_file(path, text.encode())
-    return document
+        ours, theirs = (
+            {name: it[name] for name in ("num_elements", "flops_per_event")}
+            | {name: it["environment"][name] for name in ("versions", "git_commit")}
+            for it in (document, before)
+        )
+        programs = before["programs"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path}: not a file of this program; choose another file.") from None
+    for name, value in ours.items():
+        if theirs[name] != value:
+            raise ValueError(f"{path}: was made with another {name}; choose another file.")
+    return programs
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Descriptions of devices to compile for, without having the devices."""
 
 import dataclasses
+import functools
 import os
 from pathlib import Path
 from typing import Literal
@@ -35,6 +36,7 @@ _SETTINGS = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5p-8",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # nothing is run: no chip that processes could compete for
 }
 
 
@@ -58,6 +60,7 @@ def prepare() -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
+@functools.cache
 def describe(name: str) -> Target:
     """Returns one device: a GPU, or one chip of a TPU."""
     platform = PLATFORMS[name]

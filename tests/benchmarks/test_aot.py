@@ -1,5 +1,7 @@
 """Targets without devices, and the tables of what compiles for them."""
 
+import json
+
 import pytest
 
 from benchmarks.aot import __main__ as aot
@@ -58,17 +60,18 @@ def test_every_gpu_has_a_description_that_names_its_platform():
 
 def test_programs_of_another_commit_are_not_added_to_a_file(tmp_path):
     path = tmp_path / "found.json"
-    first = {
+    document = {
         "num_elements": 6400,
         "flops_per_event": {"train": 1.0, "infer": 1.0},
         "environment": {"versions": {"jax": "0.10.2"}, "git_commit": "a"},
-        "programs": [program()],
     }
-    other = first | {"environment": first["environment"] | {"git_commit": "b"}}
-    aot.write(path, first)
-    before = path.read_bytes()
+    assert aot.earlier_programs(path, document) == []
+    path.write_text(json.dumps(document | {"programs": [program()]}))
 
+    assert aot.earlier_programs(path, document) == [program()]
+    other = document | {"environment": document["environment"] | {"git_commit": "b"}}
     with pytest.raises(ValueError, match="another git_commit"):
-        aot.write(path, other)
-    assert path.read_bytes() == before
-    assert len(aot.write(path, first)["programs"]) == 2
+        aot.earlier_programs(path, other)
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="not a file of this program"):
+        aot.earlier_programs(path, document)

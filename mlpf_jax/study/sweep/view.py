@@ -26,7 +26,7 @@ def _table(
     columns = ["point", *(axis.label for axis in axes), *(_heading(found, q) for q in quantities)]
     rows = []
     for row, result in zip(found.trade_offs, found.results, strict=True):
-        values = [formats.rate(row.value(phase, quantity)) for quantity in quantities]
+        values = [_value(row, phase, quantity) for quantity in quantities]
         cells = [str(row.number), *(str(result.point.get(axis.name)) for axis in axes), *values]
         cells += [_accuracy(result)] if phase == "training" else []
         rows.append((*cells, "yes" if phase in row.fronts else "", result.remarks))
@@ -34,6 +34,14 @@ def _table(
     return tables.Table(
         title=f"Sweep, {phase}", columns=(*columns, "front", "remarks"), rows=tuple(rows)
     )
+
+
+def _value(row: trade_offs_lib.Row, phase: str, quantity: trade_offs_lib.Quantity) -> str:
+    """Formats a quantity; that of cost needs no interval beside that of the speed."""
+    found = row.value(phase, quantity)
+    if found is None or quantity is not trade_offs_lib.COST:
+        return formats.rate(found)
+    return tables.number(found.value)
 
 
 def _heading(found: findings.Findings, quantity: trade_offs_lib.Quantity) -> str:

@@ -24,7 +24,7 @@ _MAYBE = {"anyOf": [{"type": "null"}, _NUMBER]}
 _ESTIMATE = {
     "type": "object",
     "required": ["value", "low", "high"],
-    "properties": {"value": _NUMBER, "low": _MAYBE, "high": _MAYBE},
+    "properties": {"value": _NUMBER, "low": _MAYBE, "high": _MAYBE, "count": {"type": "integer"}},
 }
 _BY_PHASE = {"type": "object", "additionalProperties": _ESTIMATE}
 _ROW = {
@@ -62,7 +62,11 @@ _SCHEMA = {
         "format": {"const": FORMAT},
         "format_version": {"const": FORMAT_VERSION},
         "studies": {"type": "object", "additionalProperties": _STUDY},
-        "trade_offs": {"type": "array", "items": _TRADE_OFF},
+        "trade_offs": {
+            "type": "array",
+            "items": _TRADE_OFF,
+            "maxItems": trade_offs_lib.MOST_POINTS,
+        },
         "notes": {"type": "array", "items": {"type": "string"}},
     },
 }

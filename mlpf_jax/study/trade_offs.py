@@ -10,6 +10,7 @@ from typing import Any
 from mlpf_jax.stats import scaling_laws
 from mlpf_jax.study import runs
 
+MOST_POINTS = 1000  # of a sweep
 _MILLION, _S_PER_HOUR = 1e6, 3600
 
 

@@ -102,9 +102,10 @@ def test_a_recorded_sweep_is_read_with_its_points(found, tmp_path):
     assert study.trade_offs == list(found.trade_offs)
 
 
-def test_damaged_points_are_refused(found, tmp_path):
+@pytest.mark.parametrize(("key", "value"), [("value", "fast"), ("count", "x"), ("low", {})])
+def test_damaged_points_are_refused(found, tmp_path, key, value):
     recorded = json.loads(tables.render(view.view(found, AXES), "json"))
-    recorded["trade_offs"][0]["phases"]["training"]["events_per_s"]["value"] = "fast"
+    recorded["trade_offs"][0]["phases"]["training"]["events_per_s"][key] = value
     (tmp_path / "sweep.json").write_text(json.dumps(recorded))
 
     with pytest.raises(ValueError, match="damaged: trade_offs/0"):
@@ -137,6 +138,10 @@ def test_a_refused_setting_fails_its_point_and_starts_no_run(tmp_path):
         ({"batch_size": ["1", "0"]}, [], "--batch_size=1,0: must be positive whole numbers"),
         ({"precision": ["bf17"]}, [], "--precision=bf17: must be of float32"),
         ({"copies": ["1", "1"]}, [], "--copies=1,1: give each value once"),
+        (
+            {name: list(map(str, range(1, 33))) for name in ("copies", "threads")},
+            *([], "1024 combinations of these values are more than 1000"),
+        ),
         ({"copies": ["1"]}, ["--copies=2"], "--copies=2: .* the sweep varies it"),
         ({"copies": ["1"]}, ["--seed=2"], "--seed=2: .* every round has its own"),
     ],

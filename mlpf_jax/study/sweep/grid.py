@@ -1,13 +1,14 @@
 """The grid of a sweep: its axes, and how a point is run."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 from mlpf_jax import config as config_lib
-from mlpf_jax.study import engine, running
+from mlpf_jax.study import engine, running, trade_offs
 
 WORKLOAD = "mlpf_jax.commands.workload"
 # Set on the GPUs before a run, not by a flag of it.
@@ -47,7 +48,8 @@ def axes(words: Mapping[str, Sequence[str]]) -> tuple[engine.Axis, ...]:
     """Returns the axes with the given values, in the order of AXES.
 
     Raises:
-        engine.StudyError: if there is none, or a value is impossible or given twice.
+        engine.StudyError: if there is none, a value is impossible or given twice, or there are too
+            many combinations.
     """
     given = tuple(
         dataclasses.replace(axis, values=_values(axis, words[name]))
@@ -57,6 +59,11 @@ def axes(words: Mapping[str, Sequence[str]]) -> tuple[engine.Axis, ...]:
     if not given:
         raise engine.StudyError(
             f"give values of at least one setting: --{', --'.join(AXES)}; such as --batch_size=1,2"
+        )
+    number = math.prod(len(axis.values) for axis in given)
+    if number > trade_offs.MOST_POINTS:
+        raise engine.StudyError(
+            f"{number} combinations of these values are more than {trade_offs.MOST_POINTS}."
         )
     return given
 

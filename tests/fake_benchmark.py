@@ -79,6 +79,7 @@ COSTS = {
     "checksum": "0" * 32,
     "workload_version": 1,
     "noise": 0.005,
+    "events_per_step": 1,
 }
 
 
@@ -147,7 +148,6 @@ class Live(driver.Live):
     """A side whose whole run has taken place in this process, as `driver.alive` makes one."""
 
     phases = ("training", "inference")
-    events_per_step = 1
 
     def __init__(self, side):
         share, *arguments = side.command[4:]
@@ -161,6 +161,7 @@ class Live(driver.Live):
         costs = Path(side.environ["PYTHONPATH"]) / "mlpf_jax" / "costs.json"
         self._costs, self._share = json.loads(costs.read_text()), float(share)
         self.memory_bytes = self._costs["memory"]
+        self.events_per_step = self._costs["events_per_step"]
 
     def run(self, phase, num_steps):
         noise = 1 + random.uniform(-1, 1) * self._costs["noise"]

@@ -136,7 +136,7 @@ class _Taker:
         if self.why_whole is None:
             try:
                 return self._together(order, name)
-            except driver.NoRoomError as error:
+            except driver.NotTogetherError as error:
                 self.why_whole = str(error)
                 self._tell(f"whole runs from now on: {error}")
         taken = {}
@@ -157,6 +157,8 @@ class _Taker:
                 source = self._sides[side]
                 assert isinstance(source, sources.Processes)
                 runs[side], live[side] = stack.enter_context(source.alive())
+            if live["A"].events_per_step != live["B"].events_per_step:
+                raise driver.NotTogetherError("their steps take different numbers of events")
             phases = [name for name in live["A"].phases if name in live["B"].phases]
             turns = {
                 phase: driver.take_turns(live, phase, self._rounds, self._coins) for phase in phases

@@ -28,8 +28,8 @@ _LONGEST_LINE = 2**20
 _ROOM = 1.1  # free memory that a side must find, relative to its need
 
 
-class NoRoomError(Exception):
-    """The memory of all sides together does not fit."""
+class NotTogetherError(Exception):
+    """Sides cannot be compared by windows in turns; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,10 +184,10 @@ def require_room(needed_bytes: int, free_bytes: int | None) -> None:
     """Refuses another side if what it needs is not free.
 
     Raises:
-        NoRoomError: one line with both numbers.
+        NotTogetherError: one line with both numbers.
     """
     if free_bytes is not None and needed_bytes * _ROOM > free_bytes:
-        raise NoRoomError(
+        raise NotTogetherError(
             f"the next side needs {needed_bytes / 2**30:.1f} GiB beside those that are alive, and "
             f"{free_bytes / 2**30:.1f} GiB are free"
         )

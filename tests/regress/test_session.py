@@ -129,6 +129,15 @@ def test_sides_whose_memory_does_not_fit_are_compared_by_whole_runs(live_reposit
     assert found["resolution"] == {}
 
 
+def test_sides_of_other_batches_are_compared_by_whole_runs(live_repository):
+    live_repository({}, {"events_per_step": 2})
+
+    found = compare(base="HEAD~1")
+
+    assert found["notes"][0].endswith("their steps take different numbers of events.")
+    assert found["exit_status"] == 0
+
+
 def test_a_base_that_cannot_be_a_side_is_compared_by_whole_runs(live_repository):
     folder = live_repository({})
     (folder / "mlpf_jax" / "sides" / "member.py").unlink()

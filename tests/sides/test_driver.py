@@ -165,7 +165,7 @@ def test_a_side_is_started_only_where_its_memory_fits(needed, free, fits):
     if fits:
         driver.require_room(needed * gib, free and free * gib)
     else:
-        with pytest.raises(driver.NoRoomError, match=r"needs 10\.0 GiB .* 10\.0 GiB are free"):
+        with pytest.raises(driver.NotTogetherError, match=r"needs 10\.0 GiB .* 10\.0 GiB are free"):
             driver.require_room(needed * gib, free * gib)
 
 

@@ -91,19 +91,18 @@ def _run(files: Sequence[str], tell: session.Tell) -> int:
     out = Path(_OUT.value)
     documents.check_writable(out)
     found = documents.document(session.compare(request, tell))
-    if request.resolve:
-        print(*resolution.lines(found["resolution"]) or [_UNKNOWN], sep="\n")
-        documents.write(found, out)
-        return 0
     width = shutil.get_terminal_size((120, 24)).columns
-    print(documents.text(found, width=width, colour=sys.stdout.isatty()), end="", flush=True)
+    told = documents.text(found, width=width, colour=sys.stdout.isatty())
+    if request.resolve:
+        told = "\n".join(resolution.lines(found["resolution"]) or [_UNKNOWN]) + "\n"
+    print(told, end="", flush=True)
     try:
         print(f"decision: {documents.write(found, out)}")
     except OSError as error:
         told = f"the verdict above was not written into {out}: {error.strerror or error}."
-        is_regression = found["verdict"] == "regression"
+        is_regression = found["verdict"] == "regression" and not request.resolve
         return cli.complain(told, found["exit_status"] if is_regression else _GATE_FAILED)
-    return found["exit_status"]
+    return 0 if request.resolve else found["exit_status"]
 
 
 def _request(files: Sequence[str]) -> session.Request:

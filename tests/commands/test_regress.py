@@ -1,5 +1,6 @@
 """The tool's exit status, table and files, as a user and a workflow see them."""
 
+import contextlib
 import errno
 import json
 import os
@@ -13,6 +14,8 @@ import tempfile
 import pytest
 
 from mlpf_jax.regress import baseline, documents, session
+from mlpf_jax.sides import driver
+from mlpf_jax.stats import sequential
 from tests import fake_benchmark
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -62,6 +65,22 @@ def test_a_regression_is_status_1_with_a_table_and_all_files(regress, slower):
     a, b, ratio = (float(cell) for cell in row.split("|")[2:5])
     assert (a, b, ratio) == pytest.approx((0.5, 0.6, 1.2), rel=0.01)
     assert "slower" in row
+
+
+def test_the_resolution_is_one_line_and_status_0(regress, monkeypatch, tmp_path):
+    @contextlib.contextmanager
+    def alive(side):
+        yield fake_benchmark.Live(side)
+
+    monkeypatch.setattr(driver, "alive", alive)
+    monkeypatch.setattr(sequential, "_SIMULATIONS", 5)
+    folder = fake_benchmark.make(tmp_path / "repository", {}, serves=True)
+
+    status, stdout, stderr = regress(folder, "--resolve", "--max_pairs=4", "--out=out", "--quiet")
+
+    assert (status, stderr) == (0, "")
+    assert stdout.startswith("The smallest slowdown that ten minutes would find with 95 % here")
+    assert stdout.splitlines()[1:] == ["decision: out/decision.json"]
 
 
 def test_a_failed_run_is_status_4_with_its_last_words(regress, slower):

@@ -73,7 +73,8 @@ def _points(
             assert found is not None
             colour = _draw(panel, found.value, place, row, phase, colours)
             if math.isfinite(found.low):
-                panel.plot([found.low, found.high], [place, place], color=colour, linewidth=1.0)
+                ends = [found.low, found.high]
+                panel.plot(ends, [place, place], color=colour, linewidth=1.0, zorder=1)
         texts = [f"{label(row.label)}  {row.number}" for row in shown]
         panel.set_yticks(range(len(shown)), texts)
         panel.set_ylim(len(shown) - 0.5, -0.5)

@@ -42,6 +42,12 @@ def created():
     return state.create(tiny.run_config(), jax.random.key(0))
 
 
+def test_the_moments_of_all_weights_are_one_vector_each(created):
+    sizes = [leaf.size for leaf in jax.tree.leaves(created.opt_state) if leaf.ndim]
+
+    assert sizes == [state.count_parameters(created.params)] * 2
+
+
 def test_initial_weights_are_drawn_as_keras_draws_them(created):
     layer = created.params["encoder"]["layer_1"]
     kernel, theta = layer["ffn_dist"]["dense_0"]["kernel"], layer["msg_0"]["theta"]

@@ -8,6 +8,7 @@ thread writes the last words and ends the process. A second signal ends it at on
 
 import contextlib
 import faulthandler
+import math
 import os
 import select
 import signal
@@ -47,11 +48,13 @@ class Stop:
         self.reason: str | None = None  # why the process must end
         self.status = 0
         self.longest_s = 0.0  # duration of the longest step or save so far
+        self.patience_s = math.inf  # with a main thread that should end
         self.started_s = time.monotonic()
         self._deadline_s: float | None = None
         self._hang_s: float | None = None
         self._main = threading.get_ident()
         self._is_deferred = False
+        self._leaving = threading.Lock()
         self._quiet_ticks = 0  # since the last progress
         self._asked_s: float | None = None  # when the main thread was told to end
         self._insisted_s = 0.0
@@ -106,7 +109,7 @@ class Stop:
     def poll(self) -> None:
         """Raises `Stopped` if the process must end, or soon would be too late."""
         if self.reason is None and self._is_due(2 * self.longest_s):
-            self._ask(_TIMED_OUT, 1)
+            self.ask(_TIMED_OUT, 1)
         if self.reason is not None:
             raise Stopped(self.reason, self.status)
 
@@ -122,14 +125,15 @@ class Stop:
     def _is_due(self, ahead_s: float) -> bool:
         return self._deadline_s is not None and time.monotonic() + ahead_s > self._deadline_s
 
-    def _ask(self, reason: str, status: int) -> None:
+    def ask(self, reason: str, status: int) -> None:
+        """Asks the main thread to end the run; the first reason counts. From any thread."""
         if self.reason is None:
             self.reason, self.status = reason, status
 
     def _note(self, number: int) -> None:
         """Notes that a signal has come."""
         status = INTERRUPTED if number == signal.SIGINT else TERMINATED
-        self._ask(signal.Signals(number).name, status)
+        self.ask(signal.Signals(number).name, status)
 
     def _handle(self, number: int, frame: object) -> None:
         self._note(number)
@@ -154,22 +158,22 @@ class Stop:
         if self._asked_s is None and numbers:
             self._note(numbers[0])
         if num_foreign > (self._asked_s is None):
-            self._leave("a second signal")
+            self.leave("a second signal")
         if self.reason is None:
             self._watch_the_clock(was_early)
             if self.reason is not None:
                 self._insist()
         elif self._asked_s is None:
             self._asked_s = self._insisted_s = time.monotonic()
-            if not numbers and self.reason != _TIMED_OUT:
+            if not numbers and self.reason in signal.Signals.__members__:
                 self._num_own += 1  # the main thread was faster: the number is still to be read
         else:
             self._await_answer(time.monotonic())
 
     def _await_answer(self, now: float) -> None:
         assert self._asked_s is not None
-        if now - self._asked_s > _ANSWER_S + 3 * self.longest_s:
-            self._leave(f"{self.reason}; it did not answer")
+        if now - self._asked_s > min(_ANSWER_S + 3 * self.longest_s, self.patience_s):
+            self.leave(f"{self.reason}; it did not answer")
         if now - self._insisted_s > _INSIST_S and not self._is_deferred:
             # JAX sometimes loses an exception that is raised inside it.
             self._insisted_s = now
@@ -182,20 +186,21 @@ class Stop:
         """
         self._quiet_ticks += not was_early
         if self._is_due(_ANSWER_S / 2):
-            self._ask(_TIMED_OUT, 1)
+            self.ask(_TIMED_OUT, 1)
         elif self._hang_s is not None and self._quiet_ticks * _TICK_S > self._hang_s:
             path = _keep_stacks()
-            self._ask(f"no progress for {self._hang_s:.0f} s (stacks of all threads: {path})", 1)
+            self.ask(f"no progress for {self._hang_s:.0f} s (stacks of all threads: {path})", 1)
             assert self.reason is not None
-            self._leave(self.reason)
+            self.leave(self.reason)
 
     def _insist(self) -> None:
         """Sends a signal to the main thread, because only this wakes it from a wait."""
         self._num_own += 1
         signal.pthread_kill(self._main, signal.SIGUSR1)
 
-    def _leave(self, reason: str) -> NoReturn:
-        """Ends the process from outside of the main thread."""
+    def leave(self, reason: str) -> NoReturn:
+        """Ends the process from outside of the main thread, by the first thread that calls."""
+        self._leaving.acquire()
         line = f"stopped ({reason})."
         with contextlib.suppress(Exception):
             line = self.last_words(reason)

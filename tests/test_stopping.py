@@ -131,7 +131,7 @@ def test_a_signal_that_was_handled_before_it_was_read_is_not_a_second_one(
 ):
     stop = stopping.Stop()
     left = []
-    monkeypatch.setattr(stop, "_leave", left.append)
+    monkeypatch.setattr(stop, "leave", left.append)
     with pytest.raises(stopping.Stopped):
         stop._handle(signal.SIGTERM, None)
 

@@ -20,6 +20,7 @@ Mode = Literal["train", "infer", "both"]
 Platform = Literal["auto", "cpu", "gpu", "tpu"]
 Resume = Literal["auto", "never", "must"]
 OnNan = Literal["stop", "record"]
+Distributed = Literal["auto", "off", "manual"]
 # The places that the network computes: all `num_elements` of an event, as in 2022, or only the bins
 # with elements.
 Padding = Literal["full", "tight"]
@@ -280,6 +281,51 @@ class PriceConfig:
         """The price of one hour in units of the currency; None if it was not given."""
         cents = self.price_cents_per_hour
         return self.price_per_hour if cents is None else cents / 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HostsConfig:
+    """The processes of a run on several hosts. They do not change the measured work."""
+
+    distributed: Distributed = setting(
+        "auto",
+        "Whether this is one of several processes of one run. auto: if a launcher has started "
+        "several (Slurm, Open MPI, MPI with mpi4py, Kubernetes, TPU pods). manual: as the next "
+        "three flags say. off: a run of its own.",
+    )
+    coordinator_address: str | None = setting(
+        None,
+        "HOST:PORT where process 0 listens. With --distributed=auto, instead of the launcher's.",
+    )
+    num_processes: int | None = setting(
+        None, "Number of processes, for --distributed=manual.", at_least=1
+    )
+    process_id: int | None = setting(
+        None, "Number of this process, from 0, for --distributed=manual.", at_least=0
+    )
+    host_timeout: float = setting(
+        30.0,
+        "Seconds within which all processes of a run end if one of them dies, hangs, cannot be "
+        "reached or does not come.",
+    )
+
+    def __post_init__(self):
+        settings.check(self)
+        _require(
+            5 <= self.host_timeout < math.inf,
+            f"--host_timeout={self.host_timeout}: must be at least 5 seconds.",
+        )
+        by_hand: dict[str, int | str | None] = {
+            "num_processes": self.num_processes,
+            "process_id": self.process_id,
+        }
+        if self.distributed == "manual":
+            by_hand["coordinator_address"] = self.coordinator_address
+            missing = [f"--{name}" for name, value in by_hand.items() if value is None]
+            _require(not missing, f"--distributed=manual needs {', '.join(missing)}.")
+        else:
+            given = [f"--{name}" for name, value in by_hand.items() if value is not None]
+            _require(not given, f"{', '.join(given)}: needs --distributed=manual.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

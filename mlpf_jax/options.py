@@ -51,8 +51,10 @@ _CONFIGS = (
     config_lib.TrainConfig,
     config_lib.ModelConfig,
     config_lib.PriceConfig,
+    config_lib.HostsConfig,
     config_lib.FilesConfig,
 )
+_UNTOLD = (config_lib.HostsConfig, config_lib.FilesConfig)
 _BATCH_SIZES = {"batch_size", "global_batch_size"}
 
 
@@ -131,6 +133,7 @@ class Request:
     files: config_lib.FilesConfig
     price: config_lib.PriceConfig = dataclasses.field(default_factory=config_lib.PriceConfig)
     arguments: tuple[str, ...] = ()  # as they were given, without those that name files
+    hosts: config_lib.HostsConfig = dataclasses.field(default_factory=config_lib.HostsConfig)
 
     @property
     def platform(self) -> config_lib.Platform:
@@ -231,16 +234,17 @@ def read(values: flags.FlagValues) -> Request:
     if files.fit and given.get("padding") == "tight":
         raise ValueError("--fit needs --padding=full: tight padding needs no more memory.")
     price = config_lib.PriceConfig(**_pick(config_lib.PriceConfig, given))
-    return Request(given, files, price, tuple(_told(values)))
+    hosts = config_lib.HostsConfig(**_pick(config_lib.HostsConfig, given))
+    return Request(given, files, price, tuple(_told(values)), hosts)
 
 
 def _told(values: flags.FlagValues) -> Iterator[str]:
-    """Gives the flags that a report may show: a path can tell of a user or a site."""
+    """Gives the flags that a report may show: a path or a host can tell of a user or a site."""
     for config in _CONFIGS:
         for name, said in settings.settings_of(config).items():
             flag = said.flag or name
             value = values[flag].value
-            if config is config_lib.FilesConfig or value is None:
+            if config in _UNTOLD or value is None:
                 continue
             if name == "preset" and value not in presets.NAMES:
                 value = "FILE"

@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "runtime": {"measure"},
     "stopping": set(),
+    "hosts": {"config", "stopping"},
     "streams": set(),
     "cli": {"arguments", "errors", "streams"},
     "options": {"arguments", "config", "presets", "settings"},
@@ -71,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
         "config",
         "errors",
         "events",
+        "hosts",
         "keeping",
         "measure",
         "model",
@@ -97,6 +99,7 @@ ALLOWED: dict[str, set[str]] = {
         "cli",
         "config",
         "errors",
+        "hosts",
         "measure",
         "options",
         "progress",
@@ -114,6 +117,7 @@ INSIDE = {
     " < ratio_tables",
     "events": "batch manifest pickles tfrecord validation < ragged store < display schema writing"
     " < delphes workers < importing source",
+    "hosts": "agreement channel launchers relay < meeting < group < collectives starting windows",
     "measure": "accelerators jax_options linux peaks profiling window xla_flags"
     " < identity process slot variables < load machine surroundings"
     " < environment records trust < memory timing",
@@ -121,9 +125,9 @@ INSIDE = {
     " < loss metrics reference",
     "regress": "checkouts costs exports < baseline installations < sources < pairing"
     " < judging < resolution < documents < session",
-    "report": "checksums fields result < consumption < app incomplete phase settings summary"
-    " < model < facts schema < hepscore replay < reader < copies mllog quality summed_energy"
-    " < summing",
+    "report": "checksums fields processes < result < consumption"
+    " < app incomplete phase settings summary < model < facts schema < hepscore replay < reader"
+    " < copies mllog quality summed_energy < summing",
     "run": "devices ending feed files fit programs setup < inputs phases < track"
     " < loop resuming < serving < leaving story",
     "sides": "extra_work protocol < driver member",

@@ -1,0 +1,1 @@
+"""One run on several processes: found, joined, watched and compared."""

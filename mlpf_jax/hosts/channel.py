@@ -1,0 +1,92 @@
+"""Messages between two processes: lines of JSON over a socket, limited in length."""
+
+import json
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MOST_BYTES = 64 * 2**20  # of a message; a training of thousands of steps takes a few
+Message = Mapping[str, Any]
+Clock = Callable[[], float]  # seconds
+
+
+class Closed(Exception):
+    """The other process has closed the connection, or does not speak this protocol."""
+
+
+class Channel:
+    """One end of a connection. Any thread may send; one thread receives."""
+
+    def __init__(
+        self,
+        line: socket.socket,
+        *,
+        patience_s: float,
+        most_bytes: int = MOST_BYTES,
+        clock: Clock = time.monotonic,
+    ):
+        """A message that the other end does not take for `patience_s` counts as not taken."""
+        line.settimeout(patience_s)
+        self.most_bytes = most_bytes
+        self.heard_s = clock()  # when something was last received
+        self._line, self._clock = line, clock
+        self._unread = bytearray()
+        self._sending = threading.Lock()
+
+    def fileno(self) -> int:
+        """The descriptor, for a selector."""
+        return self._line.fileno()
+
+    def send(self, message: Message) -> None:
+        """Sends a message.
+
+        Raises:
+            Closed: if it cannot be sent.
+        """
+        content = json.dumps(message).encode() + b"\n"
+        try:
+            with self._sending:
+                self._line.sendall(content)
+        except OSError as error:
+            raise Closed(error.strerror or "it takes nothing") from None
+
+    def receive(self) -> list[Message]:
+        """Returns the messages that have arrived in full; waits for some bytes.
+
+        Raises:
+            Closed: if the connection is closed, or something else than a message came.
+        """
+        try:
+            received = self._line.recv(2**16)
+        except OSError as error:
+            raise Closed(error.strerror or "nothing came") from None
+        if not received:
+            raise Closed("its connection closed")
+        self.heard_s = self._clock()
+        self._unread += received
+        *lines, rest = self._unread.split(b"\n") if b"\n" in received else (self._unread,)
+        if len(rest) > self.most_bytes:
+            raise Closed("its message is too long")
+        self._unread = bytearray(rest)
+        return [_read(bytes(line)) for line in lines]
+
+    def close(self) -> None:
+        """Closes the connection; what was sent arrives."""
+        self._line.close()
+
+
+def _read(line: bytes) -> Message:
+    try:
+        message = json.loads(line, parse_constant=_constant)
+    except (ValueError, RecursionError):
+        raise Closed("it does not speak this protocol") from None
+    if not isinstance(message, dict):
+        raise Closed("it does not speak this protocol")
+    return message
+
+
+def _constant(name: str) -> float:
+    return {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}[name]

@@ -12,17 +12,22 @@ interrupted, 143 terminated by another signal. JAX is imported late, after the f
 import dataclasses
 import functools
 import importlib.util
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mlpf_jax import cli, errors, options, runtime, stopping
 from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
+from mlpf_jax.hosts import group as group_lib
+from mlpf_jax.hosts import launchers, meeting, starting
 
 if TYPE_CHECKING:
     import jax
 
+    from mlpf_jax.report import result as result_lib
     from mlpf_jax.run import devices as devices_lib
+    from mlpf_jax.run import inputs as inputs_lib
     from mlpf_jax.run import leaving
     from mlpf_jax.telemetry import recorder as recorder_lib
 
@@ -40,14 +45,106 @@ def _main(stop: stopping.Stop) -> int:
     try:
         request = options.read(_FLAGS)
         stop.limit(request.files.time_limit, request.files.hang_limit)
+        place = launchers.place(request.hosts, os.environ)
+        num_local = request.num_virtual_devices
+        if place is not None:
+            request, num_local = _for_process(request, place)
         _check_files(request.check(), request.files)
-        settings = runtime.prepare(request.num_virtual_devices)
-        found = _start_jax(request)
+        settings = runtime.prepare(num_local)
+    except ValueError as error:
+        return cli.complain(error, cli.USAGE)
+    group = None
+    if place is not None:
+        try:
+            group = _join(request, place, stop)
+        except ValueError as error:
+            return cli.complain(error, cli.FAILURE)
+    return _carry_out(stop, request, settings, num_local, group)
+
+
+def _for_process(
+    request: options.Request, place: launchers.Placement
+) -> tuple[options.Request, int]:
+    """Returns the request for one of several processes, and its number of virtual devices.
+
+    Process 0 alone writes files.
+
+    Raises:
+        ValueError: for what several processes cannot do.
+    """
+    files = request.files
+    refused = {
+        "--fit": files.fit,
+        "--profile": files.profile is not None,
+        "--padding=tight": request.given.get("padding") == "tight",
+    }
+    for flag, is_given in refused.items():
+        if is_given:
+            raise ValueError(f"{flag} is for one process, and {place.launcher} has started more.")
+    if place.process_id:
+        infers = request.given.get("mode") == "infer"
+        files = dataclasses.replace(
+            files,
+            checkpoint=files.checkpoint if infers else None,
+            checkpoint_dir=None,
+            resume="auto",
+            allow_change=False,
+            mllog=None,
+            quiet=True,
+        )
+    num_local = max(1, request.num_virtual_devices // place.num_processes)
+    return dataclasses.replace(request, files=files), num_local
+
+
+def _join(
+    request: options.Request, place: launchers.Placement, stop: stopping.Stop
+) -> group_lib.Group:
+    """Waits for the other processes.
+
+    Raises:
+        ValueError: if one does not come, or differs.
+    """
+    from mlpf_jax.measure import environment
+    from mlpf_jax.report import checksums
+
+    stop.enter("waiting for the other processes")
+    here = environment.describe()
+    facts = {"code": checksums.code_md5(), "commit": str(here["git_commit"])}
+    facts |= {f"version of {name}": text for name, text in here["versions"].items()}
+    facts["arguments"] = " ".join(request.arguments)
+    member = meeting.myself(place.process_id, starting.visible_devices())
+    timeout_s = request.hosts.host_timeout
+    course = _course(request, stop, writes=not place.process_id)
+    stop.last_words = course.last_words
+    try:
+        met = meeting.meet(place, member, facts, timeout_s)
+    except ValueError as error:
+        course.fail(error)
+        raise
+    group = group_lib.Group(met, place, stop, timeout_s)
+    group_lib.joined = group.start()
+    return group
+
+
+def _carry_out(
+    stop: stopping.Stop,
+    request: options.Request,
+    settings: runtime.RuntimeSettings,
+    num_local: int,
+    group: group_lib.Group | None,
+) -> int:
+    """Finds the devices, and runs the benchmark on them."""
+    try:
+        found = _start_jax(request, num_local, group)
         config = request.run_config(found.platform, len(found.devices))
         config, replacement = found.with_parallel(config)
         devices = found.pick(config)
     except ValueError as error:
-        return cli.complain(error, cli.USAGE)
+        if group is None:
+            return cli.complain(error, cli.USAGE)
+        group.leave(errors.one_line(error))
+        _course(request, stop, writes=not group.process_id).fail(error)
+        return cli.complain(error, cli.FAILURE)
     start = {
         "platform_demanded": request.platform,
         "fallback": found.fallback,
@@ -59,21 +156,43 @@ def _main(stop: stopping.Stop) -> int:
         progress.tell(remark)
     if request.files.fit:
         return _fit(config, devices, progress)
-    from mlpf_jax.run import leaving
-
-    course = leaving.Course(stop, request.files, " ".join(request.arguments), config=config)
+    course = _course(request, stop, writes=group is None or not group.process_id)
+    course.config = config
     stop.last_words = course.last_words
     try:
-        problems = _run(course, request, devices, settings, start, progress)
+        problems = _watched(group, course, request, devices, settings, start, progress)
     except stopping.Stopped as stopped:
         stop.end()
+        if group is not None:
+            group.leave(f"stopped ({stopped.reason})")
         raise stopping.Stopped(course.last_words(stopped.reason), stopped.status) from None
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        course.fail(error)
         problems = [_way_out(error, config)]
+        if group is not None:
+            group.leave(problems[0])
+        course.fail(error)
     for problem in problems:
         cli.complain(problem, cli.FAILURE)
     return cli.FAILURE if problems else 0
+
+
+def _course(request: options.Request, stop: stopping.Stop, *, writes: bool) -> "leaving.Course":
+    from mlpf_jax.run import leaving
+
+    return leaving.Course(stop, request.files, " ".join(request.arguments), writes=writes)
+
+
+def _watched(group: group_lib.Group | None, *arguments) -> list[str]:
+    """Runs the benchmark; an error that another process has caused is `stopping.Stopped`."""
+    try:
+        problems = _run(group, *arguments)
+        if group is not None:
+            group.finish()
+    except (ValueError, OSError, RuntimeError, MemoryError):
+        if group is not None:
+            group.settle()
+        raise
+    return problems
 
 
 def _check_files(draft: config_lib.RunConfig, places: config_lib.FilesConfig) -> None:
@@ -86,16 +205,25 @@ def _check_files(draft: config_lib.RunConfig, places: config_lib.FilesConfig) ->
     files.prepare(places, infers_only=draft.mode == "infer")
 
 
-def _start_jax(request: options.Request) -> "devices_lib.Found":
+def _start_jax(
+    request: options.Request, num_local: int, group: group_lib.Group | None
+) -> "devices_lib.Found":
     """Imports JAX, sets it up and lets it look for devices."""
     import jax
 
     from mlpf_jax.run import devices
 
-    runtime.set_up_jax(request.num_virtual_devices)
+    runtime.set_up_jax(num_local)
     if request.files.compilation_cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(request.files.compilation_cache))
-    return devices.find(request.platform)
+    if group is None:
+        return devices.find(request.platform)
+    own: Sequence[int] = ()
+    if request.platform != "cpu":
+        own = starting.own_share(group.members, group.process_id)
+    own = own or range(num_local)
+    starting.start_jax(group, own)
+    return devices.find(request.platform, everywhere=True)
 
 
 def _pinned(settings: runtime.RuntimeSettings) -> tuple[str, ...]:
@@ -132,6 +260,7 @@ def _fit(
 
 
 def _run(
+    group: group_lib.Group | None,
     course: "leaving.Course",
     request: options.Request,
     devices: "tuple[jax.Device, ...]",
@@ -146,7 +275,7 @@ def _run(
     places, config = course.files, course.config
     assert config is not None
     course.keeper = keeper = resuming.Keeper(places, course.stop, progress)
-    opened = inputs.open_inputs(config, places, progress)
+    opened = _open_in_turn(group, lambda: inputs.open_inputs(config, places, progress))
     cache = {"compilation_cache": files.has_cache(places)}  # shortens `init_s`
     process = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
     course.environment = known = environment.describe() | process
@@ -162,8 +291,13 @@ def _run(
             recorder,
             course.stop,
             keeper,
+            group,
         )
     result = dataclasses.replace(result, telemetry=recorder.record(), price=request.price)
+    if group is not None:
+        result = _gather(group, result)
+        if group.process_id:
+            return []
     problems = ending.deliver(result, course.arguments, places.results_dir)
     if not problems:
         keeper.complete()
@@ -172,12 +306,42 @@ def _run(
     return [*keeper.problems, *problems, *ending.finish(extras)]
 
 
+def _open_in_turn(
+    group: group_lib.Group | None, open_all: "Callable[[], inputs_lib.Inputs]"
+) -> "inputs_lib.Inputs":
+    """Opens the events: on each machine one process first, which simulates what is missing."""
+    if group is None:
+        return open_all()
+    if group.is_first_here:
+        opened = open_all()
+        group.share()
+        return opened
+    group.share()
+    return open_all()
+
+
+def _gather(group: group_lib.Group, result: "result_lib.RunResult") -> "result_lib.RunResult":
+    """Returns the result of process 0 with what all others tell; compares the weights."""
+    from mlpf_jax.report import processes
+
+    about = processes.describe(
+        result,
+        process_id=group.process_id,
+        host=group.me.host,
+        num_devices=result.config.num_devices // len(group.members),
+    )
+    found = tuple(group.gather(about, processes.difference))
+    parts = processes.batch_sha256(found) if result.batch_sha256 and found else None
+    return dataclasses.replace(result, processes=found, batch_sha256=parts)
+
+
 def _open_recorder(
     devices: "tuple[jax.Device, ...]", progress: progress_lib.Progress
 ) -> "recorder_lib.Recorder":
     from mlpf_jax.telemetry import opening
 
-    ordinals = [device.local_hardware_id for device in devices]
+    here = [one for one in devices if one.process_index == one.client.process_index()]
+    ordinals = [device.local_hardware_id for device in here]
     runtime = devices[0].client.platform_version
     recorder = opening.open_recorder(devices[0].platform, runtime, ordinals)
     if recorder.no_devices is not None:
@@ -197,7 +361,11 @@ def _way_out(error: BaseException, config: config_lib.RunConfig) -> str:
 
 def run_app() -> None:
     """Runs the program."""
-    cli.run(main, values=_FLAGS)
+    try:
+        cli.run(main, values=_FLAGS)
+    except SystemExit as end:
+        group_lib.exit_at_once(int(end.code or 0))
+        raise
 
 
 if __name__ == "__main__":

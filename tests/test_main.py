@@ -379,7 +379,7 @@ def test_the_first_command_runs_on_what_is_there(
     """`make bench` on a machine with so many accelerators, or without one."""
     ran = []
     found = devices_lib.Found((FakeDevice(platform),) * number)
-    monkeypatch.setattr(main, "_start_jax", lambda request: found)
+    monkeypatch.setattr(main, "_start_jax", lambda *given: found)
     monkeypatch.setattr(main, "_run", lambda *arguments: ran.append(arguments) or [])
     settings = runtime.RuntimeSettings("", "default", "asynchronous", 2)
 
@@ -397,7 +397,7 @@ def test_the_first_command_runs_on_what_is_there(
 
 def test_a_number_that_is_not_there_is_refused_with_the_ways_out(monkeypatch, capsys):
     found = devices_lib.Found((FakeDevice("gpu"),))
-    monkeypatch.setattr(main, "_start_jax", lambda request: found)
+    monkeypatch.setattr(main, "_start_jax", lambda *given: found)
 
     status, _, said = main_in_process(
         monkeypatch,

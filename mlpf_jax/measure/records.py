@@ -42,6 +42,7 @@ class Sample:
     energy: Energy | None = None
     start_s: float | None = None  # since the start of the recording of telemetry
     segment: int = 0  # of a run that was interrupted and resumed: the number of the process
+    own_s: float | None = None  # of several processes: until this one was done, without waiting
 
     @property
     def events_per_s(self) -> float:

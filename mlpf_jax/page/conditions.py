@@ -1,6 +1,6 @@
 """Tables of the measurement conditions: uncertainty of the samples and differences of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlpf_jax.compare import ratios
@@ -82,6 +82,33 @@ def machines(rows: Sequence[ratios.Row]) -> tables.Table | None:
         title="The machine before and after the measurement",
         columns=("", *(row.label for row in rows)),
         rows=tuple(lines),
+    )
+
+
+def processes(rows: Sequence[ratios.Row]) -> tables.Table | None:
+    """Returns a table with a line per process of runs on several hosts; None if there is none."""
+    runs = [(row.label, row.group.first) for row in rows]
+    lines = [_process(label, one) for label, run in runs for one in run.processes or ()]
+    if not lines:
+        return None
+    columns = ("", "process", "host", "devices", "training step", "inference step", "weights")
+    return tables.Table(
+        title="Processes: seconds per step until each was done itself",
+        columns=(*columns, "doubts"),
+        rows=tuple(lines),
+    )
+
+
+def _process(label: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    steps = [one["step_s"].get(name) for name in ("training", "inference")]
+    return (
+        label,
+        str(one["process_id"]),
+        one["host"],
+        str(one["num_devices"]),
+        *map(tables.number, steps),
+        short(one["params_sha256"]),
+        "; ".join(one["doubts"]) or "none",
     )
 
 

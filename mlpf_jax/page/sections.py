@@ -142,7 +142,7 @@ def _energy(rows: Sequence[ratios.Row]) -> Section:
 
 def _telemetry(rows: Sequence[ratios.Row]) -> Section:
     found = [*sensors.plots(rows), *telemetry.plots(rows)]
-    machines = conditions.machines(rows)
+    found_tables = (conditions.processes(rows), conditions.machines(rows))
     return Section(
         name="telemetry",
         title="The machine meanwhile",
@@ -151,7 +151,7 @@ def _telemetry(rows: Sequence[ratios.Row]) -> Section:
         "machines. Values of samples that were always 0 are not drawn.",
         plots=tuple(found[: 2 * _MOST_OPEN_ROWS]),
         folded_plots=tuple(found[2 * _MOST_OPEN_ROWS :]),
-        tables=(machines,) if machines else (),
+        tables=tuple(table for table in found_tables if table is not None),
     )
 
 

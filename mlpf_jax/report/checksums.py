@@ -11,6 +11,7 @@ from mlpf_jax.measure import environment
 MEASURED = (
     "config.py",
     "events",
+    "hosts",
     "measure/jax_options.py",  # the pinned options
     "measure/timing.py",
     "measure/variables.py",  # likewise

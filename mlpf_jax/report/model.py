@@ -318,6 +318,18 @@ class _Run(Record):
     doubts = optional(_STATS, listed(TEXT), "doubts")  # None in older reports
     # Of a workload: what each copy measured by itself. `summing` adds it.
     each_copy = optional(f"{_STATS}copies", listed(shaped(scores=ANY, phases=ANY, cores=ANY), 1))
+    # Of a run on several hosts: each process, by its number.
+    processes = optional(
+        _STATS,
+        listed(shaped(process_id=SIZE, host=TEXT, num_devices=COUNT, step_s=keyed(POSITIVE)), 2),
+        lambda run: run.processes or LEFT_OUT,
+        compared=facts_of(
+            lambda processes: [
+                ("hardware", "processes", str(len(processes)), ()),
+                ("hardware", "hosts", str(len({one["host"] for one in processes})), ()),
+            ]
+        ),
+    )
     # Of a workload: whether the accuracy lies in its window, see `quality`.
     quality = optional(_STATS, shaped(**{"pass": maybe(BOOLEAN)}))
     graph_sha256 = Field(_STATS, SHA256, "graph_sha256", compared=fact("program", "graph"))

@@ -17,6 +17,7 @@ from mlpf_jax.measure import (
     variables,
     xla_flags,
 )
+from mlpf_jax.report import processes
 from mlpf_jax.stats import summaries
 from mlpf_jax.telemetry import doubts as telemetry_doubts
 from mlpf_jax.telemetry import energy as energy_lib
@@ -197,6 +198,8 @@ class RunResult:
     not_finite_steps: tuple[int, ...] = ()  # training steps with a loss that is not finite
     extra_arguments: str = ""  # the command line as given
     telemetry: record.Telemetry | None = None  # of the process that made the result
+    # What each process of a run on several hosts tells of itself, see `processes.describe`.
+    processes: tuple[Mapping[str, Any], ...] = ()
     price: config_lib.PriceConfig = dataclasses.field(default_factory=config_lib.PriceConfig)
 
     @property
@@ -229,6 +232,7 @@ class RunResult:
             if isinstance(used := self.energy(phase), energy_lib.Energy) and used.doubt:
                 reasons.append(used.doubt)
             found += [f"{name}: {reason}" for reason in reasons]
+        found += processes.doubts(self.processes)
         return tuple(found)
 
     def energy(

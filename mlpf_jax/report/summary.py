@@ -11,7 +11,7 @@ import rich.table
 from mlpf_jax import streams
 from mlpf_jax.measure import trust
 from mlpf_jax.render import tables
-from mlpf_jax.report import consumption, result
+from mlpf_jax.report import consumption, processes, result
 from mlpf_jax.stats import summaries
 from mlpf_jax.telemetry import source
 
@@ -73,6 +73,8 @@ def _rows(run: result.RunResult) -> list[tuple[str, str]]:
                 f"{last.validation.losses['total']:.6g}",
             )
         )
+    if run.processes:
+        rows.append(("processes", _processes(run)))
     if len(run.segments) > 1:
         rows.append(("segments", _segments(run)))
     rows.append(("accuracy", _accuracy(run)))
@@ -158,6 +160,15 @@ def _cost(run: result.RunResult, phase: result.PhaseResult) -> str | None:
     return (
         f"{cost['per_million_events']:.4g} {currency}per million events ({tables.interval(*ends)})"
     )
+
+
+def _processes(run: result.RunResult) -> str:
+    hosts = len({one["host"] for one in run.processes})
+    told = f"{len(run.processes)} on {tables.count(hosts, 'host')}"
+    late = processes.slowest(run.processes, next(iter(run.phases)))
+    if late is not None:
+        told += f"; slowest: {late[0]}, {100 * (late[1] - 1):.0f} % over the median"
+    return rich.markup.escape(told)
 
 
 def _segments(run: result.RunResult) -> str:

@@ -25,6 +25,7 @@ class Found:
     devices: tuple[Any, ...]  # jax.Device, or a test's
     fallback: str | None = None  # why existing accelerators are not used
     warnings: tuple[str, ...] = ()  # other warnings of JAX
+    is_everywhere: bool = False  # on all hosts of a run
 
     @property
     def platform(self) -> str:
@@ -38,6 +39,11 @@ class Found:
             ValueError: if there are fewer than requested, or they do not support the precision.
         """
         first, number = self.devices[0], len(self.devices)
+        if self.is_everywhere and number != config.num_devices:
+            raise ValueError(
+                f"--num_devices={config.num_devices}: the processes of this run have {number} in "
+                "all, and each of these must take part."
+            )
         if number < config.num_devices:
             raise ValueError(
                 f"--num_devices={config.num_devices}: only {number} of platform {self.platform} "
@@ -62,8 +68,10 @@ class Found:
         return dataclasses.replace(config, parallel=chosen), line
 
 
-def find(demanded: config_lib.Platform) -> Found:
+def find(demanded: config_lib.Platform, *, everywhere: bool = False) -> Found:
     """Starts JAX on the requested platform, or on the best available one.
+
+    `everywhere` adds the devices of the other processes of this run.
 
     Raises:
         ValueError: if there is none, with JAX's reason in one line.
@@ -72,7 +80,7 @@ def find(demanded: config_lib.Platform) -> Found:
         jax.config.update("jax_platforms", "cpu" if demanded == "cpu" else "")
     with _warnings_of_jax() as warnings:
         try:
-            devices = jax.local_devices()
+            devices = jax.devices() if everywhere else jax.local_devices()
         except (RuntimeError, AssertionError, OSError, ValueError) as error:
             raise ValueError(runtime.no_device(_reason(error, warnings))) from None
     if demanded in ("gpu", "tpu") and devices[0].platform != demanded:
@@ -81,9 +89,9 @@ def find(demanded: config_lib.Platform) -> Found:
             "install the back end of the device (make venv BACKEND=...)."
         )
     if demanded != "auto" or devices[0].platform != "cpu":
-        return Found(tuple(devices), warnings=tuple(warnings))
+        return Found(tuple(devices), warnings=tuple(warnings), is_everywhere=everywhere)
     reason = explain(accelerators.present(), accelerators.plugins(), warnings, os.environ)
-    return Found(tuple(devices), fallback=reason, warnings=tuple(warnings[1:]))
+    return Found(tuple(devices), reason, tuple(warnings[1:]), everywhere)
 
 
 def explain(

@@ -24,8 +24,9 @@ _DIGESTED_EVERY = 64  # rows: enough to recognise every event, and it takes no t
 class Batch(NamedTuple):
     """A batch on the host, and the numbers of its events."""
 
-    arrays: ragged.AnyBatch
-    indices: Int[np.ndarray, " taken"]
+    arrays: ragged.AnyBatch  # of the devices of this process
+    indices: Int[np.ndarray, " taken"]  # on all devices
+    num_elements: int | None = None  # on all devices; None: as in the arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,10 +111,14 @@ class Feed:
         on_device = jax.block_until_ready(self._put(batch))
         self.times.transfer_s += time.perf_counter() - start
         rows = np.asarray(batch.elements)[..., ::_DIGESTED_EVERY, :]
+        num_events, num_elements = len(loaded.indices), loaded.num_elements
+        if num_elements is None:
+            num_events = int(np.count_nonzero(batch.weight))
+            num_elements = int(np.count_nonzero(batch.elements[..., 0]))
         return FedBatch(
             on_device,
-            num_events=int(np.count_nonzero(batch.weight)),
-            num_elements=int(np.count_nonzero(batch.elements[..., 0])),
+            num_events=num_events,
+            num_elements=num_elements,
             num_rows=batch_lib.rows_per_device(batch),
             indices=loaded.indices,
             sha256=hashlib.sha256(rows.tobytes()).hexdigest()[:16],

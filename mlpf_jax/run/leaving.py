@@ -25,9 +25,12 @@ class Course:
     config: config_lib.RunConfig | None = None
     environment: Mapping[str, Any] | None = None
     keeper: resuming.Keeper | None = None
+    writes: bool = True  # only process 0 of several does
 
     def last_words(self, reason: str) -> str:
         """Writes the incomplete report; returns one line for the user."""
+        if not self.writes:
+            return self._how(reason)
         with contextlib.suppress(OSError, ValueError, TypeError):
             path = incomplete.write(self._run(reason), self.files.results_dir)
             return f"{self._line(reason)} Incomplete report: {path}"
@@ -35,18 +38,23 @@ class Course:
 
     def fail(self, error: BaseException) -> None:
         """Writes the incomplete report of a run that failed."""
+        if not self.writes:
+            return
         with contextlib.suppress(OSError, ValueError, TypeError):
             incomplete.write(self._run(errors.one_line(error)), self.files.results_dir)
 
     def _line(self, reason: str) -> str:
-        how = "interrupted" if reason == "SIGINT" else f"stopped ({reason})"
         if self.files.checkpoint_dir is None:
             kept = "Nothing is kept without --checkpoint_dir."
         elif not (step := self._checkpoint_step()):
             kept = "There is no checkpoint yet."
         else:
             kept = f"The same command goes on from step {step}."
-        return f"{how} while {_GERUNDS.get(self.stop.phase, self.stop.phase)}. {kept}"
+        return f"{self._how(reason)} {kept}"
+
+    def _how(self, reason: str) -> str:
+        how = "interrupted" if reason == "SIGINT" else f"stopped ({reason})"
+        return f"{how} while {_GERUNDS.get(self.stop.phase, self.stop.phase)}."
 
     def _checkpoint_step(self) -> int | None:
         return self.keeper.saved_step if self.keeper else None

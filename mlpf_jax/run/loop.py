@@ -172,7 +172,8 @@ class _Trainer:
             return seconds
         if self._steps_here == 2:
             self._steps_per_sample = self._setup.steps_per_sample(seconds)
-        self._track.samples.append(phases.sample(seconds, fed, meanwhile, self._track.segment))
+        segment, own_s = self._track.segment, self._setup.own_s
+        self._track.samples.append(phases.sample(seconds, fed, meanwhile, segment, own_s))
         return seconds
 
     def _lap(self) -> None:
@@ -194,7 +195,8 @@ def training_batches(
     """Yields the batches of all steps after the first `num_done`, with their events."""
     total = sum(setup.config.steps_by_epoch)
     for taken in itertools.islice(_training_indices(setup, order, total), num_done, None):
-        yield feed.Batch(setup.make_batch(events, taken), taken)
+        num_elements = setup.num_elements(events, taken)
+        yield feed.Batch(setup.make_batch(events, taken), taken, num_elements)
 
 
 def _training_indices(
@@ -202,7 +204,7 @@ def _training_indices(
 ) -> Iterator[Int[np.ndarray, " taken"]]:
     """Yields batches, pass after pass over the data; an epoch is a number of batches."""
     passes = (
-        batch_lib.batch_indices(order(number), setup.shape.num_events)
+        batch_lib.batch_indices(order(number), setup.config.global_batch_size)
         for number in itertools.count()
     )
     return itertools.islice(itertools.chain.from_iterable(passes), num_batches)

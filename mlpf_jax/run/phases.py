@@ -23,8 +23,11 @@ def load_all(
     setup: setup_lib.Setup, events: batch_lib.Events, num_events: int
 ) -> tuple[feed.FedBatch, ...]:
     """Places the first events permanently on the devices, in order."""
-    indices = batch_lib.batch_indices(np.arange(num_events), setup.shape.num_events)
-    batches = (feed.Batch(setup.make_batch(events, taken), taken) for taken in indices)
+    indices = batch_lib.batch_indices(np.arange(num_events), setup.config.global_batch_size)
+    batches = (
+        feed.Batch(setup.make_batch(events, taken), taken, setup.num_elements(events, taken))
+        for taken in indices
+    )
     with feed.Feed(batches, setup.put, depth=2) as source:
         return tuple(source)
 
@@ -83,7 +86,7 @@ def infer(
             fed = list(itertools.islice(endless, num_steps))
             watch = setup.recorder.watch()
             _, seconds = time_inference(setup, trained, infer_step, fed)
-            samples.append(sample(seconds, fed, watch.end(seconds)))
+            samples.append(sample(seconds, fed, watch.end(seconds), own_s=setup.own_s))
             if i == 0:
                 num_steps = setup.steps_per_sample(seconds)
             stage.update(i + 1, f"{samples[-1].events_per_s:.3g} events/s")
@@ -129,6 +132,7 @@ def sample(
     fed: Sequence[feed.FedBatch],
     meanwhile: recorder_lib.Meanwhile,
     segment: int = 0,
+    own_s: float | None = None,
 ) -> records.Sample:
     """Returns the record of a sample with these batches."""
     return records.Sample(
@@ -141,6 +145,7 @@ def sample(
         energy=meanwhile.energy,
         start_s=meanwhile.start_s,
         segment=segment,
+        own_s=own_s,
     )
 
 

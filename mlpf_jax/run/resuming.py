@@ -81,6 +81,12 @@ def facts(
     return {name: str(value) for name, value in found.items()}
 
 
+def common(found: Facts) -> dict[str, str]:
+    """Returns the facts that all processes of one run must share: their machines may differ."""
+    own = ("machine", "host", "runtime num_cores")
+    return {name: value for name, value in found.items() if name not in own}
+
+
 def _host() -> str:
     """A name for the booted system: containers on it have names of their own."""
     try:

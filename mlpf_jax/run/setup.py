@@ -1,8 +1,8 @@
 """The setup that all phases of a run share: the configuration, and how batches are made."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Int
@@ -12,6 +12,7 @@ from mlpf_jax import progress as progress_lib
 from mlpf_jax import stopping
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
+from mlpf_jax.hosts import windows as windows_lib
 from mlpf_jax.measure import timing
 from mlpf_jax.telemetry import recorder as recorder_lib
 
@@ -31,13 +32,15 @@ class Setup:
     progress: progress_lib.Progress
     recorder: recorder_lib.Recorder
     stop: stopping.Stop
+    own: Sequence[int]  # places of the devices of this process among all
+    windows: windows_lib.Windows | None = None  # of a run on several processes
 
     @property
     def shape(self) -> batch_lib.BatchShape:
-        """The shape of every batch."""
+        """The shape of this process' part of every batch."""
         config = self.config
         return batch_lib.BatchShape(
-            config.num_devices, config.train.batch_size, config.data.num_elements
+            len(self.own), config.train.batch_size, config.data.num_elements
         )
 
     @property
@@ -48,10 +51,28 @@ class Setup:
     def make_batch(
         self, events: batch_lib.Events, indices: Int[np.ndarray, " taken"]
     ) -> ragged.AnyBatch:
-        """Builds a batch of the given events for all devices, with the padding of the run."""
+        """Builds this process' part of a batch of the given events, padded as the run says."""
         if self.config.data.padding == "tight":
             return self.packing.make_batch(events, indices)
-        return batch_lib.make_batch(events, indices, self.shape)
+        each = self.config.train.batch_size
+        mine = indices
+        if self.windows is not None:
+            mine = np.concatenate([indices[i * each : (i + 1) * each] for i in self.own])
+        return batch_lib.make_batch(events, mine, self.shape)
+
+    def num_elements(
+        self, events: batch_lib.Events, indices: Int[np.ndarray, " taken"]
+    ) -> int | None:
+        """Returns the elements of the given events; None if all of them are in this process."""
+        if self.windows is None:
+            return None
+        lengths = np.asarray(cast(ragged.SizedEvents, events).event_lengths)[indices]
+        return int(np.minimum(lengths, self.config.data.num_elements).sum())
+
+    @property
+    def own_s(self) -> float | None:
+        """What this process took in the last window; None if there are no others."""
+        return None if self.windows is None else self.windows.own_s
 
     @property
     def batches_ahead(self) -> int:
@@ -70,4 +91,5 @@ class Setup:
     def steps_per_sample(self, step_s: float) -> int:
         """Returns the number of steps of a sample, for steps of `step_s` seconds."""
         shortest = _SHORTEST_SAMPLE_S.get(self.platform, _SHORTEST_SAMPLE_ON_ACCELERATOR_S)
-        return min(timing.steps_per_sample(step_s, shortest), self.batches_ahead)
+        number = min(timing.steps_per_sample(step_s, shortest), self.batches_ahead)
+        return number if self.windows is None else self.windows.agree(number)

@@ -15,6 +15,9 @@ from mlpf_jax import progress as progress_lib
 from mlpf_jax import stopping
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.events import ragged
+from mlpf_jax.hosts import collectives
+from mlpf_jax.hosts import group as group_lib
+from mlpf_jax.hosts import windows as windows_lib
 from mlpf_jax.measure import machine, memory, profiling, records, surroundings, timing, window
 from mlpf_jax.report import result
 from mlpf_jax.run import feed, loop, phases, programs, resuming, serving
@@ -46,12 +49,13 @@ def run(
     recorder: recorder_lib.Recorder | None = None,
     stop: stopping.Stop | None = None,
     keeper: resuming.Keeper | None = None,
+    group: group_lib.Group | None = None,
 ) -> Finished:
     """Trains, validates after every epoch, infers, and returns the result.
 
     The remaining work is to write the final weights to `checkpoint` after training, and to trace
     one more step of each kind into the folder `profile`. Inference without training reads its
-    weights from `checkpoint`.
+    weights from `checkpoint`. Each process of a `group` returns its own result.
 
     Raises:
         RuntimeError: if a loss is not finite.
@@ -62,13 +66,23 @@ def run(
     recorder = recorder or recorder_lib.Recorder()
     stop = stop or stopping.Stop()
     keeper = keeper or resuming.Keeper(config_lib.FilesConfig(), stop, progress)
-    setup = setup_lib.Setup(config, devices[0].platform, spread.split, progress, recorder, stop)
+    windows = None
+    if group is not None:
+        windows = window.hook = windows_lib.Windows(group)
+    setup = setup_lib.Setup(
+        config, devices[0].platform, spread.split, progress, recorder, stop, spread.own, windows
+    )
     key = jax.random.key(config.seed)
     before = machine.read()
 
     drawn, init_s = _first_state(setup, key, checkpoint)
     known = resuming.facts(config, devices, inputs, environment)
-    current = spread.replicate(keeper.open(known, drawn))
+    if group is None:
+        current = spread.replicate(keeper.open(known, drawn))
+    else:
+        group.agree(resuming.common(known))
+        collectives.check_sums(devices)
+        current = spread.replicate(_open_together(group, keeper, devices, known, drawn))
     graph = cost.graph_cost(config)
     test = _prepare_test(setup, spread, inputs.test.events, current)
     keeper.check_program("inference", test.step.sha256)
@@ -90,6 +104,8 @@ def run(
         if wrong := track_lib.not_finite(quality.losses if not trained else {}):
             keeper.object_to(f"the inference loss is not finite ({wrong})")
 
+    if group is not None:
+        collectives.check_sums(devices)
     losses = track.losses or ([quality.losses] if quality else [])
     finished = result.RunResult(
         config=config,
@@ -112,7 +128,7 @@ def run(
         segments=(*track.earlier, keeper.segment),
         no_score=track.no_score,
         not_finite_steps=tuple(track.not_finite),
-        peak_device_bytes=memory.peak_bytes(devices[0]),
+        peak_device_bytes=memory.peak_bytes(devices[spread.own[0]]),
         peak_process_bytes=memory.peak_process_bytes(),
         machine=machine.MachineChange(before=before, after=machine.read()),
         graph_sha256=graph.graph_sha256,
@@ -139,6 +155,24 @@ def run(
         windows = serving.windows(setup, served, finished.phases, apart, batch)
         extras["serve"] = functools.partial(window.server, windows)
     return Finished(finished, extras)
+
+
+def _open_together(
+    group: group_lib.Group,
+    keeper: resuming.Keeper,
+    devices: Sequence[jax.Device],
+    known: resuming.Facts,
+    drawn: state.TrainState,
+) -> state.TrainState:
+    """Returns the state to begin with; that of a checkpoint comes from process 0, as its track."""
+    others = {f"host of process {one.process_id}": one.boot for one in group.members[1:]}
+    opened = keeper.open({**known, **others}, drawn)
+    has_resumed = bool(keeper.track.earlier)
+    document = group.share(keeper.track.to_json() if has_resumed else None)
+    if document is None:
+        return opened
+    keeper.track = track_lib.Track.from_json(document)
+    return collectives.from_first(devices, opened)
 
 
 def _first_state(
@@ -195,7 +229,7 @@ def _prepare_test(
         setup.progress,
         from_cache=not setup.config.measures_compile,
     )
-    memory.require_room(compiled.memory, setup.platform, setup.config.num_devices)
+    memory.require_room(compiled.memory, setup.platform, len(setup.own))
     first_call_s = sum(
         phases.time_inference(setup, current, compiled, [example])[1] for example in examples
     )
@@ -239,7 +273,7 @@ def _train(
         from_cache=not config.measures_compile,
     )
     keeper.check_program("training", compiled.sha256)
-    memory.require_room(compiled.memory, setup.platform, config.num_devices)
+    memory.require_room(compiled.memory, setup.platform, len(setup.own))
 
     def train_step(current, batch):
         return compiled(current, batch, step_key)

@@ -1,4 +1,4 @@
-"""Runs a step on all local devices: the state is replicated, the batch is split."""
+"""Runs a step on all devices of a run: the state is replicated, the batch is split."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -23,7 +23,10 @@ def available(parallel: config_lib.Parallel) -> config_lib.Parallel:
 
 
 class Devices:
-    """Some local devices, and functions that place values on them."""
+    """Some devices, and functions that place values on those of this process.
+
+    Without other processes, that is all of them.
+    """
 
     def __init__(self, devices: Sequence[jax.Device], parallel: config_lib.Parallel):
         self.devices = tuple(devices)
@@ -41,11 +44,38 @@ class Devices:
         """Copies a value from the host to every device. A copy of a device array could share its
         memory, and donating one would then delete the other.
         """
-        return jax.device_put(jax.tree.map(_to_host, tree), NamedSharding(self._mesh, P()))
+        sharding = NamedSharding(self._mesh, P())
+        if self._is_alone:
+            return jax.device_put(jax.tree.map(_to_host, tree), sharding)
+        return jax.tree.map(lambda leaf: _copied(leaf, sharding), tree)
 
     def split(self, batch: PyTree) -> PyTree:
-        """Places each entry of the first axis on its device."""
-        return jax.device_put(batch, NamedSharding(self._mesh, P(step_lib.AXIS)))
+        """Places each entry of the first axis on its device, among those of this process."""
+        sharding = NamedSharding(self._mesh, P(step_lib.AXIS))
+        if self._is_alone:
+            return jax.device_put(batch, sharding)
+        return jax.tree.map(lambda leaf: self._joined(leaf, sharding), batch)
+
+    @functools.cached_property
+    def own(self) -> tuple[int, ...]:
+        """The places of the devices of this process among all."""
+        return tuple(
+            place
+            for place, one in enumerate(self.devices)
+            if one.process_index == one.client.process_index()
+        )
+
+    @property
+    def _is_alone(self) -> bool:
+        return len(self.own) == len(self.devices)
+
+    def _joined(self, leaf, sharding):
+        parts = [
+            jax.device_put(leaf[number : number + 1], self.devices[place])
+            for number, place in enumerate(self.own)
+        ]
+        shape = (len(self.devices), *leaf.shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
     def spread_train_step(self, function: Callable) -> Any:
         """Returns function(state, batch, key) on all devices; the function donates its state."""
@@ -75,6 +105,17 @@ class Devices:
 
 
 def _to_host(leaf):
-    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return leaf
-    return np.asarray(leaf)
+    return leaf if _is_key(leaf) else np.asarray(leaf)
+
+
+def _is_key(leaf) -> bool:
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _copied(leaf, sharding):
+    """Returns a copy on every device of all processes, which give the same value."""
+    if _is_key(leaf):
+        data = _copied(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    content = np.asarray(leaf)
+    return jax.make_array_from_callback(content.shape, sharding, lambda index: content[index])

@@ -13,21 +13,19 @@ import dataclasses
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mlpf_jax import cli, errors, options, runtime, stopping
 from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.hosts import group as group_lib
-from mlpf_jax.hosts import launchers, meeting, starting
+from mlpf_jax.hosts import launchers, starting
 
 if TYPE_CHECKING:
     import jax
 
-    from mlpf_jax.report import result as result_lib
     from mlpf_jax.run import devices as devices_lib
-    from mlpf_jax.run import inputs as inputs_lib
     from mlpf_jax.run import leaving
     from mlpf_jax.telemetry import recorder as recorder_lib
 
@@ -55,8 +53,11 @@ def _main(stop: stopping.Stop) -> int:
         return cli.complain(error, cli.USAGE)
     group = None
     if place is not None:
+        from mlpf_jax.run import together
+
+        told, timeout_s = " ".join(request.arguments), request.hosts.host_timeout
         try:
-            group = _join(request, place, stop)
+            group = together.join(place, request.files, told, stop, timeout_s)
         except ValueError as error:
             return cli.complain(error, cli.FAILURE)
     return _carry_out(stop, request, settings, num_local, group)
@@ -94,36 +95,6 @@ def _for_process(
         )
     num_local = max(1, request.num_virtual_devices // place.num_processes)
     return dataclasses.replace(request, files=files), num_local
-
-
-def _join(
-    request: options.Request, place: launchers.Placement, stop: stopping.Stop
-) -> group_lib.Group:
-    """Waits for the other processes.
-
-    Raises:
-        ValueError: if one does not come, or differs.
-    """
-    from mlpf_jax.measure import environment
-    from mlpf_jax.report import checksums
-
-    stop.enter("waiting for the other processes")
-    here = environment.describe()
-    facts = {"code": checksums.code_md5(), "commit": str(here["git_commit"])}
-    facts |= {f"version of {name}": text for name, text in here["versions"].items()}
-    facts["arguments"] = " ".join(request.arguments)
-    member = meeting.myself(place.process_id, starting.visible_devices())
-    timeout_s = request.hosts.host_timeout
-    course = _course(request, stop, writes=not place.process_id)
-    stop.last_words = course.last_words
-    try:
-        met = meeting.meet(place, member, facts, timeout_s)
-    except ValueError as error:
-        course.fail(error)
-        raise
-    group = group_lib.Group(met, place, stop, timeout_s)
-    group_lib.joined = group.start()
-    return group
 
 
 def _carry_out(
@@ -270,12 +241,12 @@ def _run(
 ) -> list[str]:
     """Opens the events, runs the benchmark, writes the report; returns problems."""
     from mlpf_jax.measure import environment
-    from mlpf_jax.run import ending, files, inputs, resuming, story
+    from mlpf_jax.run import ending, files, inputs, resuming, story, together
 
     places, config = course.files, course.config
     assert config is not None
     course.keeper = keeper = resuming.Keeper(places, course.stop, progress)
-    opened = _open_in_turn(group, lambda: inputs.open_inputs(config, places, progress))
+    opened = together.open_in_turn(group, lambda: inputs.open_inputs(config, places, progress))
     cache = {"compilation_cache": files.has_cache(places)}  # shortens `init_s`
     process = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
     course.environment = known = environment.describe() | process
@@ -295,7 +266,7 @@ def _run(
         )
     result = dataclasses.replace(result, telemetry=recorder.record(), price=request.price)
     if group is not None:
-        result = _gather(group, result)
+        result = together.gather(group, result)
         if group.process_id:
             return []
     problems = ending.deliver(result, course.arguments, places.results_dir)
@@ -304,35 +275,6 @@ def _run(
     if places.mllog is not None:
         extras = {"mllog": functools.partial(ending.write_mllog, result, places.mllog), **extras}
     return [*keeper.problems, *problems, *ending.finish(extras)]
-
-
-def _open_in_turn(
-    group: group_lib.Group | None, open_all: "Callable[[], inputs_lib.Inputs]"
-) -> "inputs_lib.Inputs":
-    """Opens the events: on each machine one process first, which simulates what is missing."""
-    if group is None:
-        return open_all()
-    if group.is_first_here:
-        opened = open_all()
-        group.share()
-        return opened
-    group.share()
-    return open_all()
-
-
-def _gather(group: group_lib.Group, result: "result_lib.RunResult") -> "result_lib.RunResult":
-    """Returns the result of process 0 with what all others tell; compares the weights."""
-    from mlpf_jax.report import processes
-
-    about = processes.describe(
-        result,
-        process_id=group.process_id,
-        host=group.me.host,
-        num_devices=result.config.num_devices // len(group.members),
-    )
-    found = tuple(group.gather(about, processes.difference))
-    parts = processes.batch_sha256(found) if result.batch_sha256 and found else None
-    return dataclasses.replace(result, processes=found, batch_sha256=parts)
 
 
 def _open_recorder(

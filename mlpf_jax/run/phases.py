@@ -106,8 +106,8 @@ def lengthen(
     energy stays marked as that of a short window.
     """
     least_s = setup.recorder.least_window_s
-    if least_s is None or not batches:
-        return phase
+    if least_s is None or not batches or setup.windows is not None:
+        return phase  # several processes would each need another number of samples
     endless = itertools.cycle(batches)
     num_steps = setup.steps_per_sample(phase.step_s.median)
     extra: list[records.Sample] = []

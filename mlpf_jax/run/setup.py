@@ -32,16 +32,20 @@ class Setup:
     progress: progress_lib.Progress
     recorder: recorder_lib.Recorder
     stop: stopping.Stop
-    own: Sequence[int]  # places of the devices of this process among all
-    windows: windows_lib.Windows | None = None  # of a run on several processes
+    # Of a run on several processes: the places of the devices of this one among all.
+    own: Sequence[int] | None = None
+    windows: windows_lib.Windows | None = None  # likewise
+
+    @property
+    def num_own(self) -> int:
+        """Number of devices of this process."""
+        return self.config.num_devices if self.own is None else len(self.own)
 
     @property
     def shape(self) -> batch_lib.BatchShape:
         """The shape of this process' part of every batch."""
         config = self.config
-        return batch_lib.BatchShape(
-            len(self.own), config.train.batch_size, config.data.num_elements
-        )
+        return batch_lib.BatchShape(self.num_own, config.train.batch_size, config.data.num_elements)
 
     @property
     def packing(self) -> ragged.Packing:
@@ -56,7 +60,7 @@ class Setup:
             return self.packing.make_batch(events, indices)
         each = self.config.train.batch_size
         mine = indices
-        if self.windows is not None:
+        if self.own is not None:
             mine = np.concatenate([indices[i * each : (i + 1) * each] for i in self.own])
         return batch_lib.make_batch(events, mine, self.shape)
 

@@ -66,11 +66,12 @@ def run(
     recorder = recorder or recorder_lib.Recorder()
     stop = stop or stopping.Stop()
     keeper = keeper or resuming.Keeper(config_lib.FilesConfig(), stop, progress)
-    windows = None
+    own = windows = None
     if group is not None:
-        windows = window.hook = windows_lib.Windows(group)
+        own, windows = spread.own, windows_lib.Windows(group)
+        window.hook = windows
     setup = setup_lib.Setup(
-        config, devices[0].platform, spread.split, progress, recorder, stop, spread.own, windows
+        config, devices[0].platform, spread.split, progress, recorder, stop, own, windows
     )
     key = jax.random.key(config.seed)
     before = machine.read()
@@ -229,7 +230,7 @@ def _prepare_test(
         setup.progress,
         from_cache=not setup.config.measures_compile,
     )
-    memory.require_room(compiled.memory, setup.platform, len(setup.own))
+    memory.require_room(compiled.memory, setup.platform, setup.num_own)
     first_call_s = sum(
         phases.time_inference(setup, current, compiled, [example])[1] for example in examples
     )
@@ -273,7 +274,7 @@ def _train(
         from_cache=not config.measures_compile,
     )
     keeper.check_program("training", compiled.sha256)
-    memory.require_room(compiled.memory, setup.platform, len(setup.own))
+    memory.require_room(compiled.memory, setup.platform, setup.num_own)
 
     def train_step(current, batch):
         return compiled(current, batch, step_key)

@@ -69,7 +69,7 @@ def test_other_weights_or_losses_are_told(run, key, word):
 
 def test_the_page_has_a_line_for_each_process(run):
     report = reader.from_document(hepscore.report(run, ""), "the run")
-    rows = ratios.compare([runs.Group("a", (report,))]).rows
+    rows = ratios.compare([runs.Group(name="a", reports=(report,))]).rows
 
     table = conditions.processes(rows)
 

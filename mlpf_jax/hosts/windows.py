@@ -22,6 +22,3 @@ class Windows:
         """Waits until all processes have done the steps; the wait belongs to the window."""
         self.own_s = seconds
         self._group.share()
-
-    def after_end(self) -> None:
-        """Does nothing."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from mlpf_jax.measure import records
+from mlpf_jax.measure import records, window
 
 Clock = Callable[[], int]  # nanoseconds
 State = TypeVar("State")
@@ -74,9 +74,13 @@ def time_steps(
 
     The batches are on the devices before the clock starts. The host does not wait between steps and
     fetches nothing, so it runs ahead of an accelerator as in training. The clock stops when the
-    last state and all outputs are ready. `waits_each` waits for every step.
+    last state and all outputs are ready. `waits_each` waits for every step. `window.hook`, if set,
+    is called around the window.
     """
+    hook = window.hook
     outputs = []
+    if hook is not None:
+        hook.before_start()
     start = clock()
     for batch in batches:
         state, output = advance(state, batch)
@@ -84,6 +88,8 @@ def time_steps(
         if waits_each:
             jax.block_until_ready((state, output))
     jax.block_until_ready((state, outputs))
+    if hook is not None:
+        hook.before_end((clock() - start) / 1e9)
     return state, outputs, (clock() - start) / 1e9
 
 

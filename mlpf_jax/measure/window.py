@@ -1,7 +1,7 @@
 """Hooks of a run: let a program that runs the benchmark use its steps, or act around its phases.
 
-A side of a comparison sets one and the copies of a workload the other before they start a run; a
-plain run has none. Does not import JAX, because hooks are set before JAX is configured.
+A side of a comparison, the copies of a workload and the processes of a run on several hosts each
+set one; a plain run has none. Does not import JAX, because hooks are set before JAX is configured.
 """
 
 import contextlib
@@ -22,6 +22,19 @@ class Windows:
 
 # Called after the run with its windows.
 server: Callable[[Windows], None] | None = None
+
+
+class Hook(Protocol):
+    """Actions around every window that `timing.time_steps` times."""
+
+    def before_start(self) -> None:
+        """Called before the clock starts."""
+
+    def before_end(self, seconds: float) -> None:
+        """Called inside the window when all steps are done, `seconds` after its start."""
+
+
+hook: Hook | None = None
 
 
 class Meeting(Protocol):

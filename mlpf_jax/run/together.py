@@ -32,7 +32,9 @@ def join(
     here = environment.describe()
     facts = {"code": checksums.code_md5(), "commit": str(here["git_commit"])}
     facts |= {f"version of {name}": text for name, text in here["versions"].items()}
-    facts |= dict(word.partition("=")[::2] for word in arguments.split())
+    for word in arguments.split():
+        name, _, value = word.partition("=")
+        facts[name] = value
     member = meeting.myself(place.process_id, starting.visible_devices())
     try:
         met = meeting.meet(place, member, facts, timeout_s)

@@ -67,11 +67,15 @@ class Store:
         for step in steps(folder):
             if not (folder / str(step) / _SEAL).exists():  # its writer died before it was whole
                 shutil.rmtree(folder / str(step))
-        # Asynchronous writing would fall into the next timed window, so every save is waited for.
+        # Asynchronous writing would fall into the next timed window. And if a save fails, Orbax's
+        # (0.12.8) threads wait ten minutes for each other, and the process cannot end before.
         self._manager = ocp.CheckpointManager(
             folder.resolve(),
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=_KEPT, create=False, cleanup_tmp_directories=True
+                max_to_keep=_KEPT,
+                create=False,
+                cleanup_tmp_directories=True,
+                enable_async_checkpointing=False,
             ),
             item_names=(_WEIGHTS, _OPTIMIZER, _RECORD),
         )

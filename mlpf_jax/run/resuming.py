@@ -38,7 +38,6 @@ _CHANGEABLE = {
     "parallel",
     "train.batch_size",  # the global batch must stay
     "train.events_at_once",
-    "train.stacks_chains",
 }
 _MOST_SHOWN = 3
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

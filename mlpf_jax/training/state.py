@@ -57,12 +57,15 @@ def create(config: config_lib.RunConfig, key: Key[Array, ""]) -> TrainState:
 def optimizer(config: config_lib.TrainConfig) -> optax.GradientTransformation:
     """Returns Adam as computed by keras, with a stepwise decreasing learning rate.
 
-    Its moments are one vector each, so a GPU updates all weights in few launches.
+    With stacked chains, as on accelerators, its moments are one vector each: a GPU updates all
+    weights in few launches. A CPU is faster with a moment for each weight.
     """
     schedule = optax.exponential_decay(
         config.learning_rate, config.decay_steps, config.decay_rate, staircase=True
     )
-    adam = optax.flatten(_scale_by_keras_adam())
+    adam = _scale_by_keras_adam()
+    if config.stacks_chains:
+        adam = optax.flatten(adam)
     return optax.chain(adam, optax.scale_by_learning_rate(schedule))
 
 

@@ -42,8 +42,10 @@ def created():
     return state.create(tiny.run_config(), jax.random.key(0))
 
 
-def test_the_moments_of_all_weights_are_one_vector_each(created):
-    sizes = [leaf.size for leaf in jax.tree.leaves(created.opt_state) if leaf.ndim]
+def test_with_stacked_chains_the_moments_of_all_weights_are_one_vector_each(created):
+    optimizer = state.optimizer(config.TrainConfig(stacks_chains=True))
+
+    sizes = [leaf.size for leaf in jax.tree.leaves(optimizer.init(created.params)) if leaf.ndim]
 
     assert sizes == [state.count_parameters(created.params)] * 2
 

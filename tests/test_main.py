@@ -386,7 +386,7 @@ def test_the_first_command_runs_on_what_is_there(
     status, printed, said = main_in_process(monkeypatch, capsys, settings=settings)
 
     assert (status, printed) == (0, "")
-    ((course, _, used, _, start, _),) = ran
+    ((_, course, _, used, _, start, _),) = ran
     config = course.config
     assert (len(used), config.global_batch_size) == (devices, in_all)
     assert config.steps_by_epoch == {16: (69,) * 5, 15: (74,) * 5, 8: (5, 5)}[in_all]

@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         programs = []
         if path:
             keeping.try_file(path)
-            programs += earlier_programs(path, document)
+            programs += table.earlier_programs(path, document)
     except (OSError, ValueError) as error:
         return cli.complain(error, cli.USAGE)
     print(table.HEADINGS)
@@ -205,30 +205,6 @@ def _document() -> dict[str, Any]:
         "flops_per_event": {"train": graph.train_flops, "infer": graph.infer_flops},
         "environment": environment.describe(),
     }
-
-
-def earlier_programs(path: Path, document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns the programs of an existing file, to which those of this call are added.
-
-    Raises:
-        ValueError: if it is no such file, or has other sizes, another commit or other versions.
-    """
-    if not path.exists():
-        return []
-    try:
-        before = json.loads(path.read_text())
-        ours, theirs = (
-            {name: it[name] for name in ("num_elements", "flops_per_event")}
-            | {name: it["environment"][name] for name in ("versions", "git_commit")}
-            for it in (document, before)
-        )
-        programs = before["programs"]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path}: not a file of this program; choose another file.") from None
-    for name, value in ours.items():
-        if theirs[name] != value:
-            raise ValueError(f"{path}: was made with another {name}; choose another file.")
-    return programs
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""The compiled programs as tables in Markdown."""
+"""The compiled programs: those of a file, and tables of them in Markdown."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 from mlpf_jax import config as config_lib
@@ -52,3 +54,27 @@ def _state(program: dict[str, Any]) -> str:
     if compiled is None:
         return "lowered" if "stablehlo" in program else program["why_not_compiled"]
     return "fails" if "error" in compiled else f"compiles, {compiled['num_launches']} launches"
+
+
+def earlier_programs(path: Path, document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the programs of an existing file, to which those of this call are added.
+
+    Raises:
+        ValueError: if it is no such file, or has other sizes, another commit or other versions.
+    """
+    if not path.exists():
+        return []
+    try:
+        before = json.loads(path.read_text())
+        ours, theirs = (
+            {name: it[name] for name in ("num_elements", "flops_per_event")}
+            | {name: it["environment"][name] for name in ("versions", "git_commit")}
+            for it in (document, before)
+        )
+        programs = before["programs"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path}: not a file of this program; choose another file.") from None
+    for name, value in ours.items():
+        if theirs[name] != value:
+            raise ValueError(f"{path}: was made with another {name}; choose another file.")
+    return programs

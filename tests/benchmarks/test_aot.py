@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from benchmarks.aot import __main__ as aot
 from benchmarks.aot import table, targets
 
 
@@ -65,13 +64,13 @@ def test_programs_of_another_commit_are_not_added_to_a_file(tmp_path):
         "flops_per_event": {"train": 1.0, "infer": 1.0},
         "environment": {"versions": {"jax": "0.10.2"}, "git_commit": "a"},
     }
-    assert aot.earlier_programs(path, document) == []
+    assert table.earlier_programs(path, document) == []
     path.write_text(json.dumps(document | {"programs": [program()]}))
 
-    assert aot.earlier_programs(path, document) == [program()]
+    assert table.earlier_programs(path, document) == [program()]
     other = document | {"environment": document["environment"] | {"git_commit": "b"}}
     with pytest.raises(ValueError, match="another git_commit"):
-        aot.earlier_programs(path, other)
+        table.earlier_programs(path, other)
     path.write_text("[]")
     with pytest.raises(ValueError, match="not a file of this program"):
-        aot.earlier_programs(path, document)
+        table.earlier_programs(path, document)

@@ -333,13 +333,14 @@ def _hold(folder: Path) -> tuple[float | None, int]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences Orbax's own log within the block: an error is raised, and told in one line."""
+    """Silences Orbax's own log within the block: an error is raised, and told in one line.
+
+    After an error for good, because Orbax's threads go on to tell of it when it has been raised.
+    """
     before = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
+    yield
+    logging.set_verbosity(before)
 
 
 def _hush_tasks() -> None:

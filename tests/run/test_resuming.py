@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from absl import logging
 
 from mlpf_jax import atomic, config, stopping
 from mlpf_jax import progress as progress_lib
@@ -167,14 +168,23 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(full_disk, cap
     assert capfd.readouterr().err == ""
 
 
-def test_a_disk_that_fills_up_during_a_save_is_one_line(full_disk, monkeypatch, capfd):
-    """After the trial: Orbax fails in several threads."""
+@pytest.fixture
+def same_log():
+    """Gives the log of the tests its level back."""
+    before = logging.get_verbosity()
+    yield
+    logging.set_verbosity(before)
+
+
+def test_a_disk_that_fills_up_during_a_save_is_one_line(full_disk, monkeypatch, capfd, same_log):
+    """After the trial: Orbax fails in several threads, and some end later than the save."""
     with opened(full_disk) as (keeper, current):
         monkeypatch.setattr(atomic, "try_writing", lambda folder, num_bytes: None)
         keeper.track.losses.append({"total": 1.0})
         keeper.visit(current, 0.1)
         (problem,) = keeper.problems
         assert keeper.saved_step is None
+    logging.error("said by such a thread")
     gc.collect()  # of tasks whose exceptions nobody has seen
 
     assert problem.endswith(f"step 1 was not saved: {full_disk}: No space left on device.")

@@ -49,7 +49,7 @@ lint: venv-test
 	$(PY) -m pyrefly check --python-interpreter-path=$(PY)
 
 test-slow: venv-test
-	$(PY) -m pytest -q -m slow $(WORKERS)
+	$(PY) -m pytest -q -m slow $(WORKERS) --no-loadscope-reorder
 
 dataset: venv
 	$(PY) -m tools.make_dataset --process=ttbar --events=2000 --seed=1 --out=$(DATA)/ttbar

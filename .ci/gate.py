@@ -1,6 +1,6 @@
 """Checks that the regression gate works, by comparing a commit with itself.
 
-    python .ci/gate.py --base=HEAD --preset=flags/smoke.cfg --max_pairs=6
+    python .ci/gate.py --base=HEAD --preset=flags/smoke.cfg --max_pairs=2
 
 The arguments are those of `tools.regress`. "No regression" and "cannot decide" are valid verdicts
 for equal files; a regression is a false alarm, and any other exit status means that the gate itself

@@ -5,6 +5,7 @@ printed with --debug.
 """
 
 import contextlib
+import functools
 import math
 import os
 import signal
@@ -64,6 +65,13 @@ def run(
     if problem := streams.flush():
         status = complain(problem, status or crash_status)
     sys.exit(status)
+
+
+def run_with_settings(main: Callable, *, takes_files: bool = False) -> None:
+    """Runs main(settings, argv) as `run` does; `settings` are the arguments after `--`."""
+    place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    sys.argv, settings = sys.argv[:place], sys.argv[place + 1 :]
+    run(functools.partial(main, settings), takes_files=takes_files)
 
 
 def _run(main: Callable, takes_files: bool, values: flags.FlagValues) -> int | None:

@@ -18,6 +18,7 @@ from absl import flags
 
 from benchmarks.growth import axes, recorded, table
 from mlpf_jax import arguments, cli, processes, progress
+from mlpf_jax.commands import studies
 from mlpf_jax.study import engine, findings, output, running, runs
 
 _AXIS = flags.DEFINE_enum("axis", None, list(axes.AXES), "What grows.")
@@ -40,18 +41,15 @@ _FROM = flags.DEFINE_string(
 def main(argv: Sequence[str]) -> int:
     """Runs the study, or reads one, prints the table, and writes the files."""
     del argv
+    return studies.exit_status(_study, "sizes")
+
+
+def _study() -> findings.Findings:
     out, teller = Path(_OUT.value), progress.Progress()
-    try:
-        found = recorded.read(Path(_FROM.value)) if _FROM.value else _measure(out, teller)
-        (series,) = found.series
-        output.write(table.view(found), found, out, name=series.kind.name, plot=_PLOT.value)
-    except engine.StudyError as error:
-        return cli.complain(error, cli.USAGE)
-    except (RuntimeError, ValueError, OSError) as error:
-        return cli.complain(error, cli.FAILURE)
-    if found.num_failed:
-        return cli.complain(f"sizes that failed: {found.num_failed}, see above.", cli.FAILURE)
-    return 0
+    found = recorded.read(Path(_FROM.value)) if _FROM.value else _measure(out, teller)
+    (series,) = found.series
+    output.write(table.view(found), found, out, name=series.kind.name, plot=_PLOT.value)
+    return found
 
 
 def _measure(out: Path, teller: progress.Progress) -> findings.Findings:

@@ -10,7 +10,6 @@ Exit status: 0 if all is bit-identical that is promised to be (see docs/reproduc
 is not or a run failed, 2 for wrong usage, 130 on Ctrl-C, 143 on SIGTERM.
 """
 
-import functools
 import subprocess
 import sys
 import time
@@ -167,9 +166,7 @@ def _view(
 
 def run_app() -> None:
     """Runs the program; arguments after `--` are settings of the runs."""
-    place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    sys.argv, theirs = sys.argv[:place], sys.argv[place + 1 :]
-    cli.run(functools.partial(main, theirs), takes_files=True)
+    cli.run_with_settings(main, takes_files=True)
 
 
 if __name__ == "__main__":

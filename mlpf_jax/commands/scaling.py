@@ -10,13 +10,13 @@ on SIGTERM.
 """
 
 import functools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from mlpf_jax import arguments, cli, processes, progress
+from mlpf_jax.commands import studies
 from mlpf_jax.study import engine, findings, output, running, runs
 from mlpf_jax.study.scaling import plan as planning
 from mlpf_jax.study.scaling import view
@@ -47,23 +47,20 @@ def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
         settings = arguments.expand(run_arguments)
     except (OSError, ValueError) as error:
         return cli.complain(error, cli.USAGE)
-    try:
-        plan = planning.make(
-            _studies(),
-            settings,
-            max_devices=_MAX_DEVICES.value,
-            repeats=_REPEATS.value,
-            max_batch_size=_MAX_BATCH_SIZE.value,
-        )
-        found = _measure(plan, out, teller)
-        output.write(view.view(found), found, out, name="scaling", plot=_PLOT.value)
-    except engine.StudyError as error:
-        return cli.complain(error, cli.USAGE)
-    except (OSError, RuntimeError, ValueError) as error:
-        return cli.complain(error, cli.FAILURE)
-    if found.num_failed:
-        return cli.complain(f"points that failed: {found.num_failed}, see above.", cli.FAILURE)
-    return 0
+    return studies.exit_status(functools.partial(_study, settings, out, teller), "points")
+
+
+def _study(settings: Sequence[str], out: Path, teller: progress.Progress) -> findings.Findings:
+    plan = planning.make(
+        _studies(),
+        settings,
+        max_devices=_MAX_DEVICES.value,
+        repeats=_REPEATS.value,
+        max_batch_size=_MAX_BATCH_SIZE.value,
+    )
+    found = _measure(plan, out, teller)
+    output.write(view.view(found), found, out, name="scaling", plot=_PLOT.value)
+    return found
 
 
 def _measure(plan: planning.Plan, out: Path, teller: progress.Progress) -> findings.Findings:
@@ -81,10 +78,8 @@ def _studies() -> list[str]:
 
 
 def run_app() -> None:
-    """Runs the program; arguments after `--` are not its own flags."""
-    place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    sys.argv, theirs = sys.argv[:place], sys.argv[place + 1 :]
-    cli.run(functools.partial(main, theirs))
+    """Runs the program; arguments after `--` are settings of the runs."""
+    cli.run_with_settings(main)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,17 @@
 Every point is a run of mlpf-jax-bmk; arguments after `--` are its settings. The same command
 resumes an interrupted sweep in --out, and more values extend it. Clock and power limit of GPUs are
 restored at the end, however it comes. See docs/sweep.md. Exit status: 0 if all points were
-measured, 1 if a run failed, 2 for wrong usage, 130 on Ctrl-C.
+measured, 1 if a run failed, 2 for wrong usage, 130 on Ctrl-C, 143 on SIGTERM.
 """
 
 import functools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from mlpf_jax import arguments, cli, processes, progress
+from mlpf_jax.commands import studies
 from mlpf_jax.study import engine, findings, output, running, runs, trade_offs
 from mlpf_jax.study.sweep import gpus, grid, view
 
@@ -42,18 +42,15 @@ def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
         settings = arguments.expand(run_arguments)
     except (OSError, ValueError) as error:
         return cli.complain(error, cli.USAGE)
-    try:
-        axes = grid.axes({name: flag.value for name, flag in _VALUES.items()})
-        sweep = grid.sweep(axes, settings, repeats=_REPEATS.value)
-        found = _measure(axes, sweep, out)
-        output.write(view.view(found, axes), found, out, name="sweep", plot=_PLOT.value)
-    except engine.StudyError as error:
-        return cli.complain(error, cli.USAGE)
-    except (OSError, RuntimeError, ValueError) as error:
-        return cli.complain(error, cli.FAILURE)
-    if found.num_failed:
-        return cli.complain(f"points that failed: {found.num_failed}, see above.", cli.FAILURE)
-    return 0
+    return studies.exit_status(functools.partial(_study, settings, out), "points")
+
+
+def _study(settings: Sequence[str], out: Path) -> findings.Findings:
+    axes = grid.axes({name: flag.value for name, flag in _VALUES.items()})
+    sweep = grid.sweep(axes, settings, repeats=_REPEATS.value)
+    found = _measure(axes, sweep, out)
+    output.write(view.view(found, axes), found, out, name="sweep", plot=_PLOT.value)
+    return found
 
 
 def _measure(axes: Sequence[engine.Axis], sweep: engine.Sweep, out: Path) -> findings.Findings:
@@ -73,10 +70,8 @@ def _measure(axes: Sequence[engine.Axis], sweep: engine.Sweep, out: Path) -> fin
 
 
 def run_app() -> None:
-    """Runs the program; arguments after `--` are not its own flags."""
-    place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    sys.argv, theirs = sys.argv[:place], sys.argv[place + 1 :]
-    cli.run(functools.partial(main, theirs))
+    """Runs the program; arguments after `--` are settings of the runs."""
+    cli.run_with_settings(main)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ def repository(tmp_path):
 
 def make(folder, *names, **environ):
     """Starts the script with the registry that holds the small packages alone."""
-    kept = {n: v for n, v in os.environ.items() if not n.startswith(("PIP_", "PYTHON"))}
+    # Not VENV either, which make exports: it names the environment that these tests run in.
+    kept = {n: v for n, v in os.environ.items() if not n.startswith(("PIP_", "PYTHON", "VENV"))}
     wheels = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder.parent / "wheels")}
     return subprocess.Popen(
         ["bash", "tools/venv.sh", *names],

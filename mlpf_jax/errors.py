@@ -21,4 +21,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     text = str(error)
     if isinstance(error, MemoryError) or "std::bad_alloc" in text:
         return True
+    # What CPython makes of a MemoryError for which it has no memory either.
+    if isinstance(error, SystemError) and text.endswith("without exception set"):
+        return True
     return "RESOURCE_EXHAUSTED" in text and not any(os.strerror(c) in text for c in _OF_FILES)

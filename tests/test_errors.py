@@ -13,6 +13,7 @@ _TRACE = "RESOURCE_EXHAUSTED: /traces/host.xplane.pb; No space left on device"
     [
         (MemoryError(), True),
         (MemoryError("std::bad_alloc"), True),
+        (SystemError("error return without exception set"), True),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."), True),
         (RuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm."), True),
         (RuntimeError(_TRACE), False),

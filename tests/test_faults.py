@@ -176,6 +176,7 @@ def act():
     import resource
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**20,) * 2)
+    bytes(2**24)  # no less, for Python itself would fail at any place, with any error
 """
     done = start(f"--results_dir={tmp_path}", code=code)
 

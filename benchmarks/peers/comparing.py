@@ -11,7 +11,6 @@ from typing import Any
 
 from benchmarks.peers import contender as contender_lib
 from mlpf_jax import config as config_lib
-from mlpf_jax.measure import trust
 from mlpf_jax.sides import driver
 from mlpf_jax.stats import comparison, summaries
 
@@ -137,14 +136,14 @@ def _cell(
         statistics.median(batch * steps / window.seconds for steps, window in taken)
         for taken in sets
     ]
-    loads = [window.load for taken in sets for _, window in taken]
+    windows = [[window for _, window in taken] for taken in sets]
     summary = summaries.summarize(rates)
     return Cell(
         events_per_s=summary.median,
         interval=(summary.interval_low, summary.interval_high),
         set_rates=tuple(rates),
-        num_windows=len(loads),
-        num_disturbed=sum(bool(trust.in_load(one, num_cores, on_cpu=on_cpu)) for one in loads),
+        num_windows=sum(map(len, windows)),
+        num_disturbed=sum(driver.num_disturbed(one, num_cores, on_cpu=on_cpu) for one in windows),
         first_call_s=tuple(start["first_call_s"] for start in starts),
         peak_bytes=max(start["peak_bytes"] for start in starts),
     )

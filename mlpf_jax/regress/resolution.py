@@ -67,5 +67,6 @@ def windows(turn: driver.Turns) -> dict[str, Any]:
         name: [float(f"{one.seconds / turn.steps:.6g}") for one in taken]
         for name, taken in turn.windows.items()
     }
-    disturbed = turn.num_disturbed(slot.num_cores())
+    cores = slot.num_cores()
+    disturbed = sum(driver.num_disturbed(taken, cores) for taken in turn.windows.values())
     return {"steps": turn.steps, "disturbed": disturbed, **seconds}

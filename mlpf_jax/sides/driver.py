@@ -22,7 +22,9 @@ from mlpf_jax import processes
 from mlpf_jax.measure import load, trust
 from mlpf_jax.sides import protocol
 
-WINDOW_S = 0.3  # the shortest window
+# The shortest window. Longer ones vary as much: many short ones tell more in the same time.
+WINDOW_S = 0.1
+_LOAD_S = 1.0  # that load by others is averaged over: the system counts it in ticks of 10 ms
 _LEAVE_S = 5.0  # for a side to end by itself
 _LONGEST_LINE = 2**20
 _ROOM = 1.1  # free memory that a side must find, relative to its need
@@ -209,10 +211,28 @@ class Turns:
         pairs = zip(self.windows[a], self.windows[b], strict=True)
         return statistics.median(math.log(of_b.seconds / of_a.seconds) for of_a, of_b in pairs)
 
-    def num_disturbed(self, num_cores: int, *, on_cpu: bool = True) -> int:
-        """Returns how many windows other programs or the hypervisor disturbed."""
-        loads = [one.load for windows in self.windows.values() for one in windows]
-        return sum(bool(trust.in_load(one, num_cores, on_cpu=on_cpu)) for one in loads)
+
+def num_disturbed(windows: Sequence[Window], num_cores: int, *, on_cpu: bool = True) -> int:
+    """Returns how many successive windows of a side other programs or the hypervisor disturbed.
+
+    Judged is the mean over as many windows as make a second.
+    """
+    found, part = 0, list[tuple[float, load.Load]]()
+    known = [(one.seconds, one.load) for one in windows if one.load is not None]
+    for number, one in enumerate(known, start=1):
+        part.append(one)
+        if sum(seconds for seconds, _ in part) >= _LOAD_S or number == len(known):
+            found += len(part) * bool(trust.in_load(_mean(part), num_cores, on_cpu=on_cpu))
+            part.clear()
+    return found
+
+
+def _mean(loads: Sequence[tuple[float, load.Load]]) -> load.Load:
+    total_s = sum(seconds for seconds, _ in loads)
+    return load.Load(
+        sum(seconds * one.other_cores for seconds, one in loads) / total_s,
+        sum(seconds * one.stolen_cores for seconds, one in loads) / total_s,
+    )
 
 
 def take_turns(

@@ -100,7 +100,7 @@ def test_sides_that_can_be_alive_together_run_windows_in_turns(live_repository):
     found = compare(base="HEAD")
 
     assert found["exit_status"] == 0
-    assert "ran 576 windows in turns. Other programs disturbed 100 % of them." in found["notes"][0]
+    assert "ran 960 windows in turns. Other programs disturbed 100 % of them." in found["notes"][0]
     assert [len(phase["A"]) for phase in found["windows"][0].values()] == [24, 24]
     training = next(one for one in found["measures"] if one["name"] == "training")
     assert training["a"]["value"] == pytest.approx(1.0, rel=0.01)

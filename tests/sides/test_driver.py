@@ -125,7 +125,7 @@ def test_in_every_round_each_side_runs_one_window_in_random_order_and_of_the_sam
             order.append((self.name, num_steps))
             return driver.Window(self.step_s * num_steps, None)
 
-    live = {name: Fake(name, step_s) for name, step_s in (("A", 0.125), ("B", 0.25), ("C", 0.5))}
+    live = {name: Fake(name, step_s) for name, step_s in (("A", 0.04), ("B", 0.08), ("C", 0.16))}
 
     turns = driver.take_turns(live, "training", 20, random.Random(1))
 
@@ -134,7 +134,7 @@ def test_in_every_round_each_side_runs_one_window_in_random_order_and_of_the_sam
     assert {tuple(sorted(one)) for one in rounds} == {(("A", 3), ("B", 3), ("C", 3))}
     assert len({tuple(one) for one in rounds}) == 6
     assert turns.steps == 3
-    assert turns.seconds("B") == pytest.approx(0.25)
+    assert turns.seconds("B") == pytest.approx(0.08)
     assert turns.slowdown("A", "C") == pytest.approx(1.3862943611)
 
 
@@ -152,9 +152,15 @@ def test_a_slowdown_is_of_neighbours_so_that_what_lasts_meets_both():
 
 def test_windows_that_others_disturbed_are_counted():
     loads = [load.Load(**CALM), load.Load(**DISTURBED), None]
-    windows = {name: tuple(driver.Window(1.0, one) for one in loads) for name in "AB"}
+    assert driver.num_disturbed([driver.Window(1.0, one) for one in loads], 2) == 1
 
-    assert driver.Turns(steps=1, windows=windows).num_disturbed(2) == 2
+
+def test_one_tick_of_the_clock_disturbs_no_short_window():
+    ticks = [0.0, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25]
+    short = [driver.Window(0.08, load.Load(one, 0.0)) for one in ticks]
+
+    assert driver.num_disturbed(short, 2) == 0
+    assert driver.num_disturbed(short[:2], 2) == 2
 
 
 @pytest.mark.parametrize(

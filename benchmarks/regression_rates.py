@@ -29,7 +29,7 @@ _SLOWDOWNS = flags.DEFINE_multi_float(
 )
 _TRIALS = flags.DEFINE_integer("trials", 2000, "Number of decisions per slowdown.", lower_bound=1)
 _MAX_PAIRS = flags.DEFINE_integer("max_pairs", 12, "Maximum number of sets.", lower_bound=2)
-_ROUNDS = flags.DEFINE_integer("rounds", 40, "Simulated windows of each side in a set.")
+_ROUNDS = flags.DEFINE_integer("rounds", 32, "Simulated windows of each side in a set.")
 _SIGMA = flags.DEFINE_float("sigma", 0.08, "Simulated noise of one window.")
 _PROCESS = flags.DEFINE_float("process", 0.01, "Simulated noise of one process: all its windows.")
 _SEED = flags.DEFINE_integer("seed", 0, "Random seed.")

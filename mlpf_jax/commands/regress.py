@@ -54,7 +54,7 @@ _RESOLVE = flags.DEFINE_bool(
 _BUDGET = flags.DEFINE_float("budget_s", 585, "Seconds after which no more runs are started.")
 _MAX_PAIRS = flags.DEFINE_integer("max_pairs", 20, "Maximum number of pairs of processes.")
 _ROUNDS = flags.DEFINE_integer(
-    "rounds", 40, "Windows in turns of each side, for every phase and pair of processes."
+    "rounds", 32, "Windows in turns of each side, for every phase and pair of processes."
 )
 _TIMEOUT = flags.DEFINE_float(
     "run_timeout_s", 300, "Seconds after which a run, or a side that does not answer, is killed."

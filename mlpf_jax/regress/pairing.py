@@ -65,7 +65,7 @@ class Budget:
 
     end_s: float  # clock time of the end
     most_pairs: int
-    rounds: int = 40  # of windows in turns, for each phase of a pair
+    rounds: int = 32  # of windows in turns, for each phase of a pair
 
 
 def gather(

@@ -52,7 +52,7 @@ class Request:
     resolve: bool = False  # compare B with itself until the end of the budget
     budget_s: float = 585.0
     max_pairs: int = 20
-    rounds: int = 40
+    rounds: int = 32
     run_timeout_s: float = 300.0
 
     def __post_init__(self):

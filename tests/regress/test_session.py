@@ -100,11 +100,11 @@ def test_sides_that_can_be_alive_together_run_windows_in_turns(live_repository):
     found = compare(base="HEAD")
 
     assert found["exit_status"] == 0
-    assert "ran 960 windows in turns. Other programs disturbed 100 % of them." in found["notes"][0]
-    assert [len(phase["A"]) for phase in found["windows"][0].values()] == [40, 40]
+    assert "ran 768 windows in turns. Other programs disturbed 100 % of them." in found["notes"][0]
+    assert [len(phase["A"]) for phase in found["windows"][0].values()] == [32, 32]
     training = next(one for one in found["measures"] if one["name"] == "training")
     assert training["a"]["value"] == pytest.approx(1.0, rel=0.01)
-    assert training["noise"] < 0.01, "each pair is the median of 40"
+    assert training["noise"] < 0.01, "each pair is the median of 32"
     assert training["recorded_noise"] == 0
 
 

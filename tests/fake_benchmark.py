@@ -145,7 +145,7 @@ def run_once(folder, results):
 
 
 class Live(driver.Live):
-    """A side whose whole run has taken place in this process, as `driver.alive` makes one."""
+    """A side whose whole run has taken place in this process, as `driver.starting` makes one."""
 
     phases = ("training", "inference")
 

@@ -128,6 +128,7 @@ class _Taker:
     ):
         self._sides: dict[str, sources.Source] = {"A": a, "B": b}
         self._rounds, self._coins, self._tell = rounds, coins, tell
+        self._needed_bytes: int | None = None  # by a side, as the last pair showed
         self.why_whole = _why_whole(a, b)
 
     def take(self, order: str, name: str) -> Pair:
@@ -149,14 +150,22 @@ class _Taker:
     def _together(self, order: str, name: str) -> Pair:
         runs: dict[str, measures.RunMeasures] = {}
         live: dict[str, driver.Live] = {}
+        at_once = self._may_start_at_once()
         with contextlib.ExitStack() as stack:
+            waits = {}
             for side in order:
                 if live:
                     needed = max(one.memory_bytes for one in live.values())
                     driver.require_room(needed, slot.free_memory_bytes())
                 source = self._sides[side]
                 assert isinstance(source, sources.Processes)
-                runs[side], live[side] = stack.enter_context(source.alive())
+                waits[side] = stack.enter_context(source.starting())
+                if not at_once:
+                    runs[side], live[side] = waits[side]()
+            if at_once:
+                for side, wait in waits.items():
+                    runs[side], live[side] = wait()
+            self._needed_bytes = max(one.memory_bytes for one in live.values())
             if live["A"].events_per_step != live["B"].events_per_step:
                 raise driver.NotTogetherError("their steps take different numbers of events")
             phases = [name for name in live["A"].phases if name in live["B"].phases]
@@ -173,6 +182,15 @@ class _Taker:
         told = (f"{phase} {math.exp(pair.slowdown(phase)):.3f}" for phase in turns)
         self._tell(f"{name}, B / A: {', '.join(told)}")
         return pair
+
+    def _may_start_at_once(self) -> bool:
+        """Whether nothing of the next runs is timed but the windows, and both find their memory."""
+        free = slot.free_memory_bytes()
+        if self._needed_bytes is None or free is None:
+            return False
+        sides = self._sides.values()
+        is_timed = any(isinstance(one, sources.Processes) and one.measures_compile for one in sides)
+        return not is_timed and driver.has_room(2 * self._needed_bytes, free)
 
 
 def _why_whole(a: sources.Source, b: sources.Source) -> str | None:

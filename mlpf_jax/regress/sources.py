@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlpf_jax import processes
@@ -107,10 +107,11 @@ class Processes:
         return self._read(results)
 
     @contextlib.contextmanager
-    def alive(self) -> Iterator[tuple[costs.RunMeasures, driver.Live]]:
-        """Runs the program, which then stays alive within the block to run windows.
+    def starting(self) -> Iterator[Callable[[], tuple[costs.RunMeasures, driver.Live]]]:
+        """Starts the program, and gives what waits for its run.
 
-        Its run takes no samples of inference but one: the windows take their place.
+        The program then stays alive within the block to run windows. Its run takes no samples of
+        inference but one: the windows take their place.
 
         Raises:
             RunFailedError: as `take`, and if it breaks the protocol.
@@ -128,8 +129,13 @@ class Processes:
             log=results / "log.txt",
             limit_s=self._timeout_s,
         )
-        with driver.alive(side) as live:
-            yield self._read(results), live
+        with driver.starting(side) as wait:
+
+            def wait_and_read() -> tuple[costs.RunMeasures, driver.Live]:
+                live = wait()
+                return self._read(results), live
+
+            yield wait_and_read
 
     def _new_folder(self) -> Path:
         results = self._folder / f"run-{len(list(self._folder.glob('run-*')))}"

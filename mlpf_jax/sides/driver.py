@@ -14,7 +14,7 @@ import selectors
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,17 @@ def alive(side: Side) -> Iterator[Live]:
     Raises:
         RunFailedError: if it does not start, dies, hangs or breaks the protocol.
     """
+    with starting(side) as wait:
+        yield wait()
+
+
+@contextlib.contextmanager
+def starting(side: Side) -> Iterator[Callable[[], Live]]:
+    """Starts a side as `alive` does, and gives what waits until it is ready.
+
+    Raises:
+        RunFailedError: as `alive`.
+    """
     with side.log.open("wb") as log:
         try:
             process = subprocess.Popen(
@@ -172,14 +183,25 @@ def alive(side: Side) -> Iterator[Live]:
             assert pipe is not None
             stack.callback(_close, pipe)
         stack.enter_context(processes.ended(process))
-        live = Live(side, process)
-        yield live
-        live.leave()
+        ready: list[Live] = []
+
+        def wait() -> Live:
+            ready.append(Live(side, process))
+            return ready[0]
+
+        yield wait
+        for live in ready:
+            live.leave()
 
 
 def _close(pipe: Any) -> None:
     with contextlib.suppress(OSError):  # of a side that is gone, with a request unread
         pipe.close()
+
+
+def has_room(needed_bytes: int, free_bytes: int) -> bool:
+    """Whether so much memory is free, with some to spare."""
+    return needed_bytes * _ROOM <= free_bytes
 
 
 def require_room(needed_bytes: int, free_bytes: int | None) -> None:
@@ -188,7 +210,7 @@ def require_room(needed_bytes: int, free_bytes: int | None) -> None:
     Raises:
         NotTogetherError: one line with both numbers.
     """
-    if free_bytes is not None and needed_bytes * _ROOM > free_bytes:
+    if free_bytes is not None and not has_room(needed_bytes, free_bytes):
         raise NotTogetherError(
             f"the next side needs {needed_bytes / 2**30:.1f} GiB beside those that are alive, and "
             f"{free_bytes / 2**30:.1f} GiB are free"

@@ -69,10 +69,10 @@ def test_a_regression_is_status_1_with_a_table_and_all_files(regress, slower):
 
 def test_the_resolution_is_one_line_and_status_0(regress, monkeypatch, tmp_path):
     @contextlib.contextmanager
-    def alive(side):
-        yield fake_benchmark.Live(side)
+    def starting(side):
+        yield lambda: fake_benchmark.Live(side)
 
-    monkeypatch.setattr(driver, "alive", alive)
+    monkeypatch.setattr(driver, "starting", starting)
     monkeypatch.setattr(sequential, "_SIMULATIONS", 5)
     folder = fake_benchmark.make(tmp_path / "repository", {}, serves=True)
 

@@ -47,10 +47,10 @@ def live_repository(repository, monkeypatch):
     """Returns a function that makes a repository whose commits can be sides, in this process."""
 
     @contextlib.contextmanager
-    def alive(side):
-        yield fake_benchmark.Live(side)
+    def starting(side):
+        yield lambda: fake_benchmark.Live(side)
 
-    monkeypatch.setattr(driver, "alive", alive)
+    monkeypatch.setattr(driver, "starting", starting)
     return functools.partial(repository, serves=True)
 
 
@@ -92,6 +92,28 @@ def test_the_same_commit_twice_is_no_regression(repository):
     assert len(found["runs"]) == 12
     order = "".join(run["side"] for run in found["runs"])
     assert order.count("A") == order.count("B") == 6
+
+
+def test_sides_start_at_once_when_no_compilation_is_timed(live_repository, monkeypatch):
+    said = []
+
+    @contextlib.contextmanager
+    def starting(side):
+        said.append("start")
+
+        def wait():
+            said.append("wait")
+            return fake_benchmark.Live(side)
+
+        yield wait
+
+    live_repository({"noise": 0.02})
+    monkeypatch.setattr(driver, "starting", starting)
+
+    compare(base="HEAD")
+
+    assert said[:8] == ["start", "wait"] * 4
+    assert said[8:] == ["start", "start", "wait", "wait"] * 4
 
 
 def test_sides_that_can_be_alive_together_run_windows_in_turns(live_repository):

@@ -3,9 +3,13 @@
 import dataclasses
 import functools
 import re
+import types
+import weakref
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from benchmarks.step import attribution, report, roofs, sampling, traces, whole
@@ -147,6 +151,22 @@ def test_calls_are_timed_sample_by_sample():
     assert len(taken.seconds) == 4
     assert taken.summary.median > 0
     assert taken.calls_per_sample >= 1
+
+
+def test_a_sample_keeps_no_results_but_the_newest():
+    made, most_alive = [], 0
+
+    def call():
+        nonlocal most_alive
+        result = np.zeros(1)
+        made.append(weakref.ref(result))
+        most_alive = max(most_alive, sum(one() is not None for one in made))
+        return result
+
+    taken = sampling.sample_calls(call, (), num_samples=1, shortest_sample_s=1e-3)
+
+    assert taken.calls_per_sample > 3
+    assert most_alive == 2
 
 
 def test_the_roofs_of_this_machine_are_measured():

@@ -7,8 +7,8 @@ Every part is compiled and timed alone, forward and with its gradients, and comp
 rates of this machine for matrix products and copies, which are measured first. Then one training
 step and one inference step are traced by the profiler, and their operations added up by part. On a
 CPU that happens in a process of its own on one core: on several XLA hands products of matrices to a
-pool of threads, and a trace shows no more of them than that. Exit status: 0, 1 if a measurement
-fails, 2 for wrong usage.
+pool of threads, and a trace shows no more of them than that. Exit status: 0, 1 if a measurement or
+a trace fails, 2 for wrong usage.
 """
 
 import dataclasses
@@ -104,7 +104,10 @@ def main(argv: Sequence[str]) -> int:
             keeping.write_file(Path(_JSON.value), encoded.encode())
         except OSError as error:
             return cli.complain(error, cli.FAILURE)
-    return 0
+    untraced = [one for one in (*found.wholes, *found.on_one_core) if one.no_breakdown]
+    for one in untraced:
+        cli.complain(f"{one.name} was not traced: {one.no_breakdown}", cli.FAILURE)
+    return cli.FAILURE if untraced else 0
 
 
 def _bind(num_cores: int | None) -> None:

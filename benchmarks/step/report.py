@@ -153,7 +153,7 @@ def _table_of_whole(one: whole.Whole) -> Iterator[str]:
         step += f", {one.num_launches} launches that move {one.num_bytes / 1e9:.3g} GB"
     found = one.breakdown
     if found is None:
-        yield step
+        yield f"{step}, not traced: {one.no_breakdown}" if one.no_breakdown else step
         return
     yield (
         f"{step}, {1e3 * found.traced_s:.4g} ms traced; its operations cover "

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.aot import hlo
 from benchmarks.step import attribution, sampling, traces, workload
+from mlpf_jax import errors
 from mlpf_jax.measure import profiling, timing
 
 _TRACED_STEPS = 3
@@ -53,12 +54,13 @@ class Whole:
     breakdown: Breakdown | None
     num_launches: int | None = None  # in the compiled program; None if it cannot be counted
     num_bytes: int | None = None  # that they move
+    no_breakdown: str | None = None  # why it is missing although it was requested
 
 
 def from_document(found: Mapping[str, Any]) -> Whole:
     """Returns the value that was converted to `found` by `dataclasses.asdict` and JSON."""
     told = found["breakdown"]
-    breakdown = Breakdown(
+    breakdown = told and Breakdown(
         **told
         | {
             "parts": tuple(PartTime(**part) for part in told["parts"]),
@@ -68,22 +70,27 @@ def from_document(found: Mapping[str, Any]) -> Whole:
     samples = sampling.Samples(
         tuple(found["samples"]["seconds"]), found["samples"]["calls_per_sample"]
     )
-    counts = (found.get("num_launches"), found.get("num_bytes"))
-    return Whole(found["name"], samples, found["step_s"], breakdown, *counts)
+    rest = (found.get(name) for name in ("num_launches", "num_bytes", "no_breakdown"))
+    return Whole(found["name"], samples, found["step_s"], breakdown, *rest)
 
 
 def measure(name: str, step: workload.Step, num_samples: int, *, traces_it: bool) -> Whole:
     """Samples a step, then traces a few more of them.
 
-    Raises:
-        ValueError: if the trace contains no operation of the step.
+    Many hosts do not let a user trace a GPU, so a trace without operations is noted, and what else
+    was measured is kept.
     """
     current, samples = sampling.sample_steps(
         step.advance, step.initial, step.batch, num_samples=num_samples
     )
-    breakdown = _breakdown(name, step, current) if traces_it else None
+    breakdown = why_none = None
+    if traces_it:
+        try:
+            breakdown = _breakdown(name, step, current)
+        except (ValueError, RuntimeError) as error:
+            why_none = errors.one_line(error)
     counts = _counts(step.compiled.as_text() or "")
-    return Whole(name, samples, samples.summary.median, breakdown, *counts)
+    return Whole(name, samples, samples.summary.median, breakdown, *counts, why_none)
 
 
 def _counts(hlo_text: str) -> tuple[int | None, int | None]:

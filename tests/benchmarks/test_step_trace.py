@@ -177,6 +177,41 @@ def test_the_roofs_of_this_machine_are_measured():
     assert found.copied_bytes == 2**16
 
 
+def test_a_roof_in_bf16_has_operands_in_bf16(monkeypatch):
+    given = []
+
+    def sample(function, arguments):
+        given.append(arguments[0].dtype)
+        return sampling.Samples((1.0,), 1)
+
+    monkeypatch.setattr(sampling, "sample_calls", sample)
+
+    for precision in ("bf16", "tf32"):
+        roofs.measure(precision, matrix_size=8, copied_bytes=64)
+
+    assert given == [jnp.bfloat16, jnp.float32, jnp.float32, jnp.float32]
+
+
+def test_a_step_that_cannot_be_traced_keeps_its_time_and_says_why(monkeypatch):
+    def refuse(*_):
+        raise ValueError("this trace contains no operation of the program.")
+
+    monkeypatch.setattr(whole, "_breakdown", refuse)
+    step = types.SimpleNamespace(
+        advance=lambda state, batch: (state, batch),
+        initial=0,
+        batch=0,
+        compiled=types.SimpleNamespace(as_text=lambda: ""),
+    )
+
+    found = whole.measure("training", cast(Any, step), 3, traces_it=True)
+
+    assert found.step_s > 0
+    assert whole.from_document(dataclasses.asdict(found)) == found
+    text = report.text(report.Report("gpu", roofs.Roofs(1.0, 1.0, 1, 1), (), (found,)))
+    assert "3 samples), not traced: this trace contains no operation" in text
+
+
 def test_the_table_of_a_step_says_how_much_of_it_the_operations_explain():
     samples = sampling.Samples((1.0, 1.0, 1.0), 1)
     parts = (whole.PartTime("heads", 0.3, 0.4), whole.PartTime("other", 0.2, 0.05))

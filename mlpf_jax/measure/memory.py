@@ -1,6 +1,7 @@
 """Memory of a compiled step, and memory limit and peak use of a device, in bytes."""
 
 import os
+from typing import Any
 
 import jax
 
@@ -24,21 +25,29 @@ def of_step(compiled: jax.stages.Compiled) -> records.StepMemory:
     )
 
 
-def peak_bytes(device: jax.Device) -> int | None:
-    """Returns the peak memory use of a device in bytes, or None if it is not recorded."""
-    return (device.memory_stats() or {}).get("peak_bytes_in_use")
+def peak_bytes(device: Any) -> int | None:
+    """Returns the peak memory use of a jax.Device in bytes, or None if it is not recorded."""
+    return _stats(device).get("peak_bytes_in_use")
 
 
-def limit_bytes(device: jax.Device, num_sharing: int) -> int | None:
-    """Returns the memory limit of one device in bytes, or None if unknown.
+def limit_bytes(device: Any, num_sharing: int) -> int | None:
+    """Returns the memory limit of one jax.Device in bytes, or None if unknown.
 
     For a CPU device it is an equal share of the memory that this process can still allocate: the
     free memory of the machine, further limited by resource limits and control groups.
     """
     if device.platform != "cpu":
-        return (device.memory_stats() or {}).get("bytes_limit")
+        return _stats(device).get("bytes_limit")
     free = slot.free_memory_bytes()
     return None if free is None else free // num_sharing
+
+
+def _stats(device: Any) -> dict[str, Any]:
+    """Returns the counters of an allocator; a plug-in without any returns None or raises."""
+    try:
+        return device.memory_stats() or {}
+    except jax.errors.JaxRuntimeError:
+        return {}
 
 
 def require_room(step: records.StepMemory, platform: str, num_devices: int) -> None:

@@ -59,3 +59,15 @@ def test_a_step_that_can_never_fit_is_refused(
     else:
         with pytest.raises(MemoryError, match=rf"a step needs {10 * num_devices}.0 GiB, and there"):
             memory.require_room(step, platform, num_devices)
+
+
+def test_a_plug_in_without_counters_of_memory_is_no_error():
+    class Device:
+        platform = "gpu"
+
+        def memory_stats(self):
+            raise jax.errors.JaxRuntimeError("UNIMPLEMENTED: GetMemoryStats")
+
+    device = Device()
+
+    assert memory.limit_bytes(device, 1) is memory.peak_bytes(device) is None

@@ -91,7 +91,9 @@ def main(argv: Sequence[str]) -> int:
             on_cpu=_DEVICE.value == "cpu",
         )
     except ValueError as error:
-        return cli.complain(error, cli.FAILURE)
+        cli.complain(error, cli.FAILURE)
+        _tell_failures(outcome)
+        return cli.FAILURE
     place = f"{num_cores} CPU cores" if _DEVICE.value == "cpu" else "one GPU"
     title = table.title_of(_BATCH.value, _NUM_ELEMENTS.value, _PRECISION.value, place)
     table.show(result, title)
@@ -104,9 +106,13 @@ def main(argv: Sequence[str]) -> int:
             return cli.complain(error, cli.FAILURE)
     if len(outcome.groups) > 1:
         print("The memory of all does not fit: ours was alive beside one other at a time.")
+    _tell_failures(outcome)
+    return cli.FAILURE if outcome.failures else 0
+
+
+def _tell_failures(outcome: sets_lib.Outcome) -> None:
     for name, reason in outcome.failures.items():
         cli.complain(f"{name} was excluded: {reason}", cli.FAILURE)
-    return cli.FAILURE if outcome.failures else 0
 
 
 def _precision() -> config_lib.Precision:

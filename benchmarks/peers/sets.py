@@ -111,14 +111,15 @@ def run(
     is_enough: Callable[[Outcome], bool],
     clock: Clock = time.monotonic,
 ) -> Outcome:
-    """Starts every contender alone, and then sets of all until it is enough.
+    """Starts sets of all contenders until it is enough; on a CPU, first each contender alone.
 
-    The first starts find empty compilers' caches in `folder`, as a new user's, and tell what memory
-    each needs. A contender that dies, hangs or breaks the protocol is left out from then on, and
-    the set is taken again without it.
+    The first starts find empty compilers' caches in `folder`, as a new user's. On a CPU they tell
+    what memory each needs; a GPU's free memory is not asked for. A contender that dies, hangs or
+    breaks the protocol is left out from then on, and the set is taken again without it.
     """
     runner, end_s = _Runner(plan, folder, say), clock() + plan.budget_s
-    for name in plan.names:
+    alone = plan.names if plan.device == "cpu" else ()
+    for name in alone:
         try:
             with contextlib.ExitStack() as stack:
                 runner.start(name, 0, stack)

@@ -69,6 +69,13 @@ def test_every_contender_starts_alone_and_then_all_are_alive_together(events, tm
     assert windows == plan().names
 
 
+def test_on_a_gpu_no_time_is_spent_on_starts_alone(events, tmp_path):
+    outcome = run(tmp_path, plan(device="gpu", most_sets=1))
+
+    assert events[:3] == ["+jax", "+pytorch-eager", "+tensorflow-xla"]
+    assert [start["set"] for start in outcome.starts] == [1] * 3
+
+
 def test_where_memory_forbids_it_ours_is_alive_beside_one_other(events, tmp_path, monkeypatch):
     monkeypatch.setattr(sets.slot, "free_memory_bytes", lambda: 3 * 2**30)
 

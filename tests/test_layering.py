@@ -135,8 +135,8 @@ INSIDE = {
     " < comparison sum_ratios < sequential",
     "study": "claims formats running scaling sweep < engine < runs < trade_offs"
     " < findings trade_off_plots < documents output plots",
-    "telemetry": "runtimes source < amd host nvidia rapl record tpu < doubts energy meters readings"
-    " < recorder < opening",
+    "telemetry": "runtimes source < gpu host rapl record tpu < amd doubts energy meters nvidia"
+    " readings < recorder < opening",
     "training": "state < checkpoint step < cost parallel",
     "workload": "cores member together < plan < outcome < session",
     "verify": "golden measures parting tolerances < computed < judging < parity",

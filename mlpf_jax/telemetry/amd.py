@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlpf_jax.telemetry import source
+from mlpf_jax.telemetry import gpu, source
 
 _UPDATE_S = 0.1  # an upper limit; the accumulator itself is faster
 _WHOLE = "SPX"  # one partition: the whole card
@@ -30,23 +30,19 @@ def open_gpus(smi: Any, bus_ids: Sequence[str] | None) -> "list[Gpu]":
     return [Gpu(smi, handle, f"GPU {i}") for i, handle in enumerate(handles)]
 
 
-class Gpu:
+class Gpu(gpu.Gpu):
     """One GPU."""
 
-    part: source.Part = "device"
-    settle_s = 0.0
+    library, prefix = "amdsmi", "amdsmi_get_"
 
     def __init__(self, smi: Any, handle: Any, name: str):
-        self.name = name
-        self._smi, self._handle = smi, handle
-        self._asker = source.Asker(smi.AmdSmiException)
-        self.refused = self._asker.refused
+        super().__init__(smi, smi.AmdSmiException, handle, name)
         self._partition = self._ask("partition", "gpu_compute_partition")
         self.energy = self._open_counter()
 
     def describe(self) -> Mapping[str, Any]:
         """Returns identity, limits and modes."""
-        smi, get, number = self._smi, self._get, self._asker.number
+        smi, get, number = self._api, self._get, self._asker.number
         is_whole = self._partition in (None, _WHOLE)
         limit_uw = number("power_limit_w", lambda: get("power_cap_info")["power_cap"])
         return {
@@ -63,7 +59,7 @@ class Gpu:
 
     def sample(self) -> Mapping[str, float | None]:
         """Returns clock, power, temperature, memory, use, errors, reasons and other processes."""
-        smi, get, number = self._smi, self._get, self._asker.number
+        smi, get, number = self._api, self._get, self._asker.number
         use = number("use", lambda: get("gpu_activity")["gfx_activity"])
         return {
             "clock_mhz": number("clock_mhz", lambda: self._clock()["clk"]),
@@ -83,23 +79,19 @@ class Gpu:
             "ecc_errors": number(
                 "ecc_errors", lambda: get("gpu_total_ecc_count")["uncorrectable_count"]
             ),
-            "other_processes": self._other_processes(),
+            "other_processes": self._number_of_others("gpu_process_list"),
             **self._slowed(),
         }
 
     def close(self) -> None:
         """Gives amdsmi back."""
-        self._asker.ask("shutdown", self._smi.amdsmi_shut_down)
+        self._asker.ask("shutdown", self._api.amdsmi_shut_down)
 
     def _get(self, function: str, *arguments: Any) -> Any:
-        return getattr(self._smi, f"amdsmi_get_{function}")(self._handle, *arguments)
-
-    def _ask(self, name: str, function: str) -> Any:
-        """Asks a function of amdsmi, which this release may not have."""
-        return self._asker.ask(name, self._get, function)
+        return super()._get(function, self._handle, *arguments)
 
     def _clock(self) -> Mapping[str, Any]:
-        return self._get("clock_info", self._smi.AmdSmiClkType.GFX)
+        return self._get("clock_info", self._api.AmdSmiClkType.GFX)
 
     def _power_w(self) -> float | None:
         """Returns the power now, or where a GPU does not tell it, its running mean."""
@@ -107,11 +99,6 @@ class Gpu:
         told = [found.get(name) for name in ("current_socket_power", "average_socket_power")]
         known = [value for value in told if isinstance(value, int | float) and value]
         return float(known[0]) if known else None
-
-    def _other_processes(self) -> int | None:
-        """Returns the number of processes but this one; unknown where none is shown."""
-        found = self._ask("other_processes", "gpu_process_list")
-        return len(found) - 1 if found else None
 
     def _slowed(self) -> dict[str, float | None]:
         found = self._ask("slowed", "violation_status") or {}

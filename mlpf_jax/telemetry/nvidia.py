@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlpf_jax.telemetry import source
+from mlpf_jax.telemetry import gpu, source
 
 _UPDATE_S = 0.1  # of the counter of energy
 _SM, _MEMORY = 1, 2  # nvmlClockType_t
@@ -50,17 +50,13 @@ def find(nvml: Any, uuid: str) -> Any:
     raise LookupError(f"NVML does not show the GPU {uuid}")
 
 
-class Gpu:
+class Gpu(gpu.Gpu):
     """One GPU, or one MIG slice of it."""
 
-    part: source.Part = "device"
-    settle_s = 0.0
+    library, prefix = "NVML", "nvmlDevice"
 
     def __init__(self, nvml: Any, handle: Any, name: str):
-        self.name = name
-        self._nvml, self._handle = nvml, handle
-        self._asker = source.Asker(nvml.NVMLError)
-        self.refused = self._asker.refused
+        super().__init__(nvml, nvml.NVMLError, handle, name)
         self._is_slice = bool(self._ask("slice", "IsMigDeviceHandle", handle))
         # Clocks and temperatures belong to the card.
         card = self._is_slice and self._ask("card", "GetDeviceHandleFromMigDeviceHandle", handle)
@@ -78,7 +74,7 @@ class Gpu:
         return {
             "name": self._ask("name", "GetName", self._handle),
             "uuid": self._ask("uuid", "GetUUID", self._handle),
-            "driver": self._asker.ask("driver", self._nvml.nvmlSystemGetDriverVersion),
+            "driver": self._asker.ask("driver", self._api.nvmlSystemGetDriverVersion),
             "share": self._share(),
             "is_mig_enabled": self._is_on("is_mig_enabled", "GetMigMode"),
             "is_ecc_enabled": self._is_on("is_ecc_enabled", "GetEccMode"),
@@ -103,23 +99,16 @@ class Gpu:
             "ecc_errors": self._number(
                 "ecc_errors", "GetTotalEccErrors", card, _UNCORRECTED, _SINCE_DRIVER
             ),
-            "other_processes": self._other_processes(),
+            "other_processes": self._number_of_others("GetComputeRunningProcesses", self._handle),
             **self._slowed(),
         }
 
     def close(self) -> None:
         """Gives NVML back."""
-        self._asker.ask("shutdown", self._nvml.nvmlShutdown)
-
-    def _ask(self, name: str, function: str, *arguments: Any) -> Any:
-        """Asks a function of NVML, which these bindings or this driver may not have."""
-        return self._asker.ask(name, self._get, function, *arguments)
+        self._asker.ask("shutdown", self._api.nvmlShutdown)
 
     def _number(self, name: str, function: str, *arguments: Any) -> float | None:
         return self._asker.number(name, self._get, function, *arguments)
-
-    def _get(self, function: str, *arguments: Any) -> Any:
-        return getattr(self._nvml, f"nvmlDevice{function}")(*arguments)
 
     def _is_on(self, name: str, function: str) -> bool | None:
         found = self._ask(name, function, self._card)  # now, and after the next start
@@ -140,17 +129,6 @@ class Gpu:
             self.refused.setdefault("power_w", _NO_SENSOR)
             return None
         return source.scaled(self._number("power_w", "GetPowerUsage", self._card), 1e-3)
-
-    def _other_processes(self) -> int | None:
-        """Returns the number of computing processes but this one.
-
-        Inside a container the process numbers are the host's, so they cannot be compared with ours:
-        one of them is this process. Where none is shown, the number is unknown.
-        """
-        found = self._ask("other_processes", "GetComputeRunningProcesses", self._handle)
-        if found is not None and not found:
-            self.refused.setdefault("other_processes", "NVML shows no process, not even this one")
-        return len(found) - 1 if found else None
 
     def _find_reasons(self) -> str | None:
         """Returns the function for clock-event reasons that driver and bindings know."""

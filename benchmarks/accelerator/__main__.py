@@ -11,20 +11,21 @@ reason; one that fails does not stop the others. The same command again runs wha
 stage failed, 1 if one did, 2 for wrong usage.
 """
 
-import json
 import math
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from benchmarks.accelerator import driver, stages, table
 from benchmarks.peers import processes as peer_processes
 from mlpf_jax import atomic, cli, processes
-from mlpf_jax.measure import environment
+from mlpf_jax.events import source
+from mlpf_jax.measure import environment, xla_flags
 from mlpf_jax.render import tables
 from mlpf_jax.study import claims
 
@@ -32,7 +33,9 @@ _OUT = flags.DEFINE_string("out", None, "Folder for all results. Needed.")
 _BUDGET = flags.DEFINE_float("budget_s", 480.0, "Seconds for this call.", 1.0, 86400.0)
 _PLATFORM = flags.DEFINE_enum("platform", "auto", ["auto", "cpu"], "auto: what JAX finds.")
 _REHEARSAL = flags.DEFINE_bool("rehearsal", False, "Take a small network through all stages.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of events; default: the cache.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of events; default: the cache, or OUT/events if it is read-only."
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,30 +47,34 @@ def main(argv: Sequence[str]) -> int:
         return cli.complain("--platform=cpu: only for a --rehearsal.", cli.USAGE)
     out = Path(_OUT.value).absolute()
     try:
+        environ = _environ()
         plan = {"platform": _PLATFORM.value, "is_rehearsal": _REHEARSAL.value}
         claims.claim(out, plan | {"versions": environment.versions()}, must_be_new=True)
     except (ValueError, OSError) as error:
         return cli.complain(error, cli.USAGE)
     with processes.interrupted_by_terminate(), atomic.locked(out):  # two calls take turns
-        return _run_in(out, driver.Budget(_BUDGET.value))
+        return _run_in(out, driver.Budget(_BUDGET.value), environ)
 
 
-def _run_in(out: Path, budget: driver.Budget) -> int:
+def _run_in(out: Path, budget: driver.Budget, environ: Mapping[str, str]) -> int:
+    def run(some: Sequence[stages.Stage], *, again: bool = False) -> None:
+        # A rehearsal may run on a busy machine.
+        patience = math.inf if _REHEARSAL.value else driver.PATIENCE
+        driver.run_all(some, out, budget, _tell, environ=environ, patience=patience, again=again)
+
     first = stages.first(is_rehearsal=_REHEARSAL.value)
-    _run([first], out, budget)
-    if not driver.is_done(first, out):
-        outcome = driver.read(first, out)
-        return cli.complain(f"here: {outcome.reason if outcome else 'unknown'}", cli.FAILURE)
     try:
-        facts = json.loads(first.result(out).read_text())
-        on_cpu = facts["platform"] == "cpu"
-    except (ValueError, KeyError, TypeError):
-        return cli.complain(f"{first.result(out)}: damaged. Remove it.", cli.FAILURE)
-    if on_cpu and not _REHEARSAL.value:
-        return cli.complain("JAX finds no accelerator: give --rehearsal.", cli.USAGE)
-    all_stages = (first, *stages.rest(_place(facts)))
+        facts = driver.describe(first, out, lambda stage: run([stage], again=True))
+    except (ValueError, OSError) as error:
+        return cli.complain(error, cli.USAGE)
+    except RuntimeError as error:
+        return cli.complain(error, cli.FAILURE)
+    if facts["platform"] == "cpu" and not _REHEARSAL.value:
+        why = facts.get("why_cpu") or "JAX finds no accelerator"
+        return cli.complain(f"{why}. To try it out: --rehearsal, with another --out.", cli.USAGE)
+    all_stages = (first, *stages.rest(_place(facts, out)))
     try:
-        _run(all_stages, out, budget)
+        run(all_stages)
     finally:
         _show(table.view(all_stages, out), out)
     failed = [s.name for s in all_stages if (o := driver.read(s, out)) and o.state == "failed"]
@@ -76,33 +83,44 @@ def _run_in(out: Path, budget: driver.Budget) -> int:
     return 0
 
 
-def _place(facts) -> stages.Place:
+def _environ() -> dict[str, str]:
+    """Returns additions to the environment of all stages. A user's own choice of platforms stays.
+
+    Raises:
+        ValueError: if XLA_FLAGS cannot be read.
+    """
+    environ = {"JAX_PLATFORMS": "cpu"} if _PLATFORM.value == "cpu" else {}
+    if given := xla_flags.read(os.environ.get("XLA_FLAGS", "")):
+        environ["XLA_FLAGS"] = xla_flags.join(given, {})
+    path = filter(None, [str(driver.ROOT), os.environ.get("PYTHONPATH")])
+    return environ | {"PYTHONPATH": os.pathsep.join(path)}
+
+
+def _place(facts: Mapping[str, Any], out: Path) -> stages.Place:
     try:
         peer_processes.interpreter("pytorch-eager")
         has_torch = True
     except ValueError:
         has_torch = False
-    data_dir = str(Path(_DATA_DIR.value).absolute()) if _DATA_DIR.value else None
     return stages.Place(
-        facts=facts, is_rehearsal=_REHEARSAL.value, has_torch=has_torch, data_dir=data_dir
+        facts=facts, is_rehearsal=_REHEARSAL.value, has_torch=has_torch, data_dir=_data_dir(out)
     )
 
 
-def _run(some: Sequence[stages.Stage], out: Path, budget: driver.Budget) -> None:
-    """A user's own choice of platforms stays."""
-    environ = {"JAX_PLATFORMS": "cpu"} if _PLATFORM.value == "cpu" else {}
-    environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(driver.ROOT), os.environ.get("PYTHONPATH")])
-    )
-    driver.run_all(
-        some,
-        out,
-        budget,
-        lambda line: print(line, file=sys.stderr, flush=True),
-        environ=environ,
-        # A rehearsal may run on a busy machine.
-        patience=math.inf if _REHEARSAL.value else driver.PATIENCE,
-    )
+def _data_dir(out: Path) -> str | None:
+    if _DATA_DIR.value:
+        return str(Path(_DATA_DIR.value).absolute())
+    try:
+        folder = source.default_data_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.try_writing(folder, 1)
+    except (OSError, ValueError):
+        return str(out / "events")
+    return None
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _show(view: tables.View, out: Path) -> None:

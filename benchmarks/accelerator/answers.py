@@ -19,28 +19,28 @@ def answer(stage: stages_lib.Stage, out: Path) -> str:
     """Returns what the stage found; empty if its file is missing or damaged."""
     try:
         found = json.loads(stage.result(out).read_text())
-        if stage.kind == "run":
-            return _run(found, stage, out)
-        return _OF_KIND[stage.kind](found)
+        return _OF_KIND[stage.kind](found, stage, out)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return ""
 
 
-def _here(found: Document) -> str:
+def _here(found: Document, *_: Any) -> str:
     memory = found["memory_bytes"]
     size = f", {memory / 2**30:.0f} GiB" if memory else ""
-    sensors = [one["description"] for one in found["telemetry"].values()]
-    drivers = {str(one["driver"]) for one in sensors if one.get("driver")}
+    sensors = found["telemetry"].values()
+    drivers = {str(driver) for one in sensors if (driver := one["description"].get("driver"))}
     driver = f", driver {' '.join(sorted(drivers))}" if drivers else ""
+    clocks = {f"{clock:.0f}" for one in sensors if (clock := one["now"].get("clock_mhz"))}
+    clock = f", {' '.join(sorted(clocks))} MHz" if clocks else ""
     lacking = ", ".join(found["missing"]) or "nothing"
     jax = found["environment"]["versions"].get("jax")
     return (
-        f"{found['num_devices']} x {found['device_kind']}{size}{driver}, jax {jax}; "
+        f"{found['num_devices']} x {found['device_kind']}{size}{driver}{clock}, jax {jax}; "
         f"missing: {lacking}"
     )
 
 
-def _golden(found: Document) -> str:
+def _golden(found: Document, *_: Any) -> str:
     return "; ".join(
         f"{precision} {_verdict(one)}" for precision, one in found["precisions"].items()
     )
@@ -49,13 +49,15 @@ def _golden(found: Document) -> str:
 def _verdict(one: Document) -> str:
     if "skipped" in one:
         return "not here"
+    if "error" in one:
+        return f"FAILS ({one['error'][:80]})"
     word = "agrees" if one["holds"] else "DIFFERS"
     if "measured" in one:
         return f"{word} (gradients to {one['measured']['gradients']:.2g})"
     return f"{word} ({one['quantities']} quantities)"
 
 
-def _roofs(found: Document) -> str:
+def _roofs(found: Document, *_: Any) -> str:
     rates = [f"{name} {one['flops_per_s'] / 1e12:.3g}" for name, one in found["roofs"].items()]
     copies = max(one["bytes_per_s"] for one in found["roofs"].values())
     return f"TFLOP/s: {', '.join(rates)}; copies {copies / 1e12:.3g} TB/s"
@@ -108,12 +110,13 @@ def _memory_and_energy(stats: Document) -> str:
 
 
 def _beside_the_talk(stats: Document) -> str:
-    published = [one for one in talk.PUBLISHED_RUNS if one.hardware.startswith("Nvidia")]
-    others = ", ".join(f"{one.accuracies[0]} {one.epoch_s[0]} s" for one in published)
-    names = " and ".join(one.hardware.removeprefix("Nvidia ") for one in published)
+    """Returns the accuracy beside the talk's four machines, and the time beside its GPUs."""
+    others = ", ".join(f"{one.hardware} {one.accuracies[0]}" for one in talk.PUBLISHED_RUNS)
+    gpus = [one for one in talk.PUBLISHED_RUNS if one.hardware.startswith("Nvidia")]
+    times = ", ".join(f"{one.hardware} {one.epoch_s[0]}" for one in gpus)
     return (
-        f"accuracy {stats['val_accuracy'][-1]:.4f}, epoch {stats['mean_epoch_time']:.4g} s "
-        f"({names} of 2022: {others})"
+        f"accuracy {stats['val_accuracy'][-1]:.4f} (2022: {others}); "
+        f"epoch {stats['mean_epoch_time']:.4g} s (2022: {times})"
     )
 
 
@@ -126,21 +129,29 @@ def _digests(stats: Document, base: Document | None) -> str:
     return "same digests as the first" if same else "OTHER DIGESTS than the first"
 
 
-def _peers(found: Document) -> str:
+def _peers(found: Document, *_: Any) -> str:
+    """Returns the rates and the memory of training as ours over those of the others."""
     told = []
     for phase in _PHASES:
-        others = [
+        ratios = [
             f"{one['ratio_of_ours']['value']:.3g} of {name}"
             for name, one in found["contenders"][phase].items()
             if "ratio_of_ours" in one
         ]
-        told.append(f"{phase} x {', '.join(others)}")
-    return "ours: " + "; ".join(told)
+        told.append(f"{phase} x {', '.join(ratios)}")
+    cells = found["contenders"]["training"]
+    memory = [
+        f"{cells['jax']['peak_bytes'] / one['peak_bytes']:.3g} of {name}"
+        for name, one in cells.items()
+        if "ratio_of_ours" in one
+    ]
+    return f"ours: {'; '.join(told)}; memory x {', '.join(memory)}"
 
 
-def _profile(found: Document) -> str:
+def _profile(found: Document, stage: stages_lib.Stage, out: Path) -> str:
     batch = found["config"]["train"]["batch_size"]
     wholes = found["on_one_core"] or found["wholes"]
+    roofs = _roofs_of(found, stage, out)
     told = []
     for whole, flops in zip(
         wholes, (found["flops_per_event"][n] for n in ("infer_flops", "train_flops")), strict=True
@@ -153,9 +164,18 @@ def _profile(found: Document) -> str:
         ]
         told.append(
             f"{whole['name']} {1e3 * whole['step_s']:.3g} ms"
-            f"{_of_roof(whole, flops * batch, found['roofs'])} ({', '.join(shares)})"
+            f"{_of_roof(whole, flops * batch, roofs)} ({', '.join(shares) or 'not traced'})"
         )
     return "; ".join(told)
+
+
+def _roofs_of(found: Document, stage: stages_lib.Stage, out: Path) -> Document:
+    """Returns the rates that the stage `roofs` measured with larger arrays, or the profile's."""
+    try:
+        measured = json.loads((stage.folder(out).with_name("roofs") / "result.json").read_text())
+        return measured["roofs"][found["config"]["model"]["precision"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return found["roofs"]
 
 
 def _of_roof(whole: Document, flops: float, roofs: Document) -> str:
@@ -169,10 +189,11 @@ def _of_roof(whole: Document, flops: float, roofs: Document) -> str:
     )
 
 
-_OF_KIND: Mapping[str, Callable[[Document], str]] = {
+_OF_KIND: Mapping[str, Callable[[Document, stages_lib.Stage, Path], str]] = {
     "here": _here,
     "golden": _golden,
     "roofs": _roofs,
+    "run": _run,
     "peers": _peers,
     "profile": _profile,
 }

@@ -64,6 +64,46 @@ def is_done(stage: stages_lib.Stage, out: Path) -> bool:
     return before is not None and before.state == "done" and stage.result(out).exists()
 
 
+def describe(
+    first: stages_lib.Stage, out: Path, run: Callable[[stages_lib.Stage], None]
+) -> dict[str, Any]:
+    """Runs the stage that describes the devices, in every call anew, and returns what it found.
+
+    Raises:
+        ValueError: if the results in `out` are of other devices; its description stays.
+        RuntimeError: if the stage fails; one line.
+    """
+    known = _facts(first, out)
+    run(first)
+    found, outcome = _facts(first, out), read(first, out)
+    if found is None or outcome is None or outcome.state != "done":
+        reason = outcome.reason if outcome else "not run"
+        problem = RuntimeError(f"{first.name}: {reason or 'its result is damaged'}")
+    elif known is not None and _named(known) != _named(found):
+        problem = ValueError(
+            f"--out={out} has results of {_named(known)}, and here is {_named(found)}. Choose "
+            "another --out."
+        )
+    else:
+        return found
+    if known is not None:
+        atomic.write_file(first.result(out), json.dumps(known, indent=1).encode())
+    raise problem
+
+
+def _facts(first: stages_lib.Stage, out: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(first.result(out).read_text())
+        _named(found)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found
+
+
+def _named(facts: Mapping[str, Any]) -> str:
+    return f"{facts['num_devices']} x {facts['device_kind']} ({facts['platform']})"
+
+
 def run_all(
     stages: Iterable[stages_lib.Stage],
     out: Path,
@@ -73,23 +113,25 @@ def run_all(
     environ: Mapping[str, str],
     patience: float = PATIENCE,
     runner: Runner = running.run_main,
+    again: bool = False,
 ) -> None:
     """Runs the stages that are not done: first those that have not failed before.
 
-    A stage is ended after `patience` times its estimate, or when the budget ends.
+    A stage is ended after `patience` times its estimate, or when the budget ends. One that was cut
+    is run again if it gets more time than before. `again` also runs those that are done.
     """
-    left = [stage for stage in stages if not is_done(stage, out)]
-    for stage in sorted(left, key=lambda stage: _has_failed(stage, out)):
+    left = [stage for stage in stages if again or not is_done(stage, out)]
+    for stage in sorted(left, key=lambda stage: _was(stage, out, "failed")):
         outcome = _run(stage, out, budget, tell, environ, patience, runner)
-        if outcome.state != "skipped" or not _has_failed(stage, out):  # the failure is still true
+        if outcome.state != "skipped" or not _was(stage, out, "failed", "cut"):  # that is still so
             _keep(stage, out, outcome)
         reason = f": {outcome.reason}" if outcome.reason else ""
         tell(f"{stage.name}: {outcome.state} in {outcome.seconds:.0f} s{reason}")
 
 
-def _has_failed(stage: stages_lib.Stage, out: Path) -> bool:
+def _was(stage: stages_lib.Stage, out: Path, *states: State) -> bool:
     before = read(stage, out)
-    return before is not None and before.state == "failed"
+    return before is not None and before.state in states
 
 
 def _run(
@@ -101,11 +143,11 @@ def _run(
     patience: float,
     runner: Runner,
 ) -> Outcome:
-    left_s = budget.left_s()
+    left_s, needed_s = budget.left_s(), _needed_s(stage, out)
     if stage.cannot:
         return Outcome(state="skipped", reason=stage.cannot)
-    if stage.estimate_s > left_s:
-        needed = f"needs about {stage.estimate_s:.0f} s, and {max(0, left_s):.0f} s are left"
+    if needed_s > left_s:
+        needed = f"needs about {needed_s:.0f} s, and {max(0, left_s):.0f} s are left"
         return Outcome(state="skipped", reason=needed)
     try:
         arguments = stage.command(out)
@@ -116,13 +158,13 @@ def _run(
     folder.mkdir(parents=True)
     tell(f"{stage.name}: about {stage.estimate_s:.0f} s of {left_s:.0f} s")
     started = budget.now()
-    timeout_s = min(left_s, max(_SHORTEST_S, patience * stage.estimate_s))
+    timeout_s = min(left_s, max(_SHORTEST_S, patience * needed_s))
     ended = runner(
         arguments,
         folder,
         timeout_s=timeout_s,
         module=stage.module,
-        environ={**environ, **stage.environ},
+        environ=_environ(stage, environ),
         root=ROOT,
     )
     seconds = budget.now() - started
@@ -132,6 +174,20 @@ def _run(
         seconds=seconds,
         command=(stage.module, *arguments),
     )
+
+
+def _needed_s(stage: stages_lib.Stage, out: Path) -> float:
+    before = read(stage, out)
+    if before is None or before.state != "cut":
+        return stage.estimate_s
+    return max(stage.estimate_s, before.seconds)
+
+
+def _environ(stage: stages_lib.Stage, environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns additions to the environment; XLA's flags of a stage follow those of the user."""
+    flags = [one["XLA_FLAGS"] for one in (environ, stage.environ) if one.get("XLA_FLAGS")]
+    joined = {"XLA_FLAGS": " ".join(flags)} if flags else {}
+    return {**environ, **stage.environ, **joined}
 
 
 def _state(ended: running.Outcome, seconds: float, timeout_s: float, result: Path) -> State:

@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks.accelerator import agreement
-from mlpf_jax import cli, keeping
+from mlpf_jax import cli, errors, keeping
 from mlpf_jax import config as config_lib
 from mlpf_jax.run import devices
 from mlpf_jax.verify import computed as computed_lib
@@ -42,7 +42,6 @@ def main(argv: Sequence[str]) -> int:
     wanted = cast(
         Sequence[config_lib.Precision], _PRECISIONS.value or get_args(config_lib.Precision)
     )
-    capability = str(getattr(first, "compute_capability", ""))
     if _JSON.value:
         try:
             keeping.try_file(Path(_JSON.value))
@@ -51,22 +50,41 @@ def main(argv: Sequence[str]) -> int:
     case = golden.load(golden.SMALL_CASE)
     found: dict[str, Any] = {}
     for precision in wanted:
-        if precision == "tf32" and not devices.has_tf32(first.platform, capability):
-            found[precision] = {"skipped": f"{first.device_kind} has no TF32"}
-        else:
-            found[precision] = _compare(case, precision)
+        found[precision] = _compare(case, precision, first)
         print(f"{precision}: {found[precision]}", flush=True)
-    if _JSON.value:
-        document = {"device": first.device_kind, "pair_kernel": _KERNEL.value, "precisions": found}
-        keeping.write_file(Path(_JSON.value), json.dumps(document, indent=1).encode())
-    return 0 if all(one.get("holds", True) for one in found.values()) else cli.FAILURE
+        if _JSON.value:  # at once, because the next precision may end the process
+            try:
+                _write(Path(_JSON.value), first.device_kind, found)
+            except OSError as error:
+                return cli.complain(error, cli.FAILURE)
+    failed = [precision for precision, one in found.items() if not one.get("holds", True)]
+    if failed:
+        return cli.complain(f"not as the golden data: {', '.join(failed)}", cli.FAILURE)
+    return 0
 
 
-def _compare(case: golden.GoldenCase, precision: config_lib.Precision) -> dict[str, Any]:
-    if precision == "float32" and _KERNEL.value == "xla":
-        verdict = parity.verify(case)
-        failed = [check.key for check in verdict.checks if not check.holds]
-        return {"holds": verdict.holds, "quantities": len(verdict.checks), "failed": failed[:20]}
+def _compare(
+    case: golden.GoldenCase, precision: config_lib.Precision, device: jax.Device
+) -> dict[str, Any]:
+    """Returns the outcome; an error of the compiler or the device is one, too."""
+    capability = str(getattr(device, "compute_capability", ""))
+    if precision == "tf32" and not devices.has_tf32(device.platform, capability):
+        return {"skipped": f"{device.device_kind} has no TF32"}
+    try:
+        if precision == "float32" and _KERNEL.value == "xla":
+            return _all_quantities(case)
+        return _totals(case, precision)
+    except RuntimeError as error:
+        return {"holds": False, "error": errors.one_line(error)[:300]}
+
+
+def _all_quantities(case: golden.GoldenCase) -> dict[str, Any]:
+    verdict = parity.verify(case)
+    failed = [check.key for check in verdict.checks if not check.holds]
+    return {"holds": verdict.holds, "quantities": len(verdict.checks), "failed": failed[:20]}
+
+
+def _totals(case: golden.GoldenCase, precision: config_lib.Precision) -> dict[str, Any]:
     model = dataclasses.replace(
         case.model_config,
         precision=precision,
@@ -79,6 +97,11 @@ def _compare(case: golden.GoldenCase, precision: config_lib.Precision) -> dict[s
         "measured": dataclasses.asdict(measured),
         "allowed": dataclasses.asdict(agreement.LIMITS[precision]),
     }
+
+
+def _write(path: Path, device_kind: str, found: dict[str, Any]) -> None:
+    document = {"device": device_kind, "pair_kernel": _KERNEL.value, "precisions": found}
+    keeping.write_file(path, json.dumps(document, indent=1).encode())
 
 
 if __name__ == "__main__":

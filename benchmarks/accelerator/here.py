@@ -11,7 +11,8 @@ import jax
 from absl import flags
 
 from benchmarks.accelerator import facts
-from mlpf_jax import cli, keeping, runtime
+from mlpf_jax import cli, keeping
+from mlpf_jax.run import devices
 
 _JSON = flags.DEFINE_string("json", None, "File for the description.")
 _VIRTUAL = flags.DEFINE_integer("num_devices", 1, "Number of virtual devices of a CPU.")
@@ -22,10 +23,11 @@ def main(argv: Sequence[str]) -> int:
     del argv
     jax.config.update("jax_num_cpu_devices", _VIRTUAL.value)
     try:
-        devices = jax.local_devices()
-    except RuntimeError as error:
-        return cli.complain(runtime.no_device(str(error).partition("\n")[0]), cli.FAILURE)
-    text = json.dumps(facts.describe(devices), indent=1, default=str) + "\n"
+        found = devices.find("auto")
+    except ValueError as error:
+        return cli.complain(error, cli.FAILURE)
+    told = facts.describe(found.devices) | {"why_cpu": found.fallback}
+    text = json.dumps(told, indent=1, default=str) + "\n"
     print(text)
     if _JSON.value:
         try:

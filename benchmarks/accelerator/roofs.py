@@ -40,17 +40,21 @@ def main(argv: Sequence[str]) -> int:
         one = roofs.measure(precision, matrix_size=_SIZE.value, copied_bytes=_COPIED.value * 2**20)
         found[precision] = dataclasses.asdict(one)
         print(f"{precision}: {one}", flush=True)
-    document = {
-        "device": first.device_kind,
-        "roofs": found,
-        "published": dataclasses.asdict(peaks.find(first.device_kind)),
-    }
-    if _JSON.value:
-        try:
-            keeping.write_file(Path(_JSON.value), json.dumps(document, indent=1).encode())
-        except OSError as error:
-            return cli.complain(error, cli.FAILURE)
+        if _JSON.value:  # at once, because the next precision may fail
+            try:
+                _write(Path(_JSON.value), first.device_kind, found)
+            except OSError as error:
+                return cli.complain(error, cli.FAILURE)
     return 0
+
+
+def _write(path: Path, device_kind: str, found: dict[str, dict[str, float]]) -> None:
+    document = {
+        "device": device_kind,
+        "roofs": found,
+        "published": dataclasses.asdict(peaks.find(device_kind)),
+    }
+    keeping.write_file(path, json.dumps(document, indent=1).encode())
 
 
 if __name__ == "__main__":

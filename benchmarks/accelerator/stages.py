@@ -14,11 +14,13 @@ Kind = Literal["here", "golden", "roofs", "run", "peers", "profile"]
 _NUM_STEPS = {1: 400, 4: 200, 16: 100, 64: 40}  # by batch: ten samples of 0.2 s and more
 _MOST_EVENTS = 1024  # of the largest batch
 _ROOM = 0.9  # share of the memory that it may fill
-_WITH_TORCH = "--contenders=pytorch-eager,pytorch-compile"
+_EAGER, _COMPILED = _BOTH = ("pytorch-eager", "pytorch-compile")
 _AS_ON_DEVICE = ("--events_at_once=0", "--stacks_chains")
 _EFFORT = {"JAX_OPTIMIZATION_LEVEL": "O3"}
 _UNBUFFERED = "--xla_gpu_enable_command_buffer="
-_UNTUNED = "--xla_gpu_deterministic_ops=false --xla_gpu_autotune_level=0"
+_NONDETERMINISTIC = "--xla_gpu_deterministic_ops=false"  # and so autotuned
+_UNTUNED = f"{_NONDETERMINISTIC} --xla_gpu_autotune_level=0"
+_AS_IN_RUNS = "--xla_gpu_deterministic_ops=true"  # otherwise mlpf_jax/runtime.py sets it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,9 +100,10 @@ def _rest(place: Place) -> Iterator[Stage]:
     else:
         yield run("tf32-batch-16", precision="tf32", cannot="the device has no TF32")
     yield run("bf16-batch-16", precision="bf16", base="float32-batch-16")
-    yield peers(f"peers-{fast}-batch-16", precision=fast, batch=16)
+    yield peers(f"peers-{fast}-batch-16", _EAGER, precision=fast, batch=16)
     yield profile(f"profile-{fast}", precision=fast)
-    yield run("nondeterministic", base=base, xla_flags="--xla_gpu_deterministic_ops=false")
+    yield run("nondeterministic", base=base, xla_flags=_NONDETERMINISTIC, estimate_s=80)
+    yield peers(f"peers-compiled-{fast}-batch-16", _COMPILED, precision=fast, batch=16)
     yield from _reproducibility(place)
     yield from _kernel(place)
     yield run(f"{fast}-batch-1", batch=1, base=base, again="another batch")
@@ -109,10 +112,10 @@ def _rest(place: Place) -> Iterator[Stage]:
     yield run("chains-apart", "--nostacks_chains", base=base)
     for number in (2, 4, 8):
         yield _devices(place, number)
-    yield peers("peers-float32-batch-16", precision="float32", batch=16, again="another precision")
+    yield peers("peers-float32-batch-16", *_BOTH, precision="float32", batch=16)
     if fast != "bf16":
-        yield peers("peers-bf16-batch-16", precision="bf16", batch=16, again="another precision")
-    yield peers(f"peers-{fast}-batch-1", precision=fast, batch=1, again="another batch")
+        yield peers("peers-bf16-batch-16", *_BOTH, precision="bf16", batch=16)
+    yield peers(f"peers-{fast}-batch-1", *_BOTH, precision=fast, batch=1)
     yield run("shard-map", "--parallel=shard_map", base=base)
     yield run("no-autotuning", base="nondeterministic", xla_flags=_UNTUNED, again="other XLA flags")
     yield run("no-command-buffers", base=base, xla_flags=_UNBUFFERED, again="other XLA flags")
@@ -133,6 +136,7 @@ def _run(
     cannot: str | None = None,
     again: str | None = None,
     later: Callable[[Path], Sequence[str]] | None = None,
+    estimate_s: float = 40,
 ) -> Stage:
     """Returns a run of the benchmark on one device."""
     if xla_flags and not place.is_rehearsal and place.facts["platform"] != "gpu":
@@ -152,7 +156,7 @@ def _run(
             f"--precision={precision or place.fast}",
             *flags,
         ),
-        estimate_s=40,
+        estimate_s=estimate_s,
         environ=dict(environ or {}) | ({"XLA_FLAGS": xla_flags} if xla_flags else {}),
         base=base,
         cannot=cannot or _rehearsed(place, again),
@@ -197,9 +201,11 @@ def _reproducibility(place: Place) -> Iterator[Stage]:
 def _devices(place: Place, number: int) -> Stage:
     there = place.facts["num_devices"]
     stage = _run(place, f"devices-{number}", base=f"{place.fast}-batch-16")
+    # A whole batch of test events.
+    events = [] if place.is_rehearsal else [f"--num_test_events={max(64, 16 * number)}"]
     return dataclasses.replace(
         stage,
-        arguments=(*stage.arguments, f"--num_devices={number}"),
+        arguments=(*stage.arguments, f"--num_devices={number}", *events),
         cannot=None if there >= number else f"{number} devices, and there are {there}",
     )
 
@@ -216,13 +222,15 @@ def _kernel(place: Place) -> Iterator[Stage]:
 
 def _golden(place: Place, name: str, kernel: str, *, cannot: str | None = None) -> Stage:
     tiny = ["--precision=bf16" if kernel != "xla" else "--precision=float32"]  # both comparisons
+    quickly = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} if place.is_rehearsal else {}
+    flags = {"XLA_FLAGS": _AS_IN_RUNS} if place.facts["platform"] == "gpu" else {}
     return Stage(
         name=name,
         kind="golden",
         module="benchmarks.accelerator.golden",
         arguments=(f"--pair_kernel={kernel}", *(tiny if place.is_rehearsal else [])),
-        estimate_s=60,
-        environ={"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} if place.is_rehearsal else {},
+        estimate_s=75,
+        environ=quickly | flags,
         cannot=cannot,
     )
 
@@ -253,23 +261,29 @@ def _profile(place: Place, name: str, *, precision: str, again: str | None = Non
     )
 
 
-def _peers(
-    place: Place, name: str, *, precision: str, batch: int, again: str | None = None
-) -> Stage:
+def _peers(place: Place, name: str, *contenders: str, precision: str, batch: int) -> Stage:
+    """A rehearsal has one such stage: to compile takes longer than all its other stages."""
     platform = place.facts["platform"]
-    size = [f"--batch={batch}", "--max_sets=1", _WITH_TORCH]
+    size = [f"--batch={batch}", "--windows=10"]
     if place.is_rehearsal:
-        size = ["--network=small", "--num_elements=256", "--batch=2", "--max_sets=1"]
-        size += ["--contenders=pytorch-eager"]  # compiling takes longer than all other stages
+        size = ["--network=small", "--num_elements=256", "--batch=2"]
     cannot = None if place.has_torch else "PyTorch is not installed"
     if platform not in ("cpu", "gpu"):
         cannot = f"PyTorch does not run on a {platform} here"
+    again = None if contenders == (_EAGER,) else "other contenders"
     return Stage(
         name=name,
         kind="peers",
         module="benchmarks.peers",
-        arguments=(f"--device={platform}", f"--precision={precision}", *size, *_data(place)),
-        estimate_s=150,
+        arguments=(
+            f"--device={platform}",
+            f"--precision={precision}",
+            f"--contenders={','.join(contenders)}",
+            "--max_sets=1",
+            *size,
+            *_data(place),
+        ),
+        estimate_s=60 if contenders == (_EAGER,) else 150,
         cannot=cannot or _rehearsed(place, again),
     )
 

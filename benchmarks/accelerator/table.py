@@ -6,6 +6,8 @@ from pathlib import Path
 from benchmarks.accelerator import answers, driver, stages
 from mlpf_jax.render import tables
 
+_MOST = 200  # characters of a reason
+
 
 def view(all_stages: Sequence[stages.Stage], out: Path) -> tables.View:
     """Returns a row for each stage that ran, and a note for each reason of those that did not."""
@@ -19,7 +21,8 @@ def view(all_stages: Sequence[stages.Stage], out: Path) -> tables.View:
             continue
         found = answers.answer(stage, out)
         if outcome.state != "done":
-            found = " | ".join(filter(None, [f"{outcome.state}: {outcome.reason}", found]))
+            why = f"{outcome.state}: {outcome.reason[:_MOST]}"
+            found = " | ".join(filter(None, [why, found]))
         rows.append((stage.name, found, f"{outcome.seconds:.0f}"))
     return tables.View(
         tables=(

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.accelerator import agreement, answers, driver, facts, stages, table
 from mlpf_jax import options
-from mlpf_jax.measure import environment, xla_flags
-from mlpf_jax.study import claims, running
+from mlpf_jax.measure import xla_flags
+from mlpf_jax.study import running
 from mlpf_jax.telemetry import runtimes
 from tests.telemetry import fake_nvml
 
@@ -80,6 +80,18 @@ def test_a_stage_that_cannot_run_here_says_why():
     assert plan(TPU)["tf32-batch-16"].cannot == "the device has no TF32"
 
 
+def test_on_a_gpu_the_golden_data_are_compared_as_a_run_computes():
+    assert plan()["golden"].environ == {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
+    assert plan(TPU)["golden"].environ == {}
+
+
+def test_several_devices_share_a_whole_batch_of_test_events():
+    arguments = plan(GPU | {"num_devices": 8})["devices-8"].arguments
+
+    *_, last = (argument for argument in arguments if "num_test_events" in argument)
+    assert last == "--num_test_events=128"
+
+
 def write_report(out, name, num_bytes):
     phase = {"memory_per_device": {"total_bytes": num_bytes}}
     folder = out / "runs" / name
@@ -101,19 +113,21 @@ def test_the_largest_batch_follows_from_the_memory_of_two_smaller_ones(tmp_path)
 class Runner:
     """Pretends to run: takes the time of each stage, and leaves its file if it succeeds."""
 
-    def __init__(self, seconds=10.0, failing=(), hanging=()):
-        self.now, self.ran = 0.0, []
+    def __init__(self, seconds=10.0, failing=(), hanging=(), result="{}"):
+        self.now, self.ran, self.environs = 0.0, [], []
         self._seconds, self._failing, self._hanging = seconds, failing, hanging
+        self._result = result
 
     def __call__(self, arguments, folder, *, timeout_s, module, environ, root):
         self.ran.append(folder.name)
+        self.environs.append(environ)
         if folder.name in self._hanging:
             self.now += timeout_s
             return running.Outcome(-9, f"did not end within {timeout_s:g} s")
         self.now += self._seconds
         if folder.name in self._failing:
             return running.Outcome(1, "a trivial mistake")
-        (folder / "result.json").write_text("{}")
+        (folder / "result.json").write_text(self._result)
         return running.Outcome(0, "")
 
 
@@ -122,9 +136,10 @@ def made_up(name, **changes):
     return stages.Stage(name=name, **settings)
 
 
-def run(some, out, runner, budget_s=1000.0):
+def run(some, out, runner, budget_s=1000.0, **options):
     budget = driver.Budget(budget_s, lambda: runner.now)
-    driver.run_all(some, out, budget, lambda line: None, environ={}, runner=runner)
+    options = {"environ": {}} | options
+    driver.run_all(some, out, budget, lambda line: None, runner=runner, **options)
     return {stage.name: driver.read(stage, out) for stage in some}
 
 
@@ -156,6 +171,61 @@ def test_a_stage_gets_no_more_than_the_rest_of_the_budget(tmp_path):
     assert found["b"].state == "skipped"
 
 
+def test_a_stage_that_was_cut_is_run_again_if_it_gets_more_time(tmp_path):
+    assert run([A], tmp_path, Runner(hanging=["a"]), budget_s=62.0)["a"].seconds == 50.0
+
+    shorter = Runner()
+    assert run([A], tmp_path, shorter, budget_s=61.0)["a"].state == "cut"
+    assert shorter.ran == []
+
+    assert run([A], tmp_path, Runner(), budget_s=72.0)["a"].state == "done"
+
+
+def test_xlas_flags_of_a_stage_follow_those_of_the_user(tmp_path):
+    runner = Runner()
+    flagged = made_up("d", environ={"XLA_FLAGS": "--b=2", "X": "y"})
+
+    run([A, flagged], tmp_path, runner, environ={"XLA_FLAGS": "--b=1 --c=3"})
+
+    assert runner.environs == [
+        {"XLA_FLAGS": "--b=1 --c=3"},
+        {"XLA_FLAGS": "--b=1 --c=3 --b=2", "X": "y"},
+    ]
+
+
+def described(out, **runner):
+    first = stages.first(is_rehearsal=False)
+    return driver.describe(
+        first, out, lambda stage: run([stage], out, Runner(**runner), again=True)
+    )
+
+
+def description(kind):
+    return json.dumps({"platform": "gpu", "device_kind": kind, "num_devices": 1})
+
+
+def test_the_devices_are_described_anew_in_every_call(tmp_path):
+    assert described(tmp_path, result=description("A"))["device_kind"] == "A"
+    stages.first(is_rehearsal=False).result(tmp_path).write_text("{")  # damaged meanwhile
+
+    assert described(tmp_path, result=description("A"))["device_kind"] == "A"
+
+
+def test_results_of_two_devices_are_not_mixed(tmp_path):
+    described(tmp_path, result=description("A"))
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"of 1 x A \(gpu\), and here is 1 x B \(gpu\)"):
+            described(tmp_path, result=description("B"))
+    with pytest.raises(RuntimeError, match="here: a trivial mistake"):
+        described(tmp_path, failing=["here"])
+    with pytest.raises(RuntimeError, match="here: its result is damaged"):
+        described(tmp_path, result="{")
+    with pytest.raises(ValueError, match="1 x B"):
+        described(tmp_path, result=description("B"))
+    assert described(tmp_path, result=description("A"))["device_kind"] == "A"
+
+
 def test_a_result_that_was_removed_is_measured_again(tmp_path):
     run([A, B], tmp_path, Runner())
     A.result(tmp_path).unlink()
@@ -174,20 +244,6 @@ def test_what_a_stage_lacks_from_earlier_ones_is_its_reason(tmp_path):
 
     assert found["a"] == driver.Outcome(state="skipped", reason="there is no report of x")
     assert found["b"].state == "done"
-
-
-def test_a_damaged_description_is_named(run_program, tmp_path):
-    out, first = tmp_path / "out", stages.first(is_rehearsal=True)
-    plan = {"platform": "cpu", "is_rehearsal": True, "versions": environment.versions()}
-    claims.claim(out, plan)
-    first.folder(out).mkdir(parents=True)
-    first.result(out).write_text("{")
-    driver._keep(first, out, driver.Outcome(state="done"))
-
-    done = run_program("benchmarks.accelerator", "--platform=cpu", "--rehearsal", f"--out={out}")
-
-    assert done.returncode == 1
-    assert "here/result.json: damaged. Remove it." in done.stderr
 
 
 def put(stage, out, document):
@@ -214,6 +270,18 @@ def test_an_incomplete_report_has_no_answer(tmp_path, scores):
     assert answers.answer(stage, tmp_path) == ""
 
 
+def test_what_only_an_accelerator_tells_is_told(tmp_path):
+    stage = plan()["tf32-batch-16"]
+    report = json.loads(json.dumps(REPORT))
+    report["report"]["wl-stats"]["phases"]["training"] |= {
+        "share_of_peak": {"share": 0.314},
+        "energy": {"events_per_j": 0.512, "mean_power_w": 598.7},
+    }
+    put(stage, tmp_path, report)
+
+    assert "31 % of peak, 0.512 events/J, 599 W" in answers.answer(stage, tmp_path)
+
+
 def test_two_reproducible_runs_are_compared_with_each_other_and_the_talk(tmp_path):
     first, second = (plan()[f"reproducibility-{number}"] for number in (1, 2))
     put(first, tmp_path, REPORT)
@@ -221,7 +289,8 @@ def test_two_reproducible_runs_are_compared_with_each_other_and_the_talk(tmp_pat
 
     told = answers.answer(second, tmp_path)
 
-    assert "V100 and A100 of 2022: 0.9576 65.87 s, 0.9579 24.08 s" in told
+    assert "(2022: Nvidia V100 0.9576, Nvidia A100 0.9579, Intel Skylake 40-core 0.9576, " in told
+    assert "s (2022: Nvidia V100 65.87, Nvidia A100 24.08)" in told
     assert told.endswith("same digests as the first")
 
     other = json.loads(json.dumps(REPORT))
@@ -238,7 +307,9 @@ def test_the_peers_are_told_as_ratios(tmp_path):
         json.loads((RESULTS / "2026-11-29_epyc-zen5-2-cores_peers-batch-1.json").read_text()),
     )
 
-    assert "training x 0.729 of jax-tight, 1.9 of pytorch-eager" in answers.answer(stage, tmp_path)
+    told = answers.answer(stage, tmp_path)
+    assert "training x 0.729 of jax-tight, 1.9 of pytorch-eager" in told
+    assert "; memory x " in told
 
 
 def test_a_precision_agrees_within_its_limits_and_not_beyond():
@@ -275,6 +346,42 @@ def test_a_profile_tells_the_share_of_the_measured_roof():
     assert answers._of_roof(whole | {"num_bytes": None}, 1e12, roofs) == ""
 
 
+def test_a_profile_is_judged_by_the_roofs_of_larger_arrays(tmp_path):
+    stage, roofs = plan()["profile-tf32"], plan()["roofs"]
+    whole = {"name": "x", "num_bytes": 4 * 10**9, "num_launches": 2, "step_s": 0.004}
+    found = {
+        "config": {"train": {"batch_size": 1}, "model": {"precision": "tf32"}},
+        "flops_per_event": {"infer_flops": 1e12, "train_flops": 1e12},
+        "roofs": {"flops_per_s": 0.5e15, "bytes_per_s": 2e12},
+        "wholes": [whole | {"breakdown": None}] * 2,
+        "on_one_core": [],
+    }
+    put(stage, tmp_path, found)
+    assert "100 % of the roof (not traced)" in answers.answer(stage, tmp_path)
+
+    put(roofs, tmp_path, {"roofs": {"tf32": {"flops_per_s": 1e15, "bytes_per_s": 4e12}}})
+
+    assert "50 % of the roof" in answers.answer(stage, tmp_path)
+
+
+def test_a_precision_that_fails_leaves_the_others_on_disk(run_program, monkeypatch, tmp_path):
+    def fail(case, dtype, model):
+        raise RuntimeError("INTERNAL: ptxas exited\nmore")
+
+    verdict = types.SimpleNamespace(holds=True, checks=[types.SimpleNamespace(holds=True)] * 2)
+    monkeypatch.setattr("mlpf_jax.verify.parity.verify", lambda case: verdict)
+    monkeypatch.setattr("mlpf_jax.verify.computed.compute", fail)
+    stage = plan()["golden"]
+    stage.folder(tmp_path).mkdir(parents=True)
+
+    done = run_program(stage.module, f"--json={stage.result(tmp_path)}")
+
+    assert (done.returncode, done.stderr) == (1, "error: not as the golden data: bf16\n")
+    assert answers.answer(stage, tmp_path) == (
+        "float32 agrees (2 quantities); tf32 not here; bf16 FAILS (INTERNAL: ptxas exited)"
+    )
+
+
 def test_the_table_has_what_was_found_and_why_the_rest_was_not(tmp_path):
     skipped = made_up("d", cannot="the flags are for GPUs")
     some = [A, made_up("b", kind="golden"), skipped, made_up("e", cannot="the flags are for GPUs")]
@@ -296,12 +403,12 @@ def test_a_gpu_is_described_with_its_driver_and_what_is_missing(monkeypatch, tmp
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml.module(fake_nvml.Card()))
     monkeypatch.setattr(runtimes, "cuda_uuids", lambda ordinals: [fake_nvml.Card().uuid[4:]])
     monkeypatch.setattr(facts, "missing", lambda: {"torch": "PyTorch"})
-    monkeypatch.setattr(facts.memory, "limit_bytes", lambda device, number: 105 * 2**30)
     gpu = types.SimpleNamespace(
         platform="gpu",
         device_kind="NVIDIA H200",
         compute_capability="9.0",
         local_hardware_id=0,
+        memory_stats=lambda: {"bytes_limit": 105 * 2**30},
         client=types.SimpleNamespace(platform_version="PJRT C API\ncuda 13000"),
     )
 
@@ -312,7 +419,7 @@ def test_a_gpu_is_described_with_its_driver_and_what_is_missing(monkeypatch, tmp
     stage = stages.first(is_rehearsal=False)
     put(stage, tmp_path, found)
     told = answers.answer(stage, tmp_path)
-    assert told.startswith("1 x NVIDIA H200, 105 GiB, driver 580.159.03, jax ")
+    assert told.startswith("1 x NVIDIA H200, 105 GiB, driver 580.159.03, 1755 MHz, jax ")
     assert told.endswith("missing: torch")
 
 

@@ -6,10 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.step import attribution
 
-_OPERATION = "hlo_op"  # events of a trace with this attribute are operations of a program
+# Events of a trace with this attribute are operations of a program. A TPU's events have its value
+# as their own name (untested on a device).
+_OPERATION = "hlo_op"
 _MOST_EVENTS = 1_000_000  # that the profiler writes; it drops what exceeds this without a word
 
 
@@ -44,15 +47,22 @@ def read(path: Path, places: Mapping[str, attribution.Place]) -> Trace:
     events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
     if len(events) >= _MOST_EVENTS:
         raise ValueError(f"{path}: the profiler wrote no more than {_MOST_EVENTS} events.")
+    on_devices = {one.get("pid") for one in events if _names_device(one)}
     spans: list[tuple[float, float, str]] = []  # in microseconds
     for event in events:
-        name = event.get("args", {}).get(_OPERATION)
-        if name in places:
+        own = event.get("name") if event.get("pid") in on_devices else None
+        name = event.get("args", {}).get(_OPERATION, own)
+        if name in places and "dur" in event:
             spans.append((event["ts"], event["ts"] + event["dur"], name))
     if not spans:
         raise ValueError(f"{path}: this trace contains no operation of the program.")
     seconds = {name: length / 1e6 for name, length in shared(spans).items()}
     return Trace(seconds, sum(end - start for start, end, _ in spans) / 1e6)
+
+
+def _names_device(event: Mapping[str, Any]) -> bool:
+    """Whether an event names the process of its number, as the profiler says, after a device."""
+    return event.get("name") == "process_name" and event["args"]["name"].startswith("/device:")
 
 
 def shared(spans: Sequence[tuple[float, float, str]]) -> dict[str, float]:

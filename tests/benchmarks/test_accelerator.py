@@ -136,10 +136,11 @@ def made_up(name, **changes):
     return stages.Stage(name=name, **settings)
 
 
-def run(some, out, runner, budget_s=1000.0, **options):
+def run(some, out, runner, budget_s=1000.0, environ=None, *, again=False):
     budget = driver.Budget(budget_s, lambda: runner.now)
-    options = {"environ": {}} | options
-    driver.run_all(some, out, budget, lambda line: None, runner=runner, **options)
+    driver.run_all(
+        some, out, budget, lambda line: None, environ=environ or {}, runner=runner, again=again
+    )
     return {stage.name: driver.read(stage, out) for stage in some}
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import gzip
+import json
 import re
 import types
 import weakref
@@ -141,6 +143,22 @@ def test_a_trace_holds_the_operations_of_a_program(traced):
 def test_a_trace_of_another_program_is_refused(traced):
     with pytest.raises(ValueError, match="no operation of the program"):
         traces.read(traced[1], {"nothing": attribution.Place("heads", "forward")})
+
+
+def test_operations_are_found_by_their_attribute_or_by_their_name(tmp_path):
+    place = attribution.Place("heads", "forward")
+    events = [
+        {"name": "process_name", "pid": 3, "args": {"name": "/device:TPU:0"}},
+        {"name": "process_name", "pid": 7, "args": {"name": "/host:CPU"}},
+        {"name": "gemm_kernel", "ts": 0, "dur": 2, "args": {"hlo_op": "dot.1"}},  # of a GPU
+        {"name": "dot.1", "pid": 3, "ts": 5, "dur": 1, "args": {"long_name": "%dot.1 = ..."}},
+        {"name": "dot.1", "pid": 3, "ts": 9},  # a moment
+        {"name": "dot.1", "pid": 7, "ts": 9, "dur": 1},
+    ]
+    path = tmp_path / "x.trace.json.gz"
+    path.write_bytes(gzip.compress(json.dumps({"traceEvents": events}).encode()))
+
+    assert traces.read(path, {"dot.1": place}).sum_s == pytest.approx(3e-6)
 
 
 def test_calls_are_timed_sample_by_sample():

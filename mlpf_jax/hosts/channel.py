@@ -2,6 +2,7 @@
 
 import json
 import math
+import select
 import socket
 import threading
 import time
@@ -40,18 +41,33 @@ class Channel:
         """The descriptor, for a selector."""
         return self._line.fileno()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, within_s: float | None = None) -> None:
         """Sends a message.
+
+        `within_s` is for a short one whose sender must not wait for long: behind a cut link, the
+        buffer of the connection may be full.
 
         Raises:
             Closed: if it cannot be sent.
         """
         content = json.dumps(message).encode() + b"\n"
+        if not self._sending.acquire(timeout=-1 if within_s is None else within_s):
+            raise Closed("it takes nothing")
         try:
-            with self._sending:
-                self._line.sendall(content)
+            if within_s is not None and not self._has_room(within_s):
+                raise Closed("it takes nothing")
+            self._line.sendall(content)
         except OSError as error:
             raise Closed(error.strerror or "it takes nothing") from None
+        finally:
+            self._sending.release()
+
+    def _has_room(self, within_s: float) -> bool:
+        if self._line.fileno() < 0:  # closed
+            return False
+        waiting = select.poll()  # `select.select` knows no descriptor above 1023
+        waiting.register(self._line, select.POLLOUT)
+        return bool(waiting.poll(1000 * within_s))
 
     def receive(self) -> list[Message]:
         """Returns the messages that have arrived in full; waits for some bytes.

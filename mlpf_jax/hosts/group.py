@@ -24,6 +24,7 @@ _AWAY_S = 4.0  # longer than a tick ever takes: this process itself was stopped
 # Of the time within which all end, the part after which a silent process counts as lost.
 _SILENT_SHARE = 0.8
 _SETTLE_S = 3.0  # for the news of a death to come round
+_END_S = 1.0  # for each other process to take the news of the end
 
 joined: "Group | None" = None  # the group of this process, if it has one
 
@@ -118,15 +119,20 @@ class Group:
         self._raise_end()
 
     def leave(self, reason: str) -> None:
-        """Tells the others that this process ends, and why."""
+        """Tells the others that this process ends, and why.
+
+        From now on nobody watches the others; `stop` sees to it that the main thread does end.
+        """
         with self._news:
             if self._end is not None or self._is_over:
                 return
             self._is_over = True
+        self._stop.end()
+        self._stop.ask(reason, 1)
         if self.process_id:
-            self._tell({"kind": "leave", "reason": reason})
+            self._tell({"kind": "leave", "reason": reason}, within_s=_END_S)
         else:
-            self._tell({"kind": "end", "reason": f"{self.me} ended: {reason}", "is_alive": True})
+            self._tell_end(f"{self.me} ended: {reason}", is_alive=True)
 
     def finish(self) -> None:
         """Ends the watch in good order; process 0 comes here when its report is written."""
@@ -144,7 +150,7 @@ class Group:
         self._given = {}
         wrong = judge(values) if judge is not None else None
         if wrong is not None:
-            self._tell({"kind": "end", "reason": wrong, "is_alive": True})
+            self._tell_end(wrong, is_alive=True)
             self._is_over = True
             raise ValueError(wrong)
         self._is_over |= is_last
@@ -167,11 +173,16 @@ class Group:
         if self._end is not None:
             raise stopping.Stopped(self._end, 1)
 
-    def _tell(self, message: channel.Message, but: int | None = None) -> None:
+    def _tell(
+        self, message: channel.Message, but: int | None = None, within_s: float | None = None
+    ) -> None:
         for number, link in list(self._channels.items()):
             if number != but:
                 with contextlib.suppress(channel.Closed):  # the thread will see it
-                    link.send(message)
+                    link.send(message, within_s)
+
+    def _tell_end(self, reason: str, *, is_alive: bool, but: int | None = None) -> None:
+        self._tell({"kind": "end", "reason": reason, "is_alive": is_alive}, but, _END_S)
 
     def _watch(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -191,7 +202,7 @@ class Group:
         self._looked_s = now
         if now - self._beat_s >= _BEAT_S:
             self._beat_s = now
-            self._tell({"kind": "alive"})
+            self._tell({"kind": "alive"}, within_s=0.0)  # who sends something else lives, too
         for number, link in self._channels.items():
             if now - link.heard_s > self._silent_s:
                 self._lose(number, f"no sign of life for {self._silent_s:.0f} s")
@@ -211,7 +222,7 @@ class Group:
             self._end_run(str(message.get("reason")), is_alive=bool(message.get("is_alive")))
         elif kind == "leave":
             reason = f"{self.members[number]} ended: {message.get('reason')}"
-            self._tell({"kind": "end", "reason": reason, "is_alive": True}, but=number)
+            self._tell_end(reason, is_alive=True, but=number)
             self._end_run(reason, is_alive=True)
         elif kind in ("give", "take"):
             with self._news:
@@ -228,7 +239,7 @@ class Group:
             return
         reason = f"lost {self.members[number]}: {why}"
         if not self.process_id:
-            self._tell({"kind": "end", "reason": reason, "is_alive": False}, but=number)
+            self._tell_end(reason, is_alive=False, but=number)
         self._end_run(reason, is_alive=False)
 
     def _end_run(self, reason: str, *, is_alive: bool) -> None:

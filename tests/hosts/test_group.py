@@ -158,6 +158,8 @@ def test_who_leaves_tells_the_others_why(team, leaver):
         assert stops[one].has_news.wait(10)
         assert stops[one].asked == [f"process {leaver} on host{leaver} ended: out of memory"]
         assert stops[one].left == []  # its main thread ends it, and saves
+    # If its own main thread hangs meanwhile, this ends it.
+    assert stops[leaver].asked == ["out of memory"]
 
 
 @pytest.mark.parametrize("is_waiting", [True, False])
@@ -200,6 +202,27 @@ def test_values_that_are_not_messages_close_the_connection():
         theirs.sendall(b"123456789")
         with pytest.raises(channel.Closed, match="too long"):
             link.receive()
+
+
+class Full(socket.socket):
+    """The end of a connection that must not be written to, because that would wait."""
+
+    def sendall(self, content, *flags):
+        raise AssertionError("it would wait")
+
+
+def test_a_sign_of_life_waits_neither_for_a_full_buffer_nor_for_another_thread():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            ours.send(b"x" * 2**16)
+    with theirs, Full(fileno=ours.detach()) as full:
+        link = channel.Channel(full, patience_s=3600.0)
+        with pytest.raises(channel.Closed, match="takes nothing"):
+            link.send({"kind": "alive"}, within_s=0.0)
+        with link._sending, pytest.raises(channel.Closed, match="takes nothing"):
+            link.send({"kind": "alive"}, within_s=0.0)
 
 
 def test_equal_facts_have_no_difference_in_any_order():

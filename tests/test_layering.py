@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "runtime": {"measure"},
     "stopping": set(),
-    "hosts": {"config", "stopping"},
+    "hosts": {"config", "errors", "stopping"},
     "streams": set(),
     "cli": {"arguments", "errors", "streams"},
     "options": {"arguments", "config", "presets", "settings"},

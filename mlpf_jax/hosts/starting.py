@@ -1,15 +1,18 @@
 """Starts JAX's distributed runtime for a group of processes, and divides the devices."""
 
+import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mlpf_jax import errors
 from mlpf_jax.hosts import group as group_lib
 from mlpf_jax.hosts import meeting, relay
 
 # JAX ends its processes by an abort; ours end in order long before.
 _NEVER_S = 10 * 24 * 3600
+_START_S = 30  # at least, for JAX to connect the processes
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
@@ -49,7 +52,11 @@ def own_share(members: Sequence[meeting.Member], process_id: int) -> list[int]:
 
 
 def start_jax(group: group_lib.Group, local_device_ids: Sequence[int]) -> None:
-    """Joins the distributed runtime, whose coordinator runs in process 0 at a free port."""
+    """Joins the distributed runtime, whose coordinator runs in process 0 at a free port.
+
+    Raises:
+        ValueError: if a process does not reach it in time.
+    """
     import jax
 
     for option, value in {
@@ -66,15 +73,24 @@ def start_jax(group: group_lib.Group, local_device_ids: Sequence[int]) -> None:
     if place.process_id:
         address = relay.start(place.host, port, group.timeout_s)
     everywhere = "[::]" if socket.has_dualstack_ipv6() else "0.0.0.0"
-    jax.distributed.initialize(
-        address,
-        place.num_processes,
-        place.process_id,
-        local_device_ids=list(local_device_ids) or [0],
-        cluster_detection_method="deactivate",
-        coordinator_bind_address=f"{everywhere}:{port}",
-        heartbeat_timeout_seconds=_NEVER_S,
-    )
+    timeout_s = max(_START_S, math.ceil(group.timeout_s))
+    try:
+        jax.distributed.initialize(
+            address,
+            place.num_processes,
+            place.process_id,
+            local_device_ids=list(local_device_ids) or [0],
+            cluster_detection_method="deactivate",
+            coordinator_bind_address=f"{everywhere}:{port}",
+            initialization_timeout=timeout_s,
+            heartbeat_timeout_seconds=_NEVER_S,
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"JAX did not connect {group.me} with its coordinator at {place.host}, port {port}, "
+            f"within {timeout_s} s ({errors.one_line(error)[:160]}): a firewall between "
+            "the hosts must let all ports pass."
+        ) from None
 
 
 def _free_port() -> int:

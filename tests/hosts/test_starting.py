@@ -1,0 +1,44 @@
+"""JAX's own runtime is joined in time or not at all, and devices are shared evenly."""
+
+import jax
+import pytest
+
+from mlpf_jax import stopping
+from mlpf_jax.hosts import group, launchers, meeting, starting
+
+
+def members(*devices):
+    """Processes on one machine, with the devices that each sees."""
+    return tuple(meeting.Member(i, "a", "boot", seen) for i, seen in enumerate(devices))
+
+
+def test_a_coordinator_that_is_not_reached_is_told_in_time(monkeypatch):
+    given = {}
+
+    def initialize(address, number, process_id, **settings):
+        given.update(settings)
+        raise RuntimeError("DEADLINE_EXCEEDED: Barrier timed out.\nDetails follow.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    monkeypatch.setattr(jax.config, "update", lambda option, value: None)
+    monkeypatch.setenv("no_grpc_proxy", "")
+    place = launchers.Placement(
+        process_id=0, num_processes=1, host="a.example", port=1, launcher="test"
+    )
+    alone = group.Group(meeting.Met(members(()), {}), place, stopping.Stop(), 40.0)
+
+    with pytest.raises(ValueError, match="within 40 s") as error:
+        starting.start_jax(alone, [0])
+
+    assert str(error.value).startswith("JAX did not connect process 0 on a with its coordinator")
+    assert "(DEADLINE_EXCEEDED: Barrier timed out.)" in str(error.value)
+    assert given["initialization_timeout"] == 40
+
+
+def test_processes_that_see_the_same_devices_share_them_evenly():
+    two, three = members(("0", "1"), ("0", "1")), members(*3 * [("0", "1")])
+
+    assert [starting.own_share(two, one) for one in range(2)] == [[0], [1]]
+    assert starting.own_share(members(("0", "1"), ("2", "3")), 1) == [0, 1]
+    with pytest.raises(ValueError, match="2 accelerators on a cannot be shared evenly by 3"):
+        starting.own_share(three, 0)

@@ -24,6 +24,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _TICK_S = 1.0
 _INSIST_S = 3.0  # longer than cleanup takes
 _ANSWER_S = 5.0  # for the main thread to end, besides the longest step
+_WORDS_S = 4.0  # for the last words, which write a file: its file system may be what was lost
 _TIMED_OUT = "--time_limit"
 
 
@@ -201,12 +202,19 @@ class Stop:
     def leave(self, reason: str) -> NoReturn:
         """Ends the process from outside of the main thread, by the first thread that calls."""
         self._leaving.acquire()
-        line = f"stopped ({reason})."
-        with contextlib.suppress(Exception):
-            line = self.last_words(reason)
+        lines = [f"stopped ({reason})."]
+
+        def say() -> None:
+            with contextlib.suppress(Exception):
+                lines.append(self.last_words(reason))
+
+        with contextlib.suppress(RuntimeError):  # Python is ending, and starts no thread
+            words = threading.Thread(target=say, name="last words", daemon=True)
+            words.start()
+            words.join(_WORDS_S)
         with contextlib.suppress(OSError):
             sys.stdout.flush()
-            print(f"error: {line}", file=sys.stderr, flush=True)
+            print(f"error: {lines[-1]}", file=sys.stderr, flush=True)
         os._exit(self.status or 1)
 
 

@@ -191,6 +191,26 @@ def test_a_hung_process_tells_its_stacks(tmp_path, monkeypatch):
     assert "in wait" in stacks.read_text()
 
 
+def test_last_words_that_cannot_be_written_do_not_keep_the_process_alive(monkeypatch, capsys):
+    class Left(Exception):
+        pass
+
+    def leave(status):
+        raise Left(status)
+
+    is_back = threading.Event()  # the file system of the report
+    stop = stopping.Stop()
+    stop.last_words = lambda reason: str(is_back.wait())
+    monkeypatch.setattr(stopping, "_WORDS_S", 0.02)
+    monkeypatch.setattr(stopping.os, "_exit", leave)
+
+    with pytest.raises(Left, match="1"):
+        stop.leave("lost process 1")
+
+    is_back.set()
+    assert capsys.readouterr().err == "error: stopped (lost process 1).\n"
+
+
 def test_what_was_handled_before_is_handled_again():
     before = signal.getsignal(signal.SIGTERM)
     with stopping.Stop():

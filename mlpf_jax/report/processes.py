@@ -1,7 +1,6 @@
 """The processes of a run on several hosts: what each tells of itself, and what must be equal."""
 
 import dataclasses
-import hashlib
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,6 @@ def describe(run: Any, *, process_id: int, host: str, num_devices: int) -> dict[
         "peak_process_bytes": run.peak_process_bytes,
         "loss_sha256": run.loss_sha256,
         "params_sha256": run.params_sha256,
-        "batch_sha256": run.batch_sha256,
         "doubts": list(run.doubts),
     }
 
@@ -47,12 +45,6 @@ def difference(processes: Sequence[Mapping[str, Any]]) -> str | None:
                     f"{one[key][:12]}, not {processes[0][key][:12]}): the result is wrong"
                 )
     return None
-
-
-def batch_sha256(processes: Sequence[Mapping[str, Any]]) -> str:
-    """Returns a digest of the training batches of all processes, each of its own part."""
-    parts = "".join(one["batch_sha256"] for one in processes)
-    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def named(process: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ class FedBatch:
     num_elements: int
     num_rows: int  # rows per device, including padding
     indices: Int[np.ndarray, " taken"]  # numbers of its events
-    sha256: str  # start of the digest of some of its rows
+    digests: tuple[str, ...]  # of each device: the start of that of some of its rows
 
 
 class Feed:
@@ -110,7 +110,7 @@ class Feed:
         start = time.perf_counter()
         on_device = jax.block_until_ready(self._put(batch))
         self.times.transfer_s += time.perf_counter() - start
-        rows = np.asarray(batch.elements)[..., ::_DIGESTED_EVERY, :]
+        rows = np.asarray(batch.elements)[..., ::_DIGESTED_EVERY, :]  # the first axis: devices
         num_events, num_elements = len(loaded.indices), loaded.num_elements
         if num_elements is None:
             num_events = int(np.count_nonzero(batch.weight))
@@ -121,5 +121,5 @@ class Feed:
             num_elements=num_elements,
             num_rows=batch_lib.rows_per_device(batch),
             indices=loaded.indices,
-            sha256=hashlib.sha256(rows.tobytes()).hexdigest()[:16],
+            digests=tuple(hashlib.sha256(part.tobytes()).hexdigest()[:16] for part in rows),
         )

@@ -1,5 +1,6 @@
 """The training loop: epochs of samples of steps, with validation after each epoch."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -160,11 +161,16 @@ class _Trainer:
         self.fed = ()  # gives back the memory of the last batches
         self.fed = fed = self._source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
+        windows = self._setup.windows
+        if windows is not None:
+            windows.note = [batch.digests for batch in fed]
         watch = self._setup.recorder.watch()
         self.state, sums, seconds = timing.time_steps(
             self._train_step, self.state, on_device, waits_each=self._setup.waits_each
         )
         meanwhile = watch.end(seconds)
+        if windows is not None:
+            fed = of_all_devices(fed, windows.notes)
         self._track.add_steps(fed, jax.device_get(sums), self._keeper.object_to)
         self._steps_here += len(fed)
         if self._steps_here == 1:
@@ -187,6 +193,21 @@ class _Trainer:
         self._lap()
         self._keeper.visit(self.state, seconds)
         self._lap_ns = timing.clock_ns()
+
+
+def of_all_devices(
+    fed: Sequence[feed.FedBatch], notes: Sequence[Sequence[Sequence[str]]]
+) -> list[feed.FedBatch]:
+    """Returns the batches with the digests of the devices of all processes.
+
+    `notes` has those of each process, batch by batch; it is empty except in process 0.
+    """
+    if not notes:
+        return list(fed)
+    return [
+        dataclasses.replace(batch, digests=tuple(itertools.chain(*parts)))
+        for batch, *parts in zip(fed, *notes, strict=True)
+    ]
 
 
 def training_batches(

@@ -71,6 +71,5 @@ def gather(group: group_lib.Group, result: result_lib.RunResult) -> result_lib.R
         host=group.me.host,
         num_devices=result.config.num_devices // len(group.members),
     )
-    found = tuple(group.gather(about, processes.difference))
-    parts = processes.batch_sha256(found) if result.batch_sha256 and found else None
-    return dataclasses.replace(result, processes=found, batch_sha256=parts)
+    found = group.gather(about, processes.difference)
+    return dataclasses.replace(result, processes=tuple(found))

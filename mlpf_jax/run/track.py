@@ -74,7 +74,7 @@ class Track:
                 # JSON does not keep the sign of NaN, which the digest would show.
                 losses = {n: math.nan if math.isnan(x) else x for n, x in losses.items()}
             self.losses.append(losses)
-            self.batches.append(batch.sha256)
+            self.batches.append(_joined(batch.digests))
             self.sums.append(one)
             self.events_in_epoch += batch.num_events
 
@@ -155,6 +155,12 @@ class Track:
         ]
         found = _built(cls, {**document, "sums": []})
         return dataclasses.replace(found, sums=sums)
+
+
+def _joined(digests: Sequence[str]) -> str:
+    """Returns one digest for those of all devices, of the same length."""
+    joined = "".join(digests)
+    return joined if len(digests) == 1 else hashlib.sha256(joined.encode()).hexdigest()[:16]
 
 
 def not_finite(losses: Mapping[str, float]) -> str:

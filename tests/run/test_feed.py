@@ -22,7 +22,7 @@ def test_all_batches_arrive_in_order():
     for ours, expected in zip(arrived, batches(5), strict=True):
         np.testing.assert_array_equal(ours.on_device.elements, expected.arrays.elements)
         np.testing.assert_array_equal(ours.indices, expected.indices)
-    assert len({fed.sha256 for fed in arrived}) == 5
+    assert len({fed.digests for fed in arrived}) == 5
 
 
 def test_real_events_and_elements_are_counted():

@@ -14,7 +14,7 @@ from mlpf_jax.telemetry import source
 from tests.report import made_up_result
 from tests.telemetry import made_up
 
-BATCHES = [feed.FedBatch(n, 5, 25_000, 32_000, np.arange(5), "") for n in range(3)]
+BATCHES = [feed.FedBatch(n, 5, 25_000, 32_000, np.arange(5), ()) for n in range(3)]
 
 
 class Steps:

@@ -30,7 +30,8 @@ def sums(number):
 
 
 def fed(number):
-    return feed.FedBatch(None, 2, 50, 64, np.array([2 * number, 2 * number + 1]), f"{number:016x}")
+    indices = np.array([2 * number, 2 * number + 1])
+    return feed.FedBatch(None, 2, 50, 64, indices, (f"{number:016x}",))
 
 
 @pytest.fixture
@@ -69,6 +70,18 @@ def test_another_order_of_batches_has_another_digest(done):
     other = track.Track(batches=done.batches[::-1])
 
     assert other.batch_sha256 != done.batch_sha256
+
+
+def test_a_step_has_one_digest_for_all_devices_in_their_order(done):
+    def digest(*devices):
+        other = dataclasses.replace(fed(0), digests=devices)
+        found = track.Track()
+        found.add_steps([other], [sums(0)], stop)
+        return found.batches
+
+    assert digest("0" * 16) == done.batches[:1]
+    assert len(digest("0" * 16, "1" * 16)[0]) == 16
+    assert digest("0" * 16, "1" * 16) != digest("1" * 16, "0" * 16)
 
 
 def broken(value):

@@ -1,14 +1,19 @@
 """Measures the bandwidth of an all-reduce over all devices of one or several processes.
 
     srun -n 4 python -m benchmarks.allreduce --num_devices=4 --out=allreduce.json
+    srun -n 4 python -m benchmarks.allreduce --num_devices=4 --step=published --batch=16
     JAX_PLATFORMS=cpu python -m benchmarks.allreduce --num_devices=2
 
 Sizes go from 1 kB to --max_mb, and include the 13.1 MB of the network's gradient. As nccl-tests
 defines it, the algorithm's bandwidth is the size over the time, and that of the bus is this times
 2 (n - 1) / n for n devices, which a ring's links carry. `wrong` counts the sums of known integers
-that differ. Exit status: 0, 1 if a sum was wrong or a process was lost, 2 for wrong usage.
+that differ. `--step` also times a training step with the all-reduce, without it, and without it
+while only process 0 computes: the share of communication, and the scaling efficiency.
+
+Exit status: 0, 1 if a sum was wrong or a process was lost, 2 for wrong usage.
 """
 
+import dataclasses
 import json
 import os
 import statistics
@@ -28,6 +33,13 @@ from mlpf_jax.measure import environment
 _DEVICES = flags.DEFINE_integer("num_devices", 2, "Devices of all processes.", lower_bound=1)
 _MAX_MB = flags.DEFINE_float("max_mb", 256.0, "Largest size in 10^6 bytes.", lower_bound=0.001)
 _SECONDS = flags.DEFINE_float("seconds", 0.5, "Shortest time to measure a size for.")
+_STEP = flags.DEFINE_enum(
+    "step", None, ["published", "small"], "Also time training steps of a network of this size."
+)
+_BATCH = flags.DEFINE_integer("batch", 1, "Events per device in such a step.", lower_bound=1)
+_NUM_ELEMENTS = flags.DEFINE_integer(
+    "num_elements", 6400, "Elements per event in such a step.", lower_bound=1
+)
 _OUT = flags.DEFINE_string("out", None, "File for the table as JSON.")
 _GRADIENT_BYTES = 4 * 3_285_841  # of the network with its published sizes
 _MOST_ROUNDS = 200
@@ -43,16 +55,18 @@ def main(argv: Sequence[str]) -> int:
             runtime.prepare(max(1, num_local))
             group = _join(place, stop)
             devices = _devices(group, max(1, num_local))
+            step_config = None if _STEP.value is None else _step_config(_STEP.value)
         except ValueError as error:
             return cli.complain(error, cli.USAGE)
-        return _measure(devices, group)
+        return _measure(devices, group, step_config)
 
 
 def _join(place: launchers.Placement | None, stop: stopping.Stop) -> group_lib.Group | None:
     if place is None:
         return None
     member = meeting.myself(place.process_id, starting.visible_devices())
-    facts = {"devices": str(_DEVICES.value), "largest": str(_MAX_MB.value)}
+    settings = (_DEVICES, _MAX_MB, _SECONDS, _STEP, _BATCH, _NUM_ELEMENTS)
+    facts = {one.name: str(one.value) for one in settings}
     met = meeting.meet(place, member, facts | environment.versions(), _TIMEOUT_S)
     group_lib.joined = group_lib.Group(met, place, stop, _TIMEOUT_S).start()
     return group_lib.joined
@@ -72,7 +86,17 @@ def _devices(group: group_lib.Group | None, num_local: int) -> Sequence[Any]:
     return devices[: _DEVICES.value]
 
 
-def _measure(devices: Sequence[Any], group: group_lib.Group | None) -> int:
+def _step_config(network: str) -> config_lib.RunConfig:
+    from benchmarks.step import workload
+
+    return workload.run_config(network, _BATCH.value, _NUM_ELEMENTS.value)
+
+
+def _measure(
+    devices: Sequence[Any],
+    group: group_lib.Group | None,
+    step_config: config_lib.RunConfig | None,
+) -> int:
     is_first = group is None or group.process_id == 0
     lines = []
     if is_first:
@@ -87,11 +111,32 @@ def _measure(devices: Sequence[Any], group: group_lib.Group | None) -> int:
                 f"{line['busbw_gb_s']:12.4f} {wrong:7d} {len(seconds):8d}",
                 flush=True,
             )
+    step = None if step_config is None else _measure_step(devices, group, step_config)
     if is_first and _OUT.value:
-        _write(Path(_OUT.value), devices, group, lines)
+        _write(Path(_OUT.value), devices, group, lines, step)
     if group is not None:
         group.finish()
     return cli.FAILURE if any(line["wrong"] for line in lines) else 0
+
+
+def _measure_step(
+    devices: Sequence[Any], group: group_lib.Group | None, config: config_lib.RunConfig
+) -> dict[str, float | None]:
+    """Times a training step, and prints and returns what was found."""
+    from benchmarks.allreduce import steps
+
+    found = steps.measure(devices, group, config, _SECONDS.value)
+    if group is None or group.process_id == 0:
+        print(
+            f"training step: {1e3 * found.with_s:.4g} ms, {1e3 * found.without_s:.4g} ms without "
+            f"the all-reduce: {100 * found.share:.1f} % communication"
+        )
+        if found.efficiency is not None and found.alone_s is not None:
+            print(
+                f"process 0 alone: {1e3 * found.alone_s:.4g} ms without the all-reduce; scaling "
+                f"efficiency {100 * found.efficiency:.1f} %"
+            )
+    return dataclasses.asdict(found) | {"share": found.share, "efficiency": found.efficiency}
 
 
 def sizes(most: float) -> list[int]:
@@ -139,7 +184,11 @@ def _time(
 
 
 def _write(
-    path: Path, devices: Sequence[Any], group: group_lib.Group | None, lines: list[dict[str, Any]]
+    path: Path,
+    devices: Sequence[Any],
+    group: group_lib.Group | None,
+    lines: list[dict[str, Any]],
+    step: dict[str, float | None] | None,
 ) -> None:
     document = {
         "environment": environment.describe(),
@@ -147,6 +196,7 @@ def _write(
         "num_devices": len(devices),
         "num_processes": 1 if group is None else len(group.members),
         "lines": lines,
+        "step": step,
     }
     path.write_text(json.dumps(document, indent=2) + "\n")
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,14 @@ class Step:
 
 
 def training_step(
-    config: config_lib.RunConfig, initial: state.TrainState, batch: batch_lib.EventBatch
+    config: config_lib.RunConfig,
+    initial: state.TrainState,
+    batch: batch_lib.EventBatch,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Step:
-    """Compiles the benchmark's training step on the first local devices."""
-    spread = parallel.Devices(jax.local_devices()[: config.num_devices], config.parallel)
+    """Compiles the benchmark's training step, by default on the first local devices."""
+    devices = devices or jax.local_devices()[: config.num_devices]
+    spread = parallel.Devices(devices, config.parallel)
     on_device, placed = spread.replicate(initial), spread.split(batch)
     key = spread.replicate(jax.random.key(0))
     function = spread.spread_train_step(functools.partial(step.train_step, config))

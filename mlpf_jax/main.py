@@ -159,9 +159,9 @@ def _watched(group: group_lib.Group | None, *arguments) -> list[str]:
         problems = _run(group, *arguments)
         if group is not None:
             group.finish()
-    except (ValueError, OSError, RuntimeError, MemoryError):
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if group is not None:
-            group.settle()
+            group.settle(errors.one_line(error))
         raise
     return problems
 

@@ -1,5 +1,6 @@
 """Messages between two processes: lines of JSON over a socket, limited in length."""
 
+import contextlib
 import json
 import math
 import select
@@ -42,7 +43,7 @@ class Channel:
         return self._line.fileno()
 
     def send(self, message: Message, within_s: float | None = None) -> None:
-        """Sends a message.
+        """Sends a message. One that cannot be sent whole closes the connection for both ends.
 
         `within_s` is for a short one whose sender must not wait for long: behind a cut link, the
         buffer of the connection may be full.
@@ -58,6 +59,8 @@ class Channel:
                 raise Closed("it takes nothing")
             self._line.sendall(content)
         except OSError as error:
+            with contextlib.suppress(OSError):  # a part of it may have been sent
+                self._line.shutdown(socket.SHUT_RDWR)
             raise Closed(error.strerror or "it takes nothing") from None
         finally:
             self._sending.release()

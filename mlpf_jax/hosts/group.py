@@ -24,6 +24,7 @@ _AWAY_S = 4.0  # longer than a tick ever takes: this process itself was stopped
 # Of the time within which all end, the part after which a silent process counts as lost.
 _SILENT_SHARE = 0.8
 _SETTLE_S = 3.0  # for the news of a death to come round
+_QUIET_S = 5.0  # several beats: who is silent for so long has caused an error of a collective
 _END_S = 1.0  # for each other process to take the news of the end
 
 joined: "Group | None" = None  # the group of this process, if it has one
@@ -108,8 +109,10 @@ class Group:
 
         self.gather(dict(facts), judge)
 
-    def settle(self) -> None:
+    def settle(self, error: str) -> None:
         """Waits for news of another process that may have caused an error here.
+
+        gloo gives up after 30 s, which may be before the others count as lost.
 
         Raises:
             stopping.Stopped: if the run ends because of another process.
@@ -117,6 +120,11 @@ class Group:
         with self._news:
             self._news.wait_for(lambda: self._end is not None or self._is_over, _SETTLE_S)
         self._raise_end()
+        for number, link in self._channels.items():
+            silent_s = self._clock() - link.heard_s
+            if not self._is_over and silent_s > _QUIET_S:
+                why = f"no sign of life for {silent_s:.0f} s ({error})"
+                raise stopping.Stopped(f"lost {self.members[number]}: {why}", 1)
 
     def leave(self, reason: str) -> None:
         """Tells the others that this process ends, and why.

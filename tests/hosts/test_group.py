@@ -114,6 +114,33 @@ def test_a_silent_process_is_named(team):
     assert stops[0].left == ["lost process 2 on host2: no sign of life for 24 s"]
 
 
+def test_an_error_is_blamed_on_a_process_that_is_silent(team, monkeypatch):
+    monkeypatch.setattr(group, "_SETTLE_S", 0.0)
+    groups, _ = team
+    groups[0]._clock.now = 6.0
+    groups[0]._channels[1].heard_s = 5.0
+
+    with pytest.raises(stopping.Stopped) as stopped:
+        groups[0].settle("Read timeout")
+    groups[0]._channels[2].heard_s = 5.0
+    groups[0].settle("out of memory")  # nobody is: the error is its own
+
+    line = "lost process 2 on host2: no sign of life for 6 s (Read timeout)"
+    assert stopped.value.reason == line
+
+
+def test_a_message_that_is_not_taken_whole_closes_the_connection():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        link = channel.Channel(ours, patience_s=0.05)
+        with pytest.raises(channel.Closed, match="takes nothing"):
+            link.send({"value": "x" * 2**22})
+
+        with pytest.raises(channel.Closed, match="its connection closed"):
+            link.receive()
+        link.close()
+
+
 def test_a_process_that_was_stopped_itself_blames_nobody(team):
     groups, stops = team
 

@@ -15,6 +15,7 @@ from mlpf_jax.hosts import agreement, channel, launchers
 _PROTOCOL = 1
 _LONGEST_HELLO = 2**20  # bytes
 _RETRY_S = 0.2
+_CONNECT_S = 3.0  # for each address of process 0: one may lead nowhere, and the next one there
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -210,7 +211,8 @@ def _connect(
         poll()
         left_s = deadline_s - time.monotonic()
         try:
-            return socket.create_connection((place.host, place.port), timeout=max(left_s, 0.01))
+            timeout_now_s = min(max(left_s, 0.01), _CONNECT_S)
+            return socket.create_connection((place.host, place.port), timeout=timeout_now_s)
         except OSError as error:
             if left_s < _RETRY_S:
                 raise ValueError(

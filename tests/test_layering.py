@@ -137,7 +137,7 @@ INSIDE = {
     " < findings trade_off_plots < documents output plots",
     "telemetry": "runtimes source < gpu host rapl record tpu < amd doubts energy meters nvidia"
     " readings < recorder < opening",
-    "training": "state < checkpoint step < cost parallel",
+    "training": "checkpoint_folder state < checkpoint step < cost parallel",
     "workload": "cores member together < plan < outcome < session",
     "verify": "golden measures parting tolerances < computed < judging < parity",
 }

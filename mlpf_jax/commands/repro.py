@@ -70,13 +70,13 @@ def main(settings: Sequence[str], argv: Sequence[str]) -> int:
 
 
 def _run_all(settings: Sequence[str], out: Path) -> dict[str, "parting.Course"]:
-    from mlpf_jax.training import checkpoint
+    from mlpf_jax.training import checkpoint, checkpoint_folder
 
     teller = progress.Progress()
     teller.say("running first")
     found = {"first": _run(settings, out / "first")}
     newest = out / "first" / "checkpoints"
-    facts = checkpoint.read_record(newest / str(checkpoint.steps(newest)[0]))["facts"]
+    facts = checkpoint.read_record(newest / str(checkpoint_folder.steps(newest)[0]))["facts"]
     other = "shard_map" if facts["--parallel"] == "pmap" else "pmap"
     changes = {
         "again": (),
@@ -91,7 +91,7 @@ def _run_all(settings: Sequence[str], out: Path) -> dict[str, "parting.Course"]:
         if name == "interrupted":
             interval = max(1, len(found["first"].losses) // 3)
             _interrupt([*settings, f"--checkpoint_every={interval}"], out / name)
-            if checkpoint.steps(out / name / "checkpoints")[0] == len(found["first"].losses):
+            if checkpoint_folder.steps(out / name / "checkpoints")[0] == len(found["first"].losses):
                 raise RuntimeError("training was over before it was interrupted: give more epochs.")
         found[name] = _run([*settings, *changes.get(name, ())], out / name)
     return found

@@ -10,7 +10,6 @@ FOLDER/complete             the run has ended and written its report
 
 import contextlib
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -29,11 +28,11 @@ from absl import logging
 from orbax import checkpoint as ocp
 
 from mlpf_jax import atomic, errors
-from mlpf_jax.training import state
+from mlpf_jax.training import checkpoint_folder, state
 
 FORMAT = 2  # of the record and the folder; increase it when older programs cannot read them
 _WEIGHTS, _OPTIMIZER, _RECORD = "weights", "optimizer", "record"
-_SEAL, _LOCK, _COMPLETE = "sha256.json", ".lock", "complete"
+_COMPLETE = "complete"
 _KEPT = 2  # checkpoints; one of them is whole while the next is written
 _BYTES_BESIDES = 2**20  # Orbax's own, and the seal
 _REASONS = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)]
@@ -63,10 +62,11 @@ class Store:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         # When the previous writer was last alive, in seconds since 1970; None without one.
-        self.last_sign_s, self._lock = _hold(folder)
-        for step in steps(folder):
-            if not (folder / str(step) / _SEAL).exists():  # its writer died before it was whole
-                shutil.rmtree(folder / str(step))
+        self.last_sign_s, self._lock = checkpoint_folder.hold(folder)
+        for step in checkpoint_folder.steps(folder):
+            path = folder / str(step)
+            if not (path / checkpoint_folder.SEAL).exists():  # its writer died before that
+                shutil.rmtree(path)
         # Asynchronous writing would fall into the next timed window. And if a save fails, Orbax's
         # (0.12.8) threads wait ten minutes for each other, and the process cannot end before.
         self._manager = ocp.CheckpointManager(
@@ -83,7 +83,7 @@ class Store:
     @property
     def steps(self) -> list[int]:
         """The steps with a checkpoint, newest first."""
-        return steps(self.folder)
+        return checkpoint_folder.steps(self.folder)
 
     @property
     def is_complete(self) -> bool:
@@ -124,7 +124,7 @@ class Store:
                 self._manager.save(step, args=items, force=True)
                 self._manager.wait_until_finished()
             content = json.dumps(_hashes(path), indent=2).encode()
-            atomic.write_file(path / _SEAL, content)
+            atomic.write_file(path / checkpoint_folder.SEAL, content)
         except Exception as error:
             # Orbax (0.12.8) takes a failed save for a checkpoint until it looks at the folder.
             self._manager.reload()
@@ -169,19 +169,13 @@ def export(folder: Path, current: state.TrainState) -> None:
             store.close()
 
 
-def steps(folder: Path) -> list[int]:
-    """Returns the steps with a checkpoint, newest first; their content may be damaged."""
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
-
-
 def load_weights(folder: Path, like: state.TrainState) -> state.TrainState:
     """Returns `like` with the weights and the step of the newest checkpoint, as host arrays.
 
     Raises:
         ValueError: if it is incomplete, damaged, or for another network.
     """
-    found = steps(folder)
+    found = checkpoint_folder.steps(folder)
     if not found:
         raise ValueError(f"--checkpoint={folder}: no checkpoint is there.")
     path = folder / str(found[0])
@@ -199,11 +193,11 @@ def verify(path: Path) -> None:
         ValueError: if they differ, or the checkpoint was not finished.
     """
     try:
-        expected = json.loads(_bounded(path / _SEAL))
+        expected = json.loads(_bounded(path / checkpoint_folder.SEAL))
     except FileNotFoundError:
         raise ValueError("was not finished.") from None
     except (OSError, ValueError, RecursionError):
-        raise ValueError(f"damaged, its {_SEAL} cannot be read.") from None
+        raise ValueError(f"damaged, its {checkpoint_folder.SEAL} cannot be read.") from None
     try:
         found = _hashes(path)
     except OSError as error:
@@ -296,7 +290,7 @@ def _refuse_other_network(found: Any, wanted: Any) -> None:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.rglob("*") if path.name != _SEAL)
+    paths = sorted(path for path in folder.rglob("*") if path.name != checkpoint_folder.SEAL)
     for path in paths:
         if path.is_symlink():
             raise ValueError(f"contains a symbolic link, {path.relative_to(folder)}.")
@@ -313,22 +307,6 @@ def _bounded(path: Path) -> bytes:
     if len(content) > _LARGEST_JSON:
         raise ValueError("too large")
     return content
-
-
-def _hold(folder: Path) -> tuple[float | None, int]:
-    """Locks a folder for this process; returns when its last owner was alive, and the lock."""
-    path = folder / _LOCK
-    last = path.stat().st_mtime if path.exists() else None
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise ValueError("another run writes its checkpoints there now.") from None
-    except OSError:  # a file system without locks
-        pass
-    os.utime(lock)
-    return last, lock
 
 
 @contextlib.contextmanager

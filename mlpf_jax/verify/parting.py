@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlpf_jax.training import checkpoint
+from mlpf_jax.training import checkpoint, checkpoint_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read(folder: Path) -> Course:
     Raises:
         ValueError: if there is no checkpoint, or the newest is damaged.
     """
-    steps = checkpoint.steps(folder)
+    steps = checkpoint_folder.steps(folder)
     if not steps:
         raise ValueError(f"{folder}: no checkpoint is there.")
     path = folder / str(steps[0])

@@ -14,7 +14,7 @@ from absl import logging
 from mlpf_jax import atomic, config, stopping
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.run import resuming, story
-from mlpf_jax.training import checkpoint, state
+from mlpf_jax.training import checkpoint_folder, state
 from tests import tiny
 from tests.run.test_story import fake_inputs, surroundings
 
@@ -238,7 +238,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_bits(
     for step in (2, 4, 6):  # the second one is the end of an epoch
         with pytest.raises(stopping.Stopped, match="SIGTERM"):
             run(step, tmp_path / "checkpoints", config, checkpoint_every="100")
-        assert checkpoint.steps(tmp_path / "checkpoints")[0] == step
+        assert checkpoint_folder.steps(tmp_path / "checkpoints")[0] == step
     resumed = run(None, tmp_path / "checkpoints", config, checkpoint_every="100")
 
     for name in ("loss_sha256", "params_sha256", "batch_sha256", "inference_quality"):

@@ -1,9 +1,10 @@
 """Ends a run in good order: after a signal, at a time limit, or when it hangs.
 
-SIGINT, SIGTERM and SIGUSR1, which batch systems send before the end of a slot, raise `Stopped` in
-the main thread. Where the state must stay whole, `Stop.deferred` delays that until `Stop.poll`. A
-thread watches from outside: if the main thread is inside XLA and does not answer in time, the
-thread writes the last words and ends the process. A second signal ends it at once.
+SIGINT, SIGTERM and SIGUSR1, which batch systems send before the end of a slot, and SIGHUP of a lost
+terminal raise `Stopped` in the main thread. Where the state must stay whole, `Stop.deferred` delays
+that until `Stop.poll`. A thread watches from outside: if the main thread is inside XLA and does not
+answer in time, the thread writes the last words and ends the process. A second signal ends it at
+once, except soon after the first: `timeout` sends every signal twice.
 """
 
 import contextlib
@@ -20,11 +21,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 INTERRUPTED, TERMINATED = 130, 143  # exit statuses
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _TICK_S = 1.0
 _INSIST_S = 3.0  # longer than cleanup takes
 _ANSWER_S = 5.0  # for the main thread to end, besides the longest step
-_WORDS_S = 4.0  # for the last words, which write a file: its file system may be what was lost
+_WORDS_S = 4.0  # for the last words, whose file system may be what was lost, and for their line
+_REPEAT_S = 1.0  # a signal this soon after the first one is the same
 _TIMED_OUT = "--time_limit"
 
 
@@ -59,6 +61,7 @@ class Stop:
         self._quiet_ticks = 0  # since the last progress
         self._asked_s: float | None = None  # when the main thread was told to end
         self._insisted_s = 0.0
+        self._raised_s = -math.inf  # when the main thread was last interrupted
         self._num_own = 0  # signals of the watching thread that it has not read yet
         self._before: dict[signal.Signals, Any] = {}  # handlers
         self._writing = -1
@@ -138,9 +141,12 @@ class Stop:
 
     def _handle(self, number: int, frame: object) -> None:
         self._note(number)
-        if not self._is_deferred:
-            assert self.reason is not None
-            raise Stopped(self.reason, self.status)
+        now = time.monotonic()
+        if self._is_deferred or now - self._raised_s < _REPEAT_S:
+            return
+        self._raised_s = now
+        assert self.reason is not None
+        raise Stopped(self.reason, self.status)
 
     def _watch(self, reading: int) -> None:
         """Is the thread: reads the numbers of signals until `__exit__` closes the other end."""
@@ -154,22 +160,22 @@ class Stop:
 
     def _tick(self, numbers: Sequence[int], was_early: bool) -> None:
         """Looks at the signals that have come, and at the clock."""
+        now = time.monotonic()
         num_foreign = max(len(numbers) - self._num_own, 0)
         self._num_own = max(self._num_own - len(numbers), 0)
-        if self._asked_s is None and numbers:
+        if self._asked_s is not None:
+            if num_foreign and now - self._asked_s > _REPEAT_S:
+                self.leave("a second signal")
+            self._await_answer(now)
+            return
+        if numbers:
             self._note(numbers[0])
-        if num_foreign > (self._asked_s is None):
-            self.leave("a second signal")
         if self.reason is None:
             self._watch_the_clock(was_early)
             if self.reason is not None:
                 self._insist()
-        elif self._asked_s is None:
-            self._asked_s = self._insisted_s = time.monotonic()
-            if not numbers and self.reason in signal.Signals.__members__:
-                self._num_own += 1  # the main thread was faster: the number is still to be read
-        else:
-            self._await_answer(time.monotonic())
+        if self.reason is not None:
+            self._asked_s = self._insisted_s = now
 
     def _await_answer(self, now: float) -> None:
         assert self._asked_s is not None
@@ -208,13 +214,16 @@ class Stop:
             with contextlib.suppress(Exception):
                 lines.append(self.last_words(reason))
 
-        with contextlib.suppress(RuntimeError):  # Python is ending, and starts no thread
-            words = threading.Thread(target=say, name="last words", daemon=True)
-            words.start()
-            words.join(_WORDS_S)
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            print(f"error: {lines[-1]}", file=sys.stderr, flush=True)
+        def tell() -> None:  # nobody may empty the pipe
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                print(f"error: {lines[-1]}", file=sys.stderr, flush=True)
+
+        for speak in (say, tell):
+            with contextlib.suppress(RuntimeError):  # Python is ending, and starts no thread
+                words = threading.Thread(target=speak, name="last words", daemon=True)
+                words.start()
+                words.join(_WORDS_S)
         os._exit(self.status or 1)
 
 

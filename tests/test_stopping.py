@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import types
 
 import pytest
 
@@ -17,6 +18,7 @@ def said(program, *signals):
         "import sys, threading, time\n"
         "from mlpf_jax import cli, stopping\n"
         "stopping._TICK_S = 0.02\n"
+        "stopping._REPEAT_S = 0.0\n"
         "stop = stopping.Stop()\n"
         "def main(argv):\n"
         "    stop.__enter__()\n"
@@ -91,7 +93,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored():
 WAIT = "print('ready', flush=True); threading.Event().wait(60)\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_ends_a_wait_with_its_status(number):
     status = stopping.INTERRUPTED if number == signal.SIGINT else stopping.TERMINATED
 
@@ -125,20 +127,45 @@ def test_a_second_signal_ends_at_once_what_does_not_answer():
     assert ended(program, signal.SIGTERM, signal.SIGTERM) == (143, said)
 
 
-@pytest.mark.parametrize(("numbers", "leaves"), [([15], False), ([15, 15], True)])
-def test_a_signal_that_was_handled_before_it_was_read_is_not_a_second_one(
-    monkeypatch, numbers, leaves
-):
+@pytest.fixture
+def stop(monkeypatch):
+    """It does not end this process. `now` is its time, and `left` why it would have ended."""
     stop = stopping.Stop()
-    left = []
-    monkeypatch.setattr(stop, "leave", left.append)
+    stop.now, stop.left = 0.0, []
+    clock = types.SimpleNamespace(monotonic=lambda: stop.now)
+    monkeypatch.setattr(stopping, "time", clock)
+    monkeypatch.setattr(stop, "leave", stop.left.append)
+    return stop
+
+
+@pytest.mark.parametrize("was_read_first", [True, False])
+def test_a_signal_that_comes_twice_at_once_is_no_second_one(stop, was_read_first):
+    """The command `timeout` sends it to the process and to its group."""
+    if was_read_first:
+        stop._tick([15], True)
     with pytest.raises(stopping.Stopped):
         stop._handle(signal.SIGTERM, None)
+    stop.now = 0.1
+    stop._handle(signal.SIGTERM, None)
+    stop._tick([15, 15], True)
+    assert stop.left == []
 
-    stop._tick([], False)
-    stop._tick(numbers, True)
+    stop.now = 1.5
+    stop._tick([15], True)
+    assert stop.left == ["a second signal"]
 
-    assert left == ["a second signal"] * leaves
+
+def test_a_pipe_that_nobody_empties_does_not_keep_the_process_alive(monkeypatch):
+    is_empty = threading.Event()
+    full = types.SimpleNamespace(write=lambda text: is_empty.wait(), flush=lambda: None)
+    monkeypatch.setattr(sys, "stderr", full)
+    monkeypatch.setattr(stopping, "_WORDS_S", 0.02)
+    monkeypatch.setattr(stopping.os, "_exit", sys.exit)
+
+    with pytest.raises(SystemExit, match="1"):
+        stopping.Stop().leave("SIGTERM")
+
+    is_empty.set()
 
 
 def test_what_does_not_answer_is_ended_from_outside():

@@ -39,6 +39,11 @@ def prepare(files: config_lib.FilesConfig, *, infers_only: bool) -> None:
         ValueError: if a file or folder cannot be used; it names the flag.
     """
     data_dir(files)
+    if files.checkpoint_dir is not None and infers_only:
+        raise ValueError(
+            f"--checkpoint_dir={files.checkpoint_dir}: keeps training, and --mode=infer does not "
+            "train. --checkpoint=FOLDER reads weights."
+        )
     for flag, num_bytes in _BYTES.items():
         path = getattr(files, flag)
         if path is None or files.fit:

@@ -8,8 +8,8 @@ from typing import Any
 from mlpf_jax import config as config_lib
 from mlpf_jax import errors, stopping
 from mlpf_jax.measure import records
-from mlpf_jax.report import incomplete
-from mlpf_jax.run import resuming
+from mlpf_jax.report import incomplete, result
+from mlpf_jax.run import ending, resuming
 
 _GERUNDS = {"inference": "inferring"}
 
@@ -26,11 +26,29 @@ class Course:
     environment: Mapping[str, Any] | None = None
     keeper: resuming.Keeper | None = None
     writes: bool = True  # only process 0 of several does
+    is_reported: bool = False  # the report of the complete run is written
+
+    def deliver(self, finished: result.RunResult) -> list[str]:
+        """Writes the report and shows the summary; a signal meanwhile ends the run afterwards.
+
+        Returns the problems, one line each.
+        """
+        self.stop.enter("reporting")
+        with self.stop.deferred():
+            problems = ending.deliver(finished, self.arguments, self.files.results_dir)
+            self.is_reported = True
+            if self.keeper is not None and not problems:
+                problems = ending.finish({"checkpoint_dir": self.keeper.complete})
+        if self.stop.reason is not None:
+            self.stop.poll()
+        return problems
 
     def last_words(self, reason: str) -> str:
         """Writes the incomplete report; returns one line for the user."""
         if not self.writes:
             return self._how(reason)
+        if self.is_reported:
+            return f"{self._how(reason)} The report is complete."
         with contextlib.suppress(OSError, ValueError, TypeError):
             path = incomplete.write(self._run(reason), self.files.results_dir)
             return f"{self._line(reason)} Incomplete report: {path}"
@@ -38,7 +56,7 @@ class Course:
 
     def fail(self, error: BaseException) -> None:
         """Writes the incomplete report of a run that failed."""
-        if not self.writes:
+        if not self.writes or self.is_reported:
             return
         with contextlib.suppress(OSError, ValueError, TypeError):
             incomplete.write(self._run(errors.one_line(error)), self.files.results_dir)

@@ -36,7 +36,7 @@ class Keeper(Protocol):
         """
 
     def rescue(self, current: state.TrainState) -> None:
-        """Called when the run ends early, with the state to keep."""
+        """Called when training ends, also early, with the state to keep."""
 
     def object_to(self, problem: str) -> None:
         """Called for a loss that is not finite.
@@ -102,6 +102,7 @@ def train(
         except stopping.Stopped:
             keeper.rescue(trainer.state)
             raise
+        keeper.rescue(trainer.state)  # here, where no signal ends it halfway
     return trainer.state, trainer.fed
 
 

@@ -285,7 +285,6 @@ def _train(
     filler = _noted(setup.stop, _filler(train_step, spread, current, batches[-1]))
     with window.together("training", filler):
         trained, fed = loop.train(setup, current, train_step, validate, left, keeper.track, keeper)
-        keeper.rescue(trained)
         first_call_s = first_calls_s or keeper.track.first_call_s or 0.0
         samples = tuple(keeper.track.samples)
         phase = compiled.phase(config, first_call_s, samples, flops_per_event)

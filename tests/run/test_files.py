@@ -78,3 +78,13 @@ def test_a_user_without_a_home_needs_a_data_folder(tmp_path, monkeypatch):
         ValueError, match="set HOME or XDG_CACHE_HOME, or name a folder with --data"
     ):
         files.prepare(config.FilesConfig(results_dir=tmp_path), infers_only=False)
+
+
+def test_a_folder_of_checkpoints_needs_training(tmp_path):
+    """It would count as complete, and training could not go on there."""
+    places = config.FilesConfig(results_dir=tmp_path, checkpoint_dir=tmp_path / "checkpoints")
+
+    with pytest.raises(ValueError, match=r"--checkpoint_dir=.*: keeps training"):
+        files.prepare(places, infers_only=True)
+
+    assert not (tmp_path / "checkpoints").exists()

@@ -1,0 +1,59 @@
+"""The last words of a run agree with what it leaves."""
+
+import signal
+
+import pytest
+
+from mlpf_jax import config, stopping
+from mlpf_jax.report import incomplete, result
+from mlpf_jax.run import ending, leaving
+
+
+@pytest.fixture
+def course(tmp_path):
+    return leaving.Course(stopping.Stop(), config.FilesConfig(results_dir=tmp_path), "")
+
+
+@pytest.fixture
+def finished():
+    return object.__new__(result.RunResult)
+
+
+def test_a_signal_while_the_report_is_written_ends_the_run_after_that(
+    course, finished, tmp_path, monkeypatch
+):
+    written = []
+
+    def deliver(*arguments):
+        course.stop._handle(signal.SIGTERM, None)
+        written.append(arguments)
+        return []
+
+    monkeypatch.setattr(ending, "deliver", deliver)
+    with pytest.raises(stopping.Stopped, match="SIGTERM"):
+        course.deliver(finished)
+
+    assert len(written) == 1
+    line = "stopped (SIGTERM) while reporting. The report is complete."
+    assert course.last_words("SIGTERM") == line
+    course.fail(OSError("later"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_time_limit_that_is_near_ends_no_run_that_is_reported(course, finished, monkeypatch):
+    monkeypatch.setattr(ending, "deliver", lambda *arguments: [])
+    course.stop.limit(minutes=1.0, minutes_without_progress=0.0)
+    course.stop.progressed(60.0)
+
+    assert course.deliver(finished) == []
+
+
+def test_a_run_without_checkpoints_says_that_nothing_is_kept(course, tmp_path):
+    line = course.last_words("SIGINT")
+
+    path = tmp_path / incomplete.FILE_NAME
+    assert path.exists()
+    assert line == (
+        "interrupted while starting. Nothing is kept without --checkpoint_dir. Incomplete report: "
+        f"{path}"
+    )

@@ -11,12 +11,14 @@ import errno
 import fcntl
 import itertools
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PREFIX = ".tmp-"
+_LEFTOVER = re.compile(r"\.tmp-.+-[0-9]+-[0-9a-f]+")  # as `_create` names them
 # Errors of file systems without support for a call (CIFS, some FUSE); others mean lost content.
 _NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -42,10 +44,13 @@ def write_new(path: Path, content: bytes) -> Path | None:
 def try_writing(folder: Path, num_bytes: int) -> None:
     """Makes and removes a file of `num_bytes` bytes, as a test. They are reserved, not written.
 
+    Removes what killed processes have left in the folder, too.
+
     Raises:
         OSError: if that fails; the error names `folder`.
     """
     with naming(folder):
+        remove_leftovers(folder)
         temporary, lock = _create(folder / "trial", Path.touch)
         try:
             _reserve(temporary, num_bytes)
@@ -132,11 +137,29 @@ def write_synced(path: Path, chunks: Iterator[bytes] | list[bytes]) -> None:
         for chunk in chunks:
             file.write(chunk)
         file.flush()
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in _NO_SYNC:
-                raise
+        _sync(file.fileno())
+
+
+def sync_tree(folder: Path) -> None:
+    """Syncs all files in the folder and below, which others have written, and then the names.
+
+    Raises:
+        OSError: if content was lost.
+    """
+    for path in (*folder.rglob("*"), folder):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                _sync(file.fileno())
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def sync_folder(path: Path) -> None:
@@ -167,6 +190,8 @@ def locked(folder: Path) -> Iterator[None]:
 def remove_leftovers(folder: Path) -> None:
     """Removes unfinished files of dead writers in `folder`."""
     for path in folder.glob(f"{_PREFIX}*"):
+        if not _LEFTOVER.fullmatch(path.name):
+            continue
         try:
             lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         except OSError:  # just finished, or cleaned up by another process

@@ -66,6 +66,16 @@ def test_a_file_is_lost_if_syncing_it_was_tried_and_failed(tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+def test_a_tree_that_others_wrote_is_synced_or_known_to_be_lost(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_bytes(b"content")
+    atomic.sync_tree(tmp_path)
+
+    refuse_to_sync(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        atomic.sync_tree(tmp_path)
+
+
 def test_a_folder_that_cannot_be_read_is_still_written_into(tmp_path, monkeypatch):
     folder = tmp_path / "missing"
 
@@ -104,10 +114,11 @@ def test_leftovers_of_the_dead_are_removed(tmp_path):
     (tmp_path / ".tmp-folder-1-00").mkdir()
     (tmp_path / ".tmp-folder-1-00/inside").touch()
     (tmp_path / "kept").touch()
+    (tmp_path / ".tmp-of-others").touch()
 
     atomic.remove_leftovers(tmp_path)
 
-    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", ".tmp-of-others"}
 
 
 def test_files_of_a_running_writer_are_left_alone(tmp_path):
@@ -122,7 +133,7 @@ def test_a_link_among_leftovers_is_not_followed(tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/inside").touch()
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache/.tmp-x").symlink_to(tmp_path / "precious")
+    (tmp_path / "cache/.tmp-x-1-00").symlink_to(tmp_path / "precious")
 
     atomic.remove_leftovers(tmp_path / "cache")
 
@@ -195,3 +206,11 @@ def test_a_disk_that_is_too_small_is_known_before(full_disk, monkeypatch, error)
 
     assert caught.value.filename == str(full_disk)
     assert not list(full_disk.iterdir())
+
+
+def test_trying_to_write_removes_the_trial_of_a_killed_process(tmp_path):
+    (tmp_path / ".tmp-trial-1-00").write_bytes(bytes(1000))
+
+    atomic.try_writing(tmp_path, 10)
+
+    assert not list(tmp_path.iterdir())

@@ -340,3 +340,33 @@ def test_two_runs_with_one_results_folder_both_leave_their_report(start, tmp_pat
     assert len(reports) == 2
     for report in reports:
         hepscore.validate(report)
+
+
+_FAILED_SAVE = """
+import pathlib, sys
+from mlpf_jax import atomic
+from mlpf_jax.training import checkpoint
+from tests import tiny
+atomic.try_writing = lambda folder, num_bytes: None  # the disk fills up after the trial
+store = checkpoint.Store(pathlib.Path(sys.argv[1]))
+try:
+    store.save(0, tiny.random_state(tiny.run_config()), {})
+except OSError as error:
+    print(error)
+store.close()
+"""
+
+
+def test_a_process_ends_after_a_save_that_failed(full_disk):
+    """Threads of Orbax waited for each other, and the process for them."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FAILED_SAVE, str(full_disk)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "No space left on device" in done.stdout

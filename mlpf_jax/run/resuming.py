@@ -22,7 +22,7 @@ from mlpf_jax.measure import records
 from mlpf_jax.report import checksums
 from mlpf_jax.run import inputs as inputs_lib
 from mlpf_jax.run import track as track_lib
-from mlpf_jax.training import state
+from mlpf_jax.training import checkpoint_folder, state
 
 if TYPE_CHECKING:
     from mlpf_jax.training import checkpoint as checkpoint_lib
@@ -157,7 +157,7 @@ class Keeper:
             )
         if not found and self._files.resume == "must":
             raise ValueError(f"{self._flag}: no checkpoint is there, but --resume=must needs one.")
-        if found and self._store.is_complete:
+        if found and checkpoint_folder.is_complete(self._store.folder):
             raise ValueError(
                 f"{self._flag}: that run is complete. To run again, give another folder, or remove "
                 "it."
@@ -180,25 +180,36 @@ class Keeper:
             )
         for problem in wrong:
             self._progress.tell(f"checkpoint left out: {problem}")
-        try:
-            self.track = track_lib.Track.from_json(restored.record["track"])
-            self._compare(restored.record["facts"])
-            earlier = self._earlier(restored.record)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{self._flag}: step {restored.step}: wrong content: {error}"
-            ) from None
-        self.track.earlier.append(earlier)
+        track, before, earlier = self._parts_of(restored)
+        self.track = track
+        self._compare(before)
+        track.earlier.append(earlier)
         # Seconds since the start of another process's telemetry mean nothing here.
-        self.track.samples = [
-            dataclasses.replace(sample, start_s=None) for sample in self.track.samples
-        ]
+        track.samples = [dataclasses.replace(sample, start_s=None) for sample in track.samples]
         self._saved = self._progress_made
         self._progress.tell(
             f"resuming after step {restored.step}; {earlier.lost_s:.0f} s of work since then were "
             "lost"
         )
         return restored.state
+
+    def _parts_of(
+        self, restored: "checkpoint_lib.Restored"
+    ) -> tuple[track_lib.Track, dict[str, str], records.Segment]:
+        """Returns what a checkpoint tells of its run: track, facts and last segment."""
+        record = restored.record
+        try:
+            track = track_lib.Track.from_json(record["track"])
+            before = {name: str(value) for name, value in record["facts"].items()}
+            earlier = self._earlier(record)
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            raise self._wrong(restored, errors.one_line(error)) from None
+        if track.num_steps != restored.step:
+            raise self._wrong(restored, f"{track.num_steps} steps were recorded.")
+        return track, before, earlier
+
+    def _wrong(self, restored: "checkpoint_lib.Restored", reason: str) -> ValueError:
+        return ValueError(f"{self._flag}: step {restored.step}: wrong content: {reason}")
 
     def check_program(self, name: str, sha256: str) -> None:
         """Compares a compiled program with that of earlier segments.
@@ -249,7 +260,7 @@ class Keeper:
             self._recovery_s = time.monotonic() - self._stop.started_s
         self._stop.progressed(seconds)
         if self._store is not None:
-            self._store.is_alive()
+            self._store.lock.show_life()
         self._stop.poll()
         new_steps = self.track.num_steps - self._saved[0]
         is_due = time.monotonic() - self._saved_s >= self._every_s
@@ -281,7 +292,7 @@ class Keeper:
     def complete(self) -> None:
         """Notes that the report is written: this run is not resumed any more."""
         if self._store is not None:
-            self._store.complete()
+            checkpoint_folder.complete(self._store.folder)
 
     def _save(self, current: state.TrainState) -> None:
         assert self._store is not None
@@ -329,9 +340,9 @@ class Keeper:
     def _earlier(self, document: Mapping[str, Any]) -> records.Segment:
         """The last segment, with what it lost after its last checkpoint."""
         assert self._store is not None
-        segment = records.Segment(**document["segment"])
-        last = self._store.last_sign_s
-        lost_s = max(0.0, last - document["saved_at_s"]) if last else 0.0
+        segment = track_lib.built(records.Segment, document["segment"])
+        saved_at_s = track_lib.built(float, document["saved_at_s"])
+        lost_s = self._store.lock.alive_since(saved_at_s)
         return dataclasses.replace(segment, lost_s=lost_s, total_s=segment.total_s + lost_s)
 
 

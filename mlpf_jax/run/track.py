@@ -147,13 +147,14 @@ class Track:
         """Reads it again.
 
         Raises:
-            KeyError, TypeError, ValueError: if it was not written by `to_json`.
+            AttributeError, KeyError, OverflowError, TypeError, ValueError: if it was not written
+                by `to_json`.
         """
         sums = [
             step_lib.StepSums(**jax.tree.map(np.float32, one, is_leaf=_is_number_or_rows))
             for one in document["sums"]
         ]
-        found = _built(cls, {**document, "sums": []})
+        found = built(cls, {**document, "sums": []})
         return dataclasses.replace(found, sums=sums)
 
 
@@ -181,19 +182,25 @@ def _is_number_or_rows(value: Any) -> bool:
     return not isinstance(value, dict)
 
 
-def _built(hint: Any, value: Any) -> Any:
-    """Returns a value of the type `hint` from its plain form."""
+def built(hint: Any, value: Any) -> Any:
+    """Returns a value of the type `hint` from its plain form, which a stranger may have written.
+
+    Raises:
+        AttributeError, KeyError, OverflowError, TypeError: if it is not of that type.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         (hint,) = set(arguments) - {types.NoneType}
-        return None if value is None else _built(hint, value)
+        return None if value is None else built(hint, value)
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
-        return hint(**{name: _built(hints[name], item) for name, item in value.items()})
-    if origin is list:
-        return [_built(arguments[0], item) for item in value]
-    if origin is tuple:
-        return tuple(_built(arguments[0], item) for item in value)
+        return hint(**{name: built(hints[name], item) for name, item in value.items()})
     if origin in (dict, Mapping):
-        return {key: _built(arguments[1], item) for key, item in value.items()}
-    return value
+        return {key: built(arguments[1], item) for key, item in value.items()}
+    plain = origin or hint
+    kind: Any = {float: (int, float), tuple: (list, tuple)}.get(plain, plain)
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.40} instead of {hint}")
+    if origin in (list, tuple):
+        return origin(built(arguments[0], item) for item in value)
+    return hint(value)

@@ -1,11 +1,6 @@
 """Checkpoints with Orbax: one folder for each step, verified by SHA-256 when it is read.
 
-FOLDER/<step>/weights/      weights, rotations and the step, by Orbax
-FOLDER/<step>/optimizer/    the optimiser's state, by Orbax
-FOLDER/<step>/record/       all else that a run needs to go on, as JSON, by Orbax
-FOLDER/<step>/sha256.json   the SHA-256 of these files; written last, so it seals a checkpoint
-FOLDER/.lock                held by the run that writes here; its time is its last sign of life
-FOLDER/complete             the run has ended and written its report
+`checkpoint_folder` has their layout.
 """
 
 import contextlib
@@ -31,12 +26,13 @@ from mlpf_jax import atomic, errors
 from mlpf_jax.training import checkpoint_folder, state
 
 FORMAT = 2  # of the record and the folder; increase it when older programs cannot read them
-_WEIGHTS, _OPTIMIZER, _RECORD = "weights", "optimizer", "record"
-_COMPLETE = "complete"
+_WEIGHTS, _OPTIMIZER, _RECORD = checkpoint_folder.ITEMS
 _KEPT = 2  # checkpoints; one of them is whole while the next is written
 _BYTES_BESIDES = 2**20  # Orbax's own, and the seal
 _REASONS = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)]
 _LARGEST_JSON = 64 * 2**20  # bytes; a thousand steps take one
+# What Orbax and TensorStore raise for files that are not theirs, besides ValueError.
+_UNREADABLE = (OSError, LookupError, TypeError, AttributeError, RuntimeError)
 
 Record = Mapping[str, Any]  # JSON
 
@@ -56,63 +52,45 @@ class Store:
         """Opens or creates the folder.
 
         Raises:
-            ValueError: if another process writes to it.
+            ValueError: if another process writes to it, or it has other content.
             OSError: if it cannot be written to.
         """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        # When the previous writer was last alive, in seconds since 1970; None without one.
-        self.last_sign_s, self._lock = checkpoint_folder.hold(folder)
-        for step in checkpoint_folder.steps(folder):
-            path = folder / str(step)
-            if not (path / checkpoint_folder.SEAL).exists():  # its writer died before that
-                shutil.rmtree(path)
-        # Asynchronous writing would fall into the next timed window. And if a save fails, Orbax's
-        # (0.12.8) threads wait ten minutes for each other, and the process cannot end before.
-        self._manager = ocp.CheckpointManager(
-            folder.resolve(),
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=_KEPT,
-                create=False,
-                cleanup_tmp_directories=True,
-                enable_async_checkpointing=False,
-            ),
-            item_names=(_WEIGHTS, _OPTIMIZER, _RECORD),
-        )
+        with contextlib.ExitStack() as stack:
+            self.lock = checkpoint_folder.Lock(folder)
+            stack.callback(self.lock.close)
+            checkpoint_folder.clear(folder)
+            # Asynchronous writing would fall into the next timed window. And if a save fails,
+            # Orbax's (0.12.8) threads wait ten minutes for each other, and the process cannot end
+            # before.
+            self._manager = ocp.CheckpointManager(
+                folder.resolve(),
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=_KEPT, create=False, enable_async_checkpointing=False
+                ),
+                item_names=(_WEIGHTS, _OPTIMIZER, _RECORD),
+            )
+            stack.pop_all()
 
     @property
     def steps(self) -> list[int]:
         """The steps with a checkpoint, newest first."""
         return checkpoint_folder.steps(self.folder)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the run that wrote the checkpoints has ended."""
-        return (self.folder / _COMPLETE).exists()
-
-    def complete(self) -> None:
-        """Notes that the run has ended."""
-        atomic.write_file(self.folder / _COMPLETE, b"")
-
-    def is_alive(self) -> None:
-        """Notes that this process is alive. It takes microseconds."""
-        with contextlib.suppress(OSError):
-            os.utime(self._lock)
-
     def save(self, step: int, current: state.TrainState, record: Record) -> None:
         """Writes a checkpoint, and removes all but the newest ones.
 
         Raises:
+            ValueError: if something else is there that Orbax would take for a checkpoint.
             OSError: if it cannot be written; earlier checkpoints stay.
         """
         host = jax.tree.map(np.asarray, current)
+        self._make_room(step)
         # Orbax would tell of a full disk, too: in several threads and five hundred lines.
         num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(host))
         atomic.try_writing(self.folder, num_bytes + _BYTES_BESIDES)
         path = self.folder / str(step)
-        if path.exists():  # damaged, or of a run that went on from an earlier one
-            shutil.rmtree(path)
-            self._manager.reload()
         items = ocp.args.Composite(
             weights=ocp.args.StandardSave(_weights(host)),
             optimizer=ocp.args.StandardSave(host.opt_state),
@@ -124,13 +102,28 @@ class Store:
                 self._manager.save(step, args=items, force=True)
                 self._manager.wait_until_finished()
             content = json.dumps(_hashes(path), indent=2).encode()
+            atomic.sync_tree(path)  # Orbax syncs only some: a seal must not outlive the rest
             atomic.write_file(path / checkpoint_folder.SEAL, content)
+            atomic.sync_folder(self.folder)
         except Exception as error:
-            # Orbax (0.12.8) takes a failed save for a checkpoint until it looks at the folder.
-            self._manager.reload()
+            with contextlib.suppress(OSError, ValueError):  # the report may need the space
+                checkpoint_folder.clear(self.folder)
             if isinstance(error, OSError):
                 raise
             raise OSError(f"{self.folder}: {_reason(error)}") from None
+
+    def _make_room(self, step: int) -> None:
+        """Removes what failed saves have left, and the checkpoints of this step and of later ones.
+
+        Those are damaged, because the run goes on from an earlier one, and Orbax would keep them
+        instead of that.
+        """
+        checkpoint_folder.clear(self.folder)
+        for one in self.steps:
+            if one >= step:
+                shutil.rmtree(self.folder / str(one))
+        # Orbax (0.12.8) takes a failed save for a checkpoint until it looks at the folder.
+        self._manager.reload()
 
     def newest(self, like: state.TrainState) -> tuple[Restored | None, tuple[str, ...]]:
         """Returns the newest sound checkpoint with the shapes of `like`, and what is wrong with
@@ -148,7 +141,7 @@ class Store:
     def close(self) -> None:
         """Releases the folder."""
         self._manager.close()
-        os.close(self._lock)
+        self.lock.close()
 
 
 def export(folder: Path, current: state.TrainState) -> None:
@@ -213,15 +206,10 @@ def read_record(path: Path) -> Record:
     Raises:
         ValueError: if it cannot be used.
     """
-    with _quiet():
-        try:
-            if (path / _RECORD / "metadata").stat().st_size > _LARGEST_JSON:
-                raise ValueError("its record is too large.")
-            record = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(
-                (path / _RECORD).resolve()
-            )
-        except (OSError, RecursionError) as error:
-            raise ValueError(f"its record cannot be read: {errors.one_line(error)}") from None
+    with _reading("its record"):
+        if (path / _RECORD / "metadata").stat().st_size > _LARGEST_JSON:
+            raise ValueError("its record is too large.")
+        record = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore((path / _RECORD).resolve())
     version = record.get("format") if isinstance(record, dict) else None
     if version != FORMAT:
         raise ValueError(f"has format {version}, and this program reads {FORMAT}.")
@@ -234,11 +222,8 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: if they cannot be read.
     """
-    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
-        try:
-            found = checkpointer.restore((path / _WEIGHTS).resolve())
-        except OSError as error:
-            raise ValueError(errors.one_line(error)) from None
+    with _reading("its weights"), ocp.StandardCheckpointer() as checkpointer:
+        found = checkpointer.restore((path / _WEIGHTS).resolve())
     leaves = jax.tree_util.tree_leaves_with_path(found)
     return {jax.tree_util.keystr(name, simple=True): np.asarray(leaf) for name, leaf in leaves}
 
@@ -255,13 +240,10 @@ def _read(path: Path, step: int, like: state.TrainState) -> Restored:
 
 def _restore(path: Path, like: Any) -> Any:
     wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
-    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
-        try:
-            found = checkpointer.metadata(path.resolve()).item_metadata
-            _refuse_other_network(found, wanted)
-            return checkpointer.restore(path.resolve(), wanted)
-        except OSError as error:
-            raise ValueError(errors.one_line(error)) from None
+    with _reading(f"its folder {path.name}"), ocp.StandardCheckpointer() as checkpointer:
+        found = checkpointer.metadata(path.resolve()).item_metadata
+        _refuse_other_network(found, wanted)
+        return checkpointer.restore(path.resolve(), wanted)
 
 
 def _weights(current: state.TrainState) -> dict[str, Any]:
@@ -290,15 +272,20 @@ def _refuse_other_network(found: Any, wanted: Any) -> None:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.rglob("*") if path.name != checkpoint_folder.SEAL)
-    for path in paths:
+    paths = sorted(folder.rglob("*"))
+    for path in (folder, *paths):
         if path.is_symlink():
-            raise ValueError(f"contains a symbolic link, {path.relative_to(folder)}.")
+            raise ValueError(f"has a symbolic link, {path.name}.")
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(folder).as_posix(): _sha256(path)
         for path in paths
-        if path.is_file()
+        if path.is_file() and path.name != checkpoint_folder.SEAL
     }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _bounded(path: Path) -> bytes:
@@ -307,6 +294,16 @@ def _bounded(path: Path) -> bytes:
     if len(content) > _LARGEST_JSON:
         raise ValueError("too large")
     return content
+
+
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Refuses what Orbax cannot read, quietly."""
+    with _quiet():
+        try:
+            yield
+        except _UNREADABLE as error:
+            raise ValueError(f"{what} cannot be read: {errors.one_line(error)}") from None
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import jax
@@ -13,7 +14,9 @@ from absl import logging
 
 from mlpf_jax import atomic, config, stopping
 from mlpf_jax import progress as progress_lib
-from mlpf_jax.run import resuming, story
+from mlpf_jax.run import loop, resuming, story, track
+from mlpf_jax.run import setup as setup_lib
+from mlpf_jax.telemetry import recorder as recorder_lib
 from mlpf_jax.training import checkpoint_folder, state
 from tests import tiny
 from tests.run.test_story import fake_inputs, surroundings
@@ -103,6 +106,39 @@ def test_what_was_not_finished_is_removed(saved):
     assert not (saved / "2").exists()
 
 
+def test_other_folders_are_not_taken_for_checkpoints(tmp_path):
+    (tmp_path / "2022").mkdir()
+    (tmp_path / "2022" / "thesis.tex").touch()
+
+    with refusing(f"--checkpoint_dir={tmp_path}: contains 2022, which is no checkpoint"):
+        keeper_of(tmp_path)
+
+    assert (tmp_path / "2022" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"track": {}}, "sums"),
+        ({"facts": 1}, "has no attribute"),
+        ({"segment": {"total_s": "1"}}, "instead of"),
+        ({"saved_at_s": "now"}, "instead of"),
+        ({"losses": [{"total": 1.0}]}, "1 steps were recorded"),
+        ({"losses": [{"total": "1"}, {}]}, "instead of"),
+    ],
+)
+def test_a_record_with_foreign_content_is_refused(saved, monkeypatch, change, message):
+    with opened(saved) as (keeper, current):
+        restored, _ = keeper._store.newest(current)
+        record = dict(restored.record)
+        track = {**record["track"], **change} if "losses" in change else record["track"]
+        foreign = restored._replace(record={**record, "track": track, **change})
+        monkeypatch.setattr(keeper._store, "newest", lambda like: (foreign, ()))
+
+        with pytest.raises(ValueError, match=f"step 2: wrong content: .*{message}"):
+            keeper.open(KNOWN, current)
+
+
 def test_two_runs_do_not_share_a_folder(saved):
     first = keeper_of(saved)
 
@@ -189,6 +225,31 @@ def test_a_disk_that_fills_up_during_a_save_is_one_line(full_disk, monkeypatch, 
 
     assert problem.endswith(f"step 1 was not saved: {full_disk}: No space left on device.")
     assert capfd.readouterr().err == ""
+
+
+class _Late(resuming.Keeper):
+    """Gets a signal while it saves at the end of training."""
+
+    def rescue(self, current):
+        self._stop._handle(signal.SIGTERM, None)
+        super().rescue(current)
+
+
+def test_the_save_at_the_end_of_training_is_not_cut_short_by_a_signal(tmp_path):
+    stop, progress = stopping.Stop(), progress_lib.Progress(quiet=True)
+    setup = setup_lib.Setup(
+        RUN, "cpu", lambda batch: batch, progress, recorder_lib.Recorder(), stop
+    )
+    keeper = _Late(files(tmp_path), stop, progress)
+    keeper.track.losses.append({"total": 1.0})
+    done = track.Track()
+    done.epochs.extend([None] * len(RUN.steps_by_epoch))
+
+    loop.train(setup, tiny.random_state(RUN), print, print, iter(()), done, keeper)
+
+    assert stop.reason == "SIGTERM"
+    assert keeper.saved_step == 1
+    keeper._store.close()
 
 
 class _Interrupted(resuming.Keeper):

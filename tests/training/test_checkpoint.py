@@ -1,6 +1,7 @@
 """Weights come back as they went; what is no whole checkpoint of this network is refused."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -86,3 +87,76 @@ def test_a_seal_with_foreign_content_is_refused(tmp_path_factory, seal):
 
     with pytest.raises(ValueError, match="damaged"):
         checkpoint.verify(folder)
+
+
+def save(store, step):
+    current = tiny.random_state(RUN)
+    store.save(step, current._replace(step=current.step + step), {})
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = checkpoint.Store(tmp_path / "checkpoints")
+    yield store
+    store.close()
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_does_not_push_out_the_sound_one(store):
+    save(store, 5)
+    save(store, 9)
+    (store.folder / "9" / "sha256.json").write_text("{}")
+    like = tiny.random_state(RUN)
+    assert store.newest(like)[0].step == 5
+
+    save(store, 7)
+
+    assert store.steps == [7, 5]
+
+
+@pytest.mark.slow
+def test_a_failed_save_leaves_no_step_to_go_on_from(store, monkeypatch):
+    save(store, 5)
+
+    def fail(path, content):
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "write_file", fail)
+        with pytest.raises(OSError, match="No space left"):
+            save(store, 7)
+
+    assert store.steps == [5]
+    assert {path.name for path in store.folder.iterdir()} == {"5", ".lock"}
+    save(store, 7)
+    assert store.newest(tiny.random_state(RUN))[0].step == 7
+
+
+def seal(path):
+    content = json.dumps(checkpoint._hashes(path))
+    (path / "sha256.json").write_text(content)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["weights/_METADATA", "weights/manifest.ocdbt", "record/metadata"])
+def test_a_sealed_checkpoint_that_orbax_cannot_read_is_left_out(store, name):
+    save(store, 5)
+    path = store.folder / "5"
+    (path / name).write_bytes(b"{}")
+    seal(path)
+
+    restored, (problem,) = store.newest(tiny.random_state(RUN))
+
+    assert restored is None
+    assert problem.startswith(f"{path}: ")
+
+
+def test_a_checkpoint_with_a_link_is_refused(saved, tmp_path):
+    (tmp_path / "elsewhere").symlink_to(saved / "0")
+    path = saved / "0" / "weights" / "_METADATA"
+    path.rename(tmp_path / "there")
+    path.symlink_to(tmp_path / "there")
+
+    for path in (tmp_path / "elsewhere", saved / "0"):
+        with pytest.raises(ValueError, match="has a symbolic link"):
+            checkpoint.verify(path)

@@ -89,6 +89,8 @@ def group(reports: Iterable[reader.Report]) -> list[Group]:
 def is_report(path: Path) -> bool:
     """Whether a file is the report of a run, or too damaged to decide; reading reports it then."""
     try:
+        if path.stat().st_size > reader.MOST_BYTES:
+            return True
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return True

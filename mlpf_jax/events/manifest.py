@@ -16,6 +16,7 @@ NAME = "manifest.json"
 SHARD_RECORD = "shard.json"
 ARRAYS = ("offsets", "elements", "targets", "candidates")
 KINDS = ("simulated", "imported")
+_MOST_BYTES = 64 * 2**20  # of a manifest; a million events in shards of 50 take 12
 
 _SAFE_NAME = re.compile(r"shard-[A-Za-z0-9-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -143,6 +144,8 @@ def _encode(record: Mapping[str, Any]) -> bytes:
 
 
 def _decode(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path} is larger than {_MOST_BYTES} bytes.")
     try:
         record = json.loads(path.read_bytes())
     except (ValueError, RecursionError):

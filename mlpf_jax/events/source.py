@@ -192,6 +192,10 @@ def _num_listed(folder: Path, provenance: manifest_lib.Provenance) -> int:
         raise ValueError(
             f"{folder} contains events of another origin: {difference}. Choose another folder."
         )
+    if manifest.num_events > SHARD_EVENTS * len(manifest.shards):
+        raise manifest_lib.DamagedError(
+            f"{folder / manifest_lib.NAME} lists more events than its shards can have: remove it."
+        )
     return manifest.num_events
 
 

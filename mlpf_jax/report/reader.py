@@ -11,7 +11,7 @@ from mlpf_jax.report.phase import Phase
 
 __all__ = ["Phase", "Report", "find", "from_document", "read"]
 _NO_RESULTS = {hepscore.UNSCORED_FILE_NAME, incomplete.FILE_NAME}
-_MOST_BYTES = 64 * 2**20  # limit for a result file; a run of a day has less
+MOST_BYTES = 64 * 2**20  # limit for a result file; a run of a day has less
 
 
 def read(path: Path) -> Report:
@@ -21,10 +21,8 @@ def read(path: Path) -> Report:
         ValueError: if it is not a report of this benchmark; the message begins with the path.
         OSError: if it cannot be read.
     """
-    if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(
-            f"{path}: larger than {_MOST_BYTES} bytes, so it is not a report of a run."
-        )
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path}: larger than {MOST_BYTES} bytes, so it is not a report of a run.")
     try:
         document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
         _refuse_no_result(document)

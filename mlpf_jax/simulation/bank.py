@@ -24,6 +24,7 @@ SHIPPED_SHA256 = "80b2b6b59017a9cdf8e9f4eab3c9644acdc654e2d7f4968ebd5228f0bb7847
 SHIPPED_GENERATOR = "Pythia 8.317"
 PILEUP = "minbias"
 HARD_PROCESSES = ("ttbar", "qcd")
+_MOST_BYTES = 2**32  # of all arrays
 
 # Exceptions that zipfile, zlib, NumPy and json raise for damaged or foreign files.
 _UNREADABLE = (
@@ -107,6 +108,8 @@ def _read_columns(content: bytes) -> dict[str, np.ndarray]:
     if not content.startswith(b"PK"):  # np.load would try other formats
         raise ValueError("it is not an npz archive")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        if sum(one.file_size for one in archive.zip.infolist()) > _MOST_BYTES:
+            raise ValueError(f"it unpacks to more than {_MOST_BYTES} bytes")
         return {name: archive[name] for name in archive.files}
 
 

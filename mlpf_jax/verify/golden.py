@@ -20,6 +20,7 @@ from jaxtyping import PyTree
 from mlpf_jax import config as config_lib
 
 SMALL_CASE = Path(__file__).parent / "golden" / "small_A.npz"
+_MOST_BYTES = 2**32  # of all arrays
 _CHAINS = ("cg_", "cg_energy_")  # the reference's prefixes, in the order of a stacked layer
 _FLAX_NAMES = {"gamma": "scale", "beta": "bias"}  # names in a layer norm, by the reference's name
 _REQUIRED_META = (
@@ -98,11 +99,14 @@ def load(path: Path) -> GoldenCase:
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            num_bytes = sum(one.file_size for one in file.zip.infolist())
+            if num_bytes <= _MOST_BYTES:
+                return {key: file[key] for key in file.files}
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file.") from None
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         raise ValueError(f"{path}: not a golden file: no readable .npz of plain arrays.") from None
+    raise ValueError(f"{path}: not a golden file: it unpacks to {num_bytes} bytes.")
 
 
 def variables_from_weights(

@@ -2,11 +2,14 @@
 
 import copy
 import json
+import os
+import pathlib
 
 import pytest
 
 from mlpf_jax.compare import history, history_tables, ratio_tables, ratios, runs, talk
 from mlpf_jax.render import tables
+from mlpf_jax.report import reader
 from tests.report import documents
 
 STATS = "report/wl-stats"
@@ -165,3 +168,13 @@ def test_a_hostile_value_is_refused_with_the_file_or_shown_safely(tmp_path, part
 def test_every_hostile_value_everywhere_is_refused_or_shown_safely(tmp_path, value):
     for place in PLACES:
         tried(tmp_path / "odd.json", place, value)
+
+
+def test_a_file_that_is_too_large_for_a_report_is_not_read(tmp_path, monkeypatch):
+    """It is told when the reports are read."""
+    path = tmp_path / "large.json"
+    path.touch()
+    os.truncate(path, reader.MOST_BYTES + 1)
+    monkeypatch.setattr(pathlib.Path, "read_bytes", None)
+
+    assert runs.is_report(path)

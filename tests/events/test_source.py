@@ -157,6 +157,17 @@ def test_a_folder_of_another_origin_is_refused(tmp_path, simulated):
         source.simulate_store(tmp_path, "qcd", 50, seed=2, num_workers=1)
 
 
+def test_a_manifest_that_lists_endless_events_is_refused(tmp_path, simulated):
+    source.simulate_store(tmp_path, "qcd", 50, seed=1, num_workers=1)
+    path = tmp_path / "manifest.json"
+    document = json.loads(path.read_text())
+    document["num_events"] = document["shards"][0]["num_events"] = 10**12
+    path.write_text(json.dumps(document))
+
+    with pytest.raises(ValueError, match="lists more events than its shards can have"):
+        source.simulate_store(tmp_path, "qcd", 50, seed=1, num_workers=1)
+
+
 def test_shards_of_another_origin_without_a_manifest_are_refused(tmp_path, simulated):
     source.simulate_store(tmp_path, "qcd", 50, seed=1, num_workers=1)
     (tmp_path / "manifest.json").unlink()

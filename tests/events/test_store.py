@@ -182,6 +182,10 @@ def write_manifest(content):
         (write_manifest(b"\xff\xfe"), "manifest.json is not JSON"),
         (write_manifest(b"[" * 100_000), "manifest.json is not JSON"),
         (write_manifest(b"[]"), "manifest.json is not a JSON object"),
+        (
+            lambda folder: os.truncate(folder / "manifest.json", 2**26 + 1),
+            "manifest.json is larger than 67108864 bytes",
+        ),
         (change(format="other"), "is not a manifest of events"),
         (change(schema_version=2), "has schema version 2, but this program reads 1"),
         (change(num_events=6), "wrong count: num_events is 6, the sum over its shards is 5"),

@@ -95,6 +95,12 @@ def test_an_altered_shipped_bank_is_refused(tmp_path, monkeypatch):
         bank.load_bank()
 
 
+def test_a_small_bank_that_unpacks_to_much_is_refused(columns, write, monkeypatch):
+    monkeypatch.setattr(bank, "_MOST_BYTES", 1000)
+
+    assert "it unpacks to more than 1000 bytes" in refusal(write(columns))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -67,3 +67,12 @@ def test_a_missing_weight_is_named():
     del weights["cg_0/msg_0/theta"]
     with pytest.raises(ValueError, match="cg_0/msg_0/theta"):
         golden.variables_from_weights(weights, case.model_config)
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "zeros.npz"
+    np.savez_compressed(path, X=np.zeros(10**6))
+    monkeypatch.setattr(golden, "_MOST_BYTES", 10**6)
+
+    with pytest.raises(ValueError, match="not a golden file"):
+        golden.load(path)

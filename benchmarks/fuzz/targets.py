@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -41,6 +42,33 @@ def _manifest() -> Target:
     return _with_file(lambda path: manifest.read_manifest(path.parent), manifest.NAME)
 
 
+def _shard() -> Target:
+    import numpy as np
+
+    from mlpf_jax.events import manifest, store
+
+    folder = Path(tempfile.mkdtemp(prefix="mlpf-jax-fuzz-"))
+    shard = manifest.Shard(
+        name="shard-0",
+        num_events=1,
+        num_elements=1,
+        sha256={f"{name}.npy": "0" * 64 for name in manifest.ARRAYS},
+    )
+    provenance = {"kind": "simulated", "process": "qcd"}
+    content = manifest.encode_manifest(manifest.Manifest(provenance=provenance, shards=(shard,)))
+    (folder / shard.name).mkdir()
+    (folder / manifest.NAME).write_bytes(content)
+    np.save(folder / shard.name / "offsets.npy", np.array([0, 1]))
+    for name, width in store.NUM_FEATURES.items():
+        np.save(folder / shard.name / f"{name}.npy", np.zeros((1, width), np.float32))
+
+    def target(content: bytes) -> None:
+        (folder / shard.name / "elements.npy").write_bytes(content)
+        store.open_store(folder).event(0)
+
+    return target
+
+
 def _pickle() -> Target:
     from mlpf_jax.events import pickles
 
@@ -75,6 +103,37 @@ def _seal() -> Target:
     return _with_file(lambda path: checkpoint.verify(path.parent), "sha256.json")
 
 
+def _track() -> Target:
+    from mlpf_jax.run import track
+
+    return lambda content: track.Track.from_json(json.loads(content))
+
+
+def _study() -> Target:
+    from mlpf_jax.study import documents
+
+    return _with_file(documents.read)
+
+
+def _environment() -> Target:
+    from mlpf_jax.measure import variables, xla_flags
+
+    def target(content: bytes) -> None:
+        lines = content.decode(errors="replace").splitlines()
+        environ = {name: value for name, _, value in (line.partition("=") for line in lines)}
+        variables.refusal(environ)
+        variables.pin(environ)
+        shown = variables.recorded(environ)
+        variables.doubts(shown)
+        assert not any("/" in value for value in shown.values())  # a path is told to nobody
+        flags = environ.get("XLA_FLAGS", "")
+        if flags.startswith("-"):  # other values name a file
+            joined = xla_flags.join(xla_flags.read(flags), {})
+            xla_flags.doubts(xla_flags.shown(joined))
+
+    return target
+
+
 def _flags() -> Target:
     from absl import flags
 
@@ -95,14 +154,22 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
     "report": _report,
     "baseline": _baseline,
     "manifest": _manifest,
+    "shard": _shard,
     "pickle": _pickle,
     "tfrecord": _tfrecord,
     "golden": _golden,
     "bank": _bank,
     "seal": _seal,
+    "track": _track,
+    "study": _study,
+    "environment": _environment,
     "flags": _flags,
 }
-_REFUSALS: Mapping[str, tuple[type[Exception], ...]] = {"flags": (ValueError, OSError)}
+_REFUSALS: Mapping[str, tuple[type[Exception], ...]] = {
+    "flags": (ValueError, OSError),
+    # As `resuming` and Orbax's JSON refuse it.
+    "track": (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError),
+}
 
 
 def guarded(name: str) -> Target:
@@ -122,6 +189,7 @@ def seeds(name: str) -> Iterator[Path]:
     patterns = {
         "report": "benchmarks/results/*reproducibility*.json",
         "baseline": "benchmarks/baselines/**/*.json",
+        "study": "tests/data/scaling.json",
         "golden": "mlpf_jax/**/small_A.npz",
         "flags": "flags/*.cfg",
     }

@@ -103,9 +103,13 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def interrupted_by_terminate() -> Iterator[None]:
-    """Makes SIGTERM, which cancels jobs, raise `Terminated`, which is handled as Ctrl-C is."""
+    """Makes SIGTERM, which cancels jobs, raise `Terminated`, which is handled as Ctrl-C is.
+
+    Once only: `timeout` sends it twice, and the second one must not interrupt the cleanup.
+    """
 
     def interrupt(number: int, frame: object) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, interrupt)

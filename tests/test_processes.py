@@ -100,6 +100,15 @@ def test_with_patience_a_program_is_asked_before_it_is_killed(tmp_path, code, is
     assert (tmp_path / "asked").exists() == is_asked
 
 
+def test_sigterm_twice_interrupts_no_cleanup():
+    with processes.interrupted_by_terminate():
+        with pytest.raises(processes.Terminated):
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_an_interrupt_of_the_patience_kills_at_once():
     command = [*SHELL, STUBBORN]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:

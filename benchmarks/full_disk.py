@@ -30,18 +30,19 @@ from absl import flags
 
 from benchmarks.kills import forking
 from mlpf_jax import cli, processes
-from mlpf_jax.report import hepscore
+from mlpf_jax.report import hepscore, incomplete
 
 _FAULT = flags.DEFINE_enum("fault", "full", ["full", "quota"], "What goes wrong.")
 _EVERY = flags.DEFINE_integer("every", 1, "Take each n-th write only.", lower_bound=1)
 _SIZE = "200m"  # of the disk: more than a run needs
-_TIMEOUT_S = 600.0
+_TIMEOUT_S = 120.0  # a run takes three
 _RUN = (
     *("--preset=smoke", "--num_id_layers=1", "--num_energy_layers=1", "--num_train_events=16"),
     *("--num_test_events=8", "--num_epochs=1", "--num_infer_samples=1", "--checkpoint_every=3"),
     *("--platform=cpu", "--nomeasure_compile"),
 )
 _FILLER = "filler"
+_HANGS = -99  # instead of a status
 _DIGESTS = ("loss_sha256", "params_sha256", "batch_sha256")
 
 
@@ -135,7 +136,10 @@ class Bench:
 
     def fail(self, number: int, name: str, *, simulates: bool) -> Ending:
         """Runs with the fault at the given write."""
-        status = self._start(number, None, simulates).wait(_TIMEOUT_S)
+        try:
+            status = self._start(number, None, simulates).wait(_TIMEOUT_S)
+        except processes.RunFailedError:
+            status = _HANGS
         with contextlib.suppress(FileNotFoundError):
             (self.disk / _FILLER).unlink()
         said = (self.beside / "log").read_text(errors="replace")
@@ -172,10 +176,16 @@ class Bench:
 
     def _problem(self, status: int, said: str) -> str | None:
         """Returns what the run did wrong."""
+        if status == _HANGS:
+            return f"it did not end within {_TIMEOUT_S:g} s"
+        if unfinished := list(self.disk.rglob(".tmp-*")):
+            return f"an unfinished file, {unfinished[0].name}"
         reports = [*self.disk.rglob(hepscore.FILE_NAME), *self.beside.glob("mlpf-jax-*/*.json")]
         try:
             if any(_digests(path) != self.expected for path in reports):
                 return "a report with other digests"
+            for path in self.disk.rglob(incomplete.FILE_NAME):
+                json.loads(path.read_text())
         except (ValueError, KeyError) as error:
             return f"a report that cannot be read: {error}"
         finally:

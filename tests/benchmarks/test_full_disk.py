@@ -1,6 +1,11 @@
 """The writes of a run are counted."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from benchmarks import full_disk
 
@@ -17,3 +22,17 @@ def test_what_python_writes_is_told_by_its_audit_events():
     written = [full_disk._written(event, words) for event, words in events]
 
     assert written == ["a", None, None, "b", "c", None]
+
+
+@pytest.mark.slow
+def test_a_quota_that_ends_at_some_writes_is_told_and_gives_no_wrong_report():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.full_disk", "--fault=quota", "--every=30"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "writes: 0 with a problem" in done.stdout

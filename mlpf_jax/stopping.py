@@ -26,6 +26,7 @@ _TICK_S = 1.0
 _INSIST_S = 3.0  # longer than cleanup takes
 _ANSWER_S = 5.0  # for the main thread to end, besides the longest step
 _WORDS_S = 4.0  # for the last words, whose file system may be what was lost, and for their line
+_SAVE_S = 25.0  # more, while it saves: batch systems kill after 30 s
 _REPEAT_S = 1.0  # a signal this soon after the first one is the same
 _TIMED_OUT = "--time_limit"
 
@@ -61,6 +62,7 @@ class Stop:
         self._quiet_ticks = 0  # since the last progress
         self._asked_s: float | None = None  # when the main thread was told to end
         self._insisted_s = 0.0
+        self._grace_s = 0.0
         self._raised_s = -math.inf  # when the main thread was last interrupted
         self._num_own = 0  # signals of the watching thread that it has not read yet
         self._before: dict[signal.Signals, Any] = {}  # handlers
@@ -126,6 +128,15 @@ class Stop:
         finally:
             self._is_deferred = False
 
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """Gives the main thread more time to end within the block."""
+        self._grace_s = _SAVE_S
+        try:
+            yield
+        finally:
+            self._grace_s = 0.0
+
     def _is_due(self, ahead_s: float) -> bool:
         return self._deadline_s is not None and time.monotonic() + ahead_s > self._deadline_s
 
@@ -179,7 +190,8 @@ class Stop:
 
     def _await_answer(self, now: float) -> None:
         assert self._asked_s is not None
-        if now - self._asked_s > min(_ANSWER_S + 3 * self.longest_s, self.patience_s):
+        limit_s = _ANSWER_S + 3 * self.longest_s + self._grace_s
+        if now - self._asked_s > min(limit_s, self.patience_s):
             self.leave(f"{self.reason}; it did not answer")
         if now - self._insisted_s > _INSIST_S and not self._is_deferred:
             # JAX sometimes loses an exception that is raised inside it.

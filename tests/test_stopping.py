@@ -155,6 +155,19 @@ def test_a_signal_that_comes_twice_at_once_is_no_second_one(stop, was_read_first
     assert stop.left == ["a second signal"]
 
 
+def test_a_slow_save_has_more_time_to_end(stop):
+    said = "SIGTERM; it did not answer"
+    with stop.deferred(), stop.saving():
+        stop._tick([15], True)
+        stop.now = 20.0
+        stop._tick([], False)
+        assert stop.left == []
+
+        stop.now = 31.0
+        stop._tick([], False)
+        assert stop.left == [said]
+
+
 def test_a_pipe_that_nobody_empties_does_not_keep_the_process_alive(monkeypatch):
     is_empty = threading.Event()
     full = types.SimpleNamespace(write=lambda text: is_empty.wait(), flush=lambda: None)

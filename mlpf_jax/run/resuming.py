@@ -305,7 +305,8 @@ class Keeper:
         }
         start = time.monotonic()
         try:
-            self._store.save(self.track.num_steps, current, record)
+            with self._stop.saving():
+                self._store.save(self.track.num_steps, current, record)
         except (OSError, ValueError) as error:
             problem = (
                 f"{self._flag}: step {self.track.num_steps} was not saved: {errors.one_line(error)}"

@@ -135,7 +135,7 @@ class Keeper:
             except ValueError as error:
                 raise ValueError(f"{self._flag}: {error}") from None
             self._check_rule()
-        self._saved, self._saved_s = (0, 0), time.monotonic()  # steps and epochs; when
+        self._saved_step, self._saved_s = 0, time.monotonic()
 
     @property
     def saved_step(self) -> int | None:
@@ -186,7 +186,7 @@ class Keeper:
         track.earlier.append(earlier)
         # Seconds since the start of another process's telemetry mean nothing here.
         track.samples = [dataclasses.replace(sample, start_s=None) for sample in track.samples]
-        self._saved = self._progress_made
+        self._saved_step = restored.step
         self._progress.tell(
             f"resuming after step {restored.step}; {earlier.lost_s:.0f} s of work since then were "
             "lost"
@@ -262,7 +262,7 @@ class Keeper:
         if self._store is not None:
             self._store.lock.show_life()
         self._stop.poll()
-        new_steps = self.track.num_steps - self._saved[0]
+        new_steps = self.track.num_steps - self._saved_step
         is_due = time.monotonic() - self._saved_s >= self._every_s
         if self._every_steps is not None:
             is_due = new_steps >= self._every_steps
@@ -270,8 +270,11 @@ class Keeper:
             self._save(current)
 
     def rescue(self, current: state.TrainState) -> None:
-        """Saves what was not saved yet, when training ends or must end."""
-        if self._store is not None and self._progress_made != self._saved:
+        """Saves steps that were not saved yet, when training ends or must end.
+
+        A validation alone is not saved: a checkpoint of this step would have to be removed first.
+        """
+        if self._store is not None and self.track.num_steps != self._saved_step:
             self._save(current)
 
     def object_to(self, problem: str) -> None:
@@ -284,10 +287,6 @@ class Keeper:
         if "not finite" not in (self.track.no_score or ""):  # once is enough
             self.track.refuse_score(problem)
             self._progress.tell(f"{problem}; going on without a score")
-
-    @property
-    def _progress_made(self) -> tuple[int, int]:
-        return self.track.num_steps, len(self.track.epochs)
 
     def complete(self) -> None:
         """Notes that the report is written: this run is not resumed any more."""
@@ -316,7 +315,7 @@ class Keeper:
         else:
             self.problems = []
             self._num_saves += 1
-            self._saved = self._progress_made
+            self._saved_step = self.track.num_steps
         took = time.monotonic() - start
         self._save_s += took
         self._saved_s = time.monotonic()

@@ -227,6 +227,16 @@ def test_a_disk_that_fills_up_during_a_save_is_one_line(full_disk, monkeypatch, 
     assert capfd.readouterr().err == ""
 
 
+def test_a_validation_removes_no_checkpoint(saved):
+    """The one of its step may be the only one."""
+    with opened(saved) as (keeper, current):
+        keeper.track.epochs.append(None)
+        keeper.rescue(current)
+
+        assert keeper.segment.num_checkpoints == 0
+        assert keeper.saved_step == 2
+
+
 class _Late(resuming.Keeper):
     """Gets a signal while it saves at the end of training."""
 

@@ -67,7 +67,10 @@ class Store:
             self._manager = ocp.CheckpointManager(
                 folder.resolve(),
                 options=ocp.CheckpointManagerOptions(
-                    max_to_keep=_KEPT, create=False, enable_async_checkpointing=False
+                    max_to_keep=_KEPT,
+                    create=False,
+                    enable_async_checkpointing=False,
+                    multiprocessing_options=_alone(),
                 ),
                 item_names=(_WEIGHTS, _OPTIMIZER, _RECORD),
             )
@@ -209,7 +212,8 @@ def read_record(path: Path) -> Record:
     with _reading("its record"):
         if (path / _RECORD / "metadata").stat().st_size > _LARGEST_JSON:
             raise ValueError("its record is too large.")
-        record = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore((path / _RECORD).resolve())
+        reader = ocp.Checkpointer(ocp.JsonCheckpointHandler(), multiprocessing_options=_alone())
+        record = reader.restore((path / _RECORD).resolve())
     version = record.get("format") if isinstance(record, dict) else None
     if version != FORMAT:
         raise ValueError(f"has format {version}, and this program reads {FORMAT}.")
@@ -222,7 +226,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: if they cannot be read.
     """
-    with _reading("its weights"), ocp.StandardCheckpointer() as checkpointer:
+    with _reading("its weights"), _checkpointer() as checkpointer:
         found = checkpointer.restore((path / _WEIGHTS).resolve())
     leaves = jax.tree_util.tree_leaves_with_path(found)
     return {jax.tree_util.keystr(name, simple=True): np.asarray(leaf) for name, leaf in leaves}
@@ -240,10 +244,22 @@ def _read(path: Path, step: int, like: state.TrainState) -> Restored:
 
 def _restore(path: Path, like: Any) -> Any:
     wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
-    with _reading(f"its folder {path.name}"), ocp.StandardCheckpointer() as checkpointer:
+    with _reading(f"its folder {path.name}"), _checkpointer() as checkpointer:
         found = checkpointer.metadata(path.resolve()).item_metadata
         _refuse_other_network(found, wanted)
         return checkpointer.restore(path.resolve(), wanted)
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    return ocp.StandardCheckpointer(multiprocessing_options=_alone())
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Keeps Orbax from waiting for the other processes of a run, which do not call it."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
 
 
 def _weights(current: state.TrainState) -> dict[str, Any]:

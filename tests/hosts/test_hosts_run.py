@@ -356,9 +356,12 @@ def kept(interrupted, tmp_path):
 
 
 def test_the_same_command_goes_on_after_a_fault(start, kept, pair, tmp_path):
-    for process in start(tmp_path / "results", *kept).values():
+    weights = tmp_path / "weights"
+
+    for process in start(tmp_path / "results", *kept, f"--checkpoint={weights}").values():
         assert ended(process) == (0, [])
 
+    assert weights.is_dir()
     stats = report_of(tmp_path / "results")
     assert [one["num_steps"] for one in stats["segments"]] == [1, 2]
     assert digests(stats) == digests(pair)

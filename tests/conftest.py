@@ -38,7 +38,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 # In the long lane, a file that takes minutes must not be the last one, for which all others wait.
-_LONG_FILES = {"test_accelerator.py", "test_container.py", "test_main.py", "test_scaling.py"}
+_LONG_FILES = {
+    "test_accelerator.py",
+    "test_container.py",
+    "test_hosts_run.py",
+    "test_main.py",
+    "test_scaling.py",
+}
 
 
 def pytest_collection_modifyitems(items):

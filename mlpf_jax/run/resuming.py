@@ -290,7 +290,7 @@ class Keeper:
 
     def complete(self) -> None:
         """Notes that the report is written: this run is not resumed any more."""
-        if self._store is not None:
+        if self._store is not None and self._store.steps:
             checkpoint_folder.complete(self._store.folder)
 
     def _save(self, current: state.TrainState) -> None:

@@ -237,6 +237,13 @@ def test_a_validation_removes_no_checkpoint(saved):
         assert keeper.saved_step == 2
 
 
+def test_a_folder_that_has_vanished_is_not_marked(tmp_path):
+    with opened(tmp_path / "checkpoints") as (keeper, _):
+        shutil.rmtree(tmp_path / "checkpoints")
+
+        keeper.complete()
+
+
 class _Late(resuming.Keeper):
     """Gets a signal while it saves at the end of training."""
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import hypothesis
 import jax
 import pytest
 from absl import logging
@@ -17,6 +18,12 @@ from absl.testing import flagsaver
 
 ROOT = Path(__file__).parents[1]
 logging.set_verbosity(logging.WARNING)  # defines its flags before a program of ours does
+
+# How long an example takes says something of the machine alone.
+hypothesis.settings.register_profile(
+    "here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("here")
 
 # A shell ignores Ctrl-C for what it starts in the background, and children inherit that: the
 # programs that are interrupted in tests would never end.

@@ -334,7 +334,7 @@ _TEXT = (
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(chosen=st.dictionaries(st.sampled_from(sorted(options.define())), _TEXT, max_size=4))
 def test_any_value_of_a_flag_is_taken_or_refused(chosen):
     with contextlib.suppress(flags.Error, ValueError, OSError):

@@ -35,7 +35,7 @@ def test_a_damaged_input_is_read_or_refused(name):
     read = targets.guarded(name)
     seeds = [path.read_bytes() for path in targets.seeds(name)] or [b""]
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(seed=st.sampled_from(seeds), edits=_EDITS)
     def check(seed, edits):
         with contextlib.suppress(jaxtyping.TypeCheckError):  # in tests only: JSON's 1 is no 1.0

@@ -11,7 +11,7 @@ from tests import tiny
 EVENTS = tiny.FakeEvents()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([32, 64, 96]), st.integers(0, 20))
 def test_every_event_lies_where_it_belongs(num_devices, per_device, num_elements, first):
     shape = batch_lib.BatchShape(num_devices, per_device, num_elements)

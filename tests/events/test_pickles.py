@@ -59,7 +59,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(value=values, protocol=st.sampled_from(PROTOCOLS))
 def test_arrays_and_plain_containers_come_back(value, protocol):
     assert equal(load(pickle.dumps(value, protocol)), value)
@@ -314,7 +313,7 @@ def test_a_pickle_cut_anywhere_is_refused(protocol):
             load(content[:length])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data(), protocol=st.sampled_from(PROTOCOLS))
 def test_a_damaged_pickle_is_refused_in_one_line_or_read(data, protocol):
     content = bytearray(pickle.dumps({"X": [np.arange(4.0)], "n": [1, 2.5, "x"]}, protocol))
@@ -324,7 +323,7 @@ def test_a_damaged_pickle_is_refused_in_one_line_or_read(data, protocol):
     assert "\n" not in refusal(bytes(content))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(content=st.binary(max_size=60))
 def test_any_bytes_are_refused_in_one_line_or_read(content):
     assert "\n" not in refusal(b"\x80\x02" + content)

@@ -22,7 +22,7 @@ def unpack(batch, device, number):
     return batch.elements[device, rows], batch.targets[device, rows]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 3), st.lists(st.integers(0, 80), min_size=1, max_size=9), st.data())
 def test_every_event_comes_out_as_it_went_in(num_devices, lengths, data):
     per_device = -(-len(lengths) // num_devices) + data.draw(st.integers(0, 2))
@@ -48,7 +48,7 @@ def test_every_event_comes_out_as_it_went_in(num_devices, lengths, data):
     assert batch.num_elements == NUM_ELEMENTS
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 4), st.integers(1, 40), st.data())
 def test_the_capacity_holds_the_fullest_device_and_wastes_little(num_devices, per_device, data):
     made_of = packing(num_devices, per_device)

@@ -34,7 +34,7 @@ def rewrite(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=9), shard_events=st.integers(1, 10))
 def test_ragged_events_come_back_whatever_the_shard_size(
     tmp_path_factory, make_event, origin, lengths, shard_events

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("google_crc32c")
@@ -37,13 +37,11 @@ def test_a_checksum_is_as_published():
     assert tfrecord.masked_crc(bytes(32)) == masked
 
 
-@settings(deadline=None)
 @given(records=st.lists(st.binary(max_size=99)))
 def test_records_come_back(records):
     assert read(b"".join(map(public_files.frame, records))) == records
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_a_flipped_bit_is_found(data):
     content = bytearray(b"".join(map(public_files.frame, [b"first", b"second"])))

@@ -60,7 +60,7 @@ def test_losses_equal_their_definitions(case):
     np.testing.assert_allclose(loss.total(ours), weighted, rtol=1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.floats(-10, 10, width=32), st.sampled_from([0.1, 1.0]))
 def test_huber_equals_its_two_cases(error, delta):
     ours = float(loss.huber(jnp.float32(error), delta))

@@ -32,7 +32,7 @@ def test_hash_is_the_nearest_axis_of_either_sign(hashed):
             assert hashes[event, i] == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(hnp.arrays(np.int32, (2, 24), elements=st.integers(0, 9)))
 def test_order_is_the_stable_sort_and_inverse_undoes_it(hashes):
     order, inverse = lsh.sort_by_hash(jnp.asarray(hashes))
@@ -74,7 +74,7 @@ def test_gradient_of_permuting_is_that_of_indexing_without_a_scatter(hashed):
     assert "scatter" not in jax.jit(jax.grad(loss)).lower(embedding).as_text()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.booleans(), st.data())
 def test_sorting_in_events_mixes_no_two_events(bins, is_long, data):
     """Also for so many rows that sorting needs two integer keys."""

@@ -123,7 +123,7 @@ def test_values_and_gradients_are_those_of_the_formula(precision):
     assert_equals_formula(*arrays, precision)
 
 
-@settings(max_examples=2, deadline=None, derandomize=True)
+@settings(max_examples=2, derandomize=True)
 @given(st.integers(1, 80), st.integers(1, 20), st.integers(1, 40), st.data())
 def test_any_size_is_padded(size, dim, width, data):
     num_real = data.draw(st.integers(0, size))

@@ -161,7 +161,7 @@ def test_values_and_gradients_are_those_of_the_plain_network(lengths, num_elemen
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(
     lengths=strategies.tuples(*[strategies.integers(0, tiny.NUM_ELEMENTS)] * 3),
     seed=strategies.integers(0, 99),

@@ -129,9 +129,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), put=JSON)
 def test_a_track_with_foreign_content_is_read_or_refused(done, data, put):
     document = json.loads(json.dumps(done.to_json()))

@@ -56,7 +56,7 @@ def test_a_short_history_has_no_levels(values):
     assert change_points.change_points(values) == []
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.sampled_from([1.0, 1.5, 1.75, 3.0]), min_size=10, max_size=25))
 def test_change_points_do_not_depend_on_the_unit_and_lie_inside(values):
     found = change_points.change_points(values)

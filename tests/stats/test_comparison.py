@@ -111,7 +111,7 @@ def test_the_independent_interval_ends_where_the_test_begins_to_reject():
         assert scipy.stats.mannwhitneyu(a, b - outside, method="exact").pvalue <= 0.05
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pairs)
 def test_swapping_the_sides_of_pairs_inverts_the_ratio(values):
     a, b = map(list, zip(*values, strict=True))
@@ -120,7 +120,7 @@ def test_swapping_the_sides_of_pairs_inverts_the_ratio(values):
     assert back == approx(swapped(comparison.paired_ratio(a, b)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sides, sides, st.sampled_from([0.0, 0.03]), st.booleans())
 def test_swapping_independent_sides_inverts_the_ratio(a, b, run_noise, correlated):
     options = {"run_noise": run_noise, "correlated": correlated}
@@ -130,7 +130,7 @@ def test_swapping_independent_sides_inverts_the_ratio(a, b, run_noise, correlate
     assert dataclasses.astuple(back) == approx(swapped(there))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pairs, st.randoms(use_true_random=False))
 def test_a_ratio_of_pairs_does_not_depend_on_unit_or_order(values, random):
     a, b = map(list, zip(*values, strict=True))
@@ -143,14 +143,14 @@ def test_a_ratio_of_pairs_does_not_depend_on_unit_or_order(values, random):
     assert shuffled.high == pytest.approx(2 * ratio.high)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(sides, sides)
 def test_the_order_of_uncorrelated_values_does_not_matter(a, b):
     ratio = comparison.independent_ratio(a, b, correlated=False)
     assert comparison.independent_ratio(sorted(a), b[::-1], correlated=False) == ratio
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sides, sides, st.floats(0, 0.2), st.booleans())
 def test_an_interval_contains_its_ratio_and_widens_with_run_noise(a, b, run_noise, correlated):
     ratio = comparison.independent_ratio(a, b, correlated=correlated)

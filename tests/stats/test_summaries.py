@@ -20,7 +20,7 @@ def steady_series(kind, num_series, count):
     return np.exp(noise.logs(kind, np.random.default_rng(5), (num_series, count))).tolist()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(positive, min_size=1, max_size=12))
 def test_summary_agrees_with_numpy_and_its_interval_holds_the_median(values):
     summary = stats.summarize(values)
@@ -35,7 +35,7 @@ def test_summary_agrees_with_numpy_and_its_interval_holds_the_median(values):
     assert 1 <= summary.effective_count <= len(values)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(positive, min_size=2, max_size=12))
 def test_a_summary_in_another_unit_is_the_same(values):
     summary, scaled = stats.summarize(values), stats.summarize([1024 * v for v in values])
@@ -101,7 +101,7 @@ def test_the_same_values_give_the_same_interval():
     assert stats.summarize(values) == stats.summarize(values)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(positive, min_size=1, max_size=40))
 def test_the_effective_count_is_that_of_the_inverse_and_of_the_reversed_values(values):
     count = stats.effective_count(values)
@@ -230,7 +230,7 @@ def test_the_steady_state_begins_by_the_rule(times, expected):
     assert stats.steady_start(times) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(positive, max_size=30))
 def test_at_most_half_is_removed_and_three_samples_are_left(times):
     cut = stats.steady_start(times)
@@ -238,7 +238,7 @@ def test_at_most_half_is_removed_and_three_samples_are_left(times):
     assert cut == 0 or len(times) - cut >= 3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(positive, max_size=20))
 def test_warm_up_samples_are_slower_than_the_median_of_the_rest_in_any_unit(times):
     cut = stats.steady_start(times)

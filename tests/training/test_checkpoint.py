@@ -78,7 +78,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(full_disk, capfd):
     assert capfd.readouterr().err == ""
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seal=st.binary(max_size=40) | st.sampled_from([b"[" * 10**5, b'{"a": NaN}', b"1" * 5000]))
 def test_a_seal_with_foreign_content_is_refused(tmp_path_factory, seal):
     folder = tmp_path_factory.mktemp("step")

@@ -161,10 +161,9 @@ class _Taker:
                 assert isinstance(source, sources.Processes)
                 waits[side] = stack.enter_context(source.starting())
                 if not at_once:
-                    runs[side], live[side] = waits[side]()
-            if at_once:
-                for side, wait in waits.items():
-                    runs[side], live[side] = wait()
+                    runs[side], live[side] = waits.pop(side)()
+            for side, wait in waits.items():
+                runs[side], live[side] = wait()
             self._needed_bytes = max(one.memory_bytes for one in live.values())
             if live["A"].events_per_step != live["B"].events_per_step:
                 raise driver.NotTogetherError("their steps take different numbers of events")

@@ -87,14 +87,37 @@ def _element_losses(candidates, targets, mask) -> Iterator[tuple[str, Float[Arra
     of `from_logits`. The regressions count only for real elements with a particle.
     """
     log_probability = jax.nn.log_softmax(candidates.class_logits, axis=-1)
-    true_class = targets.class_id[..., None]
-    per_element = {"cls": -jnp.take_along_axis(log_probability, true_class, axis=-1)[..., 0]}
+    per_element = {"cls": -_of_class(log_probability, targets.class_id)}
     per_element["charge"] = jnp.square(candidates.charge - targets.charge)
     for name, delta in _HUBER_DELTA.items():
         per_element[name] = huber(getattr(candidates, name) - getattr(targets, name), delta)
     has_particle = mask & (targets.class_id != 0)
     for name, values in per_element.items():
         yield name, jnp.where(mask if name == "cls" else has_particle, values, 0)
+
+
+@jax.custom_vjp
+def _of_class(
+    values: Float[Array, "*batch elements classes"], class_id: Int[Array, "*batch elements"]
+) -> Float[Array, "*batch elements"]:
+    """Returns each element's value of its class; NaN if there is no such class.
+
+    The gradient selects. Autodiff would scatter, for which XLA, asked for deterministic operations,
+    makes a loop over all elements on a GPU.
+    """
+    return jnp.take_along_axis(values, class_id[..., None], axis=-1)[..., 0]
+
+
+def _of_class_forward(values, class_id):
+    return _of_class(values, class_id), class_id
+
+
+def _of_class_backward(class_id, cotangent):
+    is_class = jax.nn.one_hot(class_id, pfnet.NUM_CLASSES, dtype=bool)
+    return jnp.where(is_class, cotangent[..., None], 0), None
+
+
+_of_class.defvjp(_of_class_forward, _of_class_backward)
 
 
 def huber(error: Float[Array, "*shape"], delta: float) -> Float[Array, "*shape"]:

@@ -15,6 +15,8 @@ from benchmarks.step import attribution
 _OPERATION = "hlo_op"
 _MOST_EVENTS = 1_000_000  # that the profiler writes; it drops what exceeds this without a word
 
+_Span = tuple[float, float, str]  # start and end in microseconds, name
+
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
@@ -41,6 +43,8 @@ class Trace:
 def read(path: Path, places: Mapping[str, attribution.Place]) -> Trace:
     """Reads a `*.trace.json.gz` whose operations are those of `places`; others are passed over.
 
+    Where devices have operations, those of the host do not count: they are launches.
+
     Raises:
         ValueError: if it has none of them, or the profiler may have left some out.
     """
@@ -48,12 +52,16 @@ def read(path: Path, places: Mapping[str, attribution.Place]) -> Trace:
     if len(events) >= _MOST_EVENTS:
         raise ValueError(f"{path}: the profiler wrote no more than {_MOST_EVENTS} events.")
     on_devices = {one.get("pid") for one in events if _names_device(one)}
-    spans: list[tuple[float, float, str]] = []  # in microseconds
+    of_devices: list[_Span] = []
+    of_host: list[_Span] = []
     for event in events:
-        own = event.get("name") if event.get("pid") in on_devices else None
+        is_on_device = event.get("pid") in on_devices
+        own = event.get("name") if is_on_device else None
         name = event.get("args", {}).get(_OPERATION, own)
         if name in places and "dur" in event:
+            spans = of_devices if is_on_device else of_host
             spans.append((event["ts"], event["ts"] + event["dur"], name))
+    spans = of_devices or of_host
     if not spans:
         raise ValueError(f"{path}: this trace contains no operation of the program.")
     seconds = {name: length / 1e6 for name, length in shared(spans).items()}
@@ -65,7 +73,7 @@ def _names_device(event: Mapping[str, Any]) -> bool:
     return event.get("name") == "process_name" and event["args"]["name"].startswith("/device:")
 
 
-def shared(spans: Sequence[tuple[float, float, str]]) -> dict[str, float]:
+def shared(spans: Sequence[_Span]) -> dict[str, float]:
     """Returns the length of every name's spans, where several overlap divided among them."""
     edges = sorted(
         [(start, 1, name) for start, _, name in spans] + [(end, -1, name) for _, end, name in spans]

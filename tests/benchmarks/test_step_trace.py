@@ -145,12 +145,14 @@ def test_a_trace_of_another_program_is_refused(traced):
         traces.read(traced[1], {"nothing": attribution.Place("heads", "forward")})
 
 
-def test_operations_are_found_by_their_attribute_or_by_their_name(tmp_path):
+def test_operations_of_devices_are_found_by_attribute_or_name_and_launches_do_not_count(tmp_path):
     place = attribution.Place("heads", "forward")
     events = [
         {"name": "process_name", "pid": 3, "args": {"name": "/device:TPU:0"}},
+        {"name": "process_name", "pid": 5, "args": {"name": "/device:GPU:0"}},
         {"name": "process_name", "pid": 7, "args": {"name": "/host:CPU"}},
-        {"name": "gemm_kernel", "ts": 0, "dur": 2, "args": {"hlo_op": "dot.1"}},  # of a GPU
+        {"name": "gemm_kernel", "pid": 5, "ts": 0, "dur": 2, "args": {"hlo_op": "dot.1"}},
+        {"name": "cuLaunchKernel", "pid": 7, "ts": 0, "dur": 1, "args": {"hlo_op": "dot.1"}},
         {"name": "dot.1", "pid": 3, "ts": 5, "dur": 1, "args": {"long_name": "%dot.1 = ..."}},
         {"name": "dot.1", "pid": 3, "ts": 9},  # a moment
         {"name": "dot.1", "pid": 7, "ts": 9, "dur": 1},

@@ -111,8 +111,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _tell_failures(outcome: sets_lib.Outcome) -> None:
-    for name, reason in outcome.failures.items():
-        cli.complain(f"{name} was excluded: {reason}", cli.FAILURE)
+    for name, told in outcome.failures.items():
+        cli.complain(f"{name} was excluded: {sets_lib.cause(told)}", cli.FAILURE)
 
 
 def _precision() -> config_lib.Precision:

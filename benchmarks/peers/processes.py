@@ -47,6 +47,7 @@ def surroundings(
         "OMP_NUM_THREADS": str(num_threads),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
         "PYTHONHASHSEED": "0",
         "PYTHONWARNINGS": "default",
     }

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from mlpf_jax.sides import driver
 
 Clock = Callable[[], float]  # seconds
 _ROOM = 0.9  # of the free memory may be used by all contenders together
+# The line of a traceback that names the error; PyTorch's compiler adds advice below it.
+_ERROR = re.compile(r"[\w.]*(Error|Exception)\b")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class Outcome:
 
     starts: tuple[Mapping[str, Any], ...]  # what contenders said when they were ready
     sets: tuple[Sequence[Mapping[str, driver.Turns]], ...]  # for each group: phase -> windows
-    failures: Mapping[str, str]
+    failures: Mapping[str, str]  # by contender: how it ended, and its last lines
     groups: tuple[tuple[str, ...], ...]  # that were alive together
 
 
@@ -147,6 +150,13 @@ def run(
         if is_enough(outcome()):
             break
     return outcome()
+
+
+def cause(told: str) -> str:
+    """Returns how a contender ended, and the line of its output that says why."""
+    ending, *lines = told.splitlines()
+    errors = [line for line in lines if _ERROR.match(line)]
+    return ": ".join([ending.partition(": ")[2] or ending, *(errors or lines)[-1:]])
 
 
 def names_of(wanted: Sequence[str], all_names: Sequence[str], ours: str) -> tuple[str, ...]:

@@ -95,6 +95,29 @@ def test_a_contender_that_fails_is_left_out_with_its_last_words(events, tmp_path
     assert set(outcome.sets[-1][0]["training"].windows) == {"jax", "pytorch-eager"}
 
 
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        (
+            [
+                '  File "x.py", line 3, in get_cc',
+                "torch._inductor.exc.InductorError: RuntimeError: Failed to find C compiler.",
+                "",
+                "Set TORCHDYNAMO_VERBOSE=1 for the internal stack trace",
+            ],
+            "ended with exit status 1: torch._inductor.exc.InductorError: RuntimeError: Failed to "
+            "find C compiler.",
+        ),
+        (["error: a loss is not finite"], "ended with exit status 1: error: a loss is not finite"),
+        ([], "ended with exit status 1"),
+    ],
+)
+def test_the_cause_of_a_failure_is_the_error_and_not_the_advice_below_it(lines, cause):
+    told = "\n".join(["pytorch-compile: ended with exit status 1", *lines])
+
+    assert sets.cause(told) == cause
+
+
 def test_without_ours_or_without_a_peer_there_is_no_set(events, tmp_path):
     assert run(tmp_path, plan(("jax", "hangs"))).sets == ()
 

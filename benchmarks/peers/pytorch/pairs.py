@@ -51,7 +51,10 @@ def _all_at_once(
     scale: float,
 ) -> torch.Tensor:
     """The same for all bins in one product each, for a GPU; PyTorch differentiates it."""
-    x, v, is_real = (a[order].view(-1, bin_size, a.shape[1]) for a in (embedding, values, real))
+    # The gradient of `a[order]` would sort the indices, because they might repeat.
+    x, v, is_real = (
+        a.index_select(0, order).view(-1, bin_size, a.shape[1]) for a in (embedding, values, real)
+    )
     square = x.float().square().sum(2, keepdim=True)
     square_distance = square - 2 * (x @ x.mT).float() + square.mT
     adjacency = (-scale * square_distance.clamp_min(_EPSILON).sqrt()).exp()

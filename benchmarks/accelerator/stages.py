@@ -16,6 +16,7 @@ _MOST_EVENTS = 1024  # of the largest batch
 _ROOM = 0.9  # share of the memory that it may fill
 _EAGER, _COMPILED = _BOTH = ("pytorch-eager", "pytorch-compile")
 _AS_ON_DEVICE = ("--events_at_once=0", "--stacks_chains")
+_CACHED = "--nomeasure_compile"  # takes programs from the cache, or puts them there
 _EFFORT = {"JAX_OPTIMIZATION_LEVEL": "O3"}
 _UNBUFFERED = "--xla_gpu_enable_command_buffer="
 _NONDETERMINISTIC = "--xla_gpu_deterministic_ops=false"  # and so autotuned
@@ -94,7 +95,7 @@ def _rest(place: Place) -> Iterator[Stage]:
     fast, base = place.fast, f"{place.fast}-batch-16"
     yield _golden(place, "golden", "xla")
     yield _roofs(place)
-    yield run("float32-batch-16", precision="float32")
+    yield run("float32-batch-16", _CACHED, precision="float32")
     if fast != "bf16":
         yield run(base, base="float32-batch-16")
     else:
@@ -102,9 +103,9 @@ def _rest(place: Place) -> Iterator[Stage]:
     yield run("bf16-batch-16", precision="bf16", base="float32-batch-16")
     yield peers(f"peers-{fast}-batch-16", _EAGER, precision=fast, batch=16)
     yield profile(f"profile-{fast}", precision=fast)
-    yield run("nondeterministic", base=base, xla_flags=_NONDETERMINISTIC, estimate_s=80)
-    yield peers(f"peers-compiled-{fast}-batch-16", _COMPILED, precision=fast, batch=16)
     yield from _reproducibility(place)
+    yield peers(f"peers-compiled-{fast}-batch-16", _COMPILED, precision=fast, batch=16)
+    yield run("nondeterministic", base=base, xla_flags=_NONDETERMINISTIC, estimate_s=80)
     yield from _kernel(place)
     yield run(f"{fast}-batch-1", batch=1, base=base, again="another batch")
     yield run(f"{fast}-batch-64", batch=64, base=base)
@@ -188,12 +189,14 @@ def _rehearsed(place: Place, again: str | None) -> str | None:
 def _reproducibility(place: Place) -> Iterator[Stage]:
     for number in (1, 2):
         preset = _tiny_run() if place.is_rehearsal else ["--preset=reproducibility"]
+        # The second takes the programs of float32-batch-16: so two compilations are compared.
+        own = [_CACHED] if number > 1 else []
         yield Stage(
             name=f"reproducibility-{number}",
             kind="run",
             module="mlpf_jax.main",
-            arguments=(*_common(place), *preset, "--num_devices=1"),
-            estimate_s=75,
+            arguments=(*_common(place), *preset, "--num_devices=1", *own),
+            estimate_s=40 if own else 75,
             base="reproducibility-1" if number > 1 else None,
         )
 
@@ -229,7 +232,7 @@ def _golden(place: Place, name: str, kernel: str, *, cannot: str | None = None) 
         kind="golden",
         module="benchmarks.accelerator.golden",
         arguments=(f"--pair_kernel={kernel}", *(tiny if place.is_rehearsal else [])),
-        estimate_s=75,
+        estimate_s=60,
         environ=quickly | flags,
         cannot=cannot,
     )

@@ -80,6 +80,14 @@ def test_a_stage_that_cannot_run_here_says_why():
     assert plan(TPU)["tf32-batch-16"].cannot == "the device has no TF32"
 
 
+def test_the_second_reproducible_run_takes_the_programs_of_another_process():
+    stages_of = plan()
+
+    cached = [name for name, one in stages_of.items() if "--nomeasure_compile" in one.arguments]
+    assert cached == ["float32-batch-16", "reproducibility-2"]
+    assert "--compilation_cache=x/programs" in stages_of["reproducibility-2"].command(Path("x"))
+
+
 def test_on_a_gpu_the_golden_data_are_compared_as_a_run_computes():
     assert plan()["golden"].environ == {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
     assert plan(TPU)["golden"].environ == {}

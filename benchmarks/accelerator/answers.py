@@ -4,7 +4,7 @@ Reports are read as plain JSON: a host without jsonschema cannot validate them.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,15 @@ _PHASES = ("training", "inference")
 
 def answer(stage: stages_lib.Stage, out: Path) -> str:
     """Returns what the stage found; empty if its file is missing or damaged."""
+    return or_nothing(
+        lambda: _OF_KIND[stage.kind](json.loads(stage.result(out).read_text()), stage, out)
+    )
+
+
+def or_nothing(tell: Callable[[], str]) -> str:
+    """Returns what is told from files; empty if one is missing or damaged."""
     try:
-        found = json.loads(stage.result(out).read_text())
-        return _OF_KIND[stage.kind](found, stage, out)
+        return tell()
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return ""
 
@@ -54,6 +60,8 @@ def _verdict(one: Document) -> str:
     word = "agrees" if one["holds"] else "DIFFERS"
     if "measured" in one:
         return f"{word} (gradients to {one['measured']['gradients']:.2g})"
+    if one.get("failed"):
+        return f"{word} in {', '.join(one['failed'][:3])} (of {one['quantities']} quantities)"
     return f"{word} ({one['quantities']} quantities)"
 
 
@@ -70,7 +78,7 @@ def _run(found: Document, stage: stages_lib.Stage, out: Path) -> str:
     if base:
         ratios = [
             f"{ours / theirs:.3g}"
-            for ours, theirs in zip(_scores(found), _scores(base), strict=True)
+            for ours, theirs in zip(scores(found), scores(base), strict=True)
         ]
         parts.append(f"x {' and '.join(ratios)} of {stage.base}")
     if stage.name.startswith("reproducibility"):
@@ -88,14 +96,15 @@ def _base(stage: stages_lib.Stage, out: Path) -> Document | None:
         return None
 
 
-def _scores(found: Document) -> list[float]:
-    scores = found["report"]["wl-scores"]
-    return [[v for name, v in scores.items() if name.startswith(p)][0] for p in _PHASES]  # noqa: RUF015
+def scores(found: Document) -> list[float]:
+    """Returns the events per second in training and in inference."""
+    named = found["report"]["wl-scores"]
+    return [[v for name, v in named.items() if name.startswith(p)][0] for p in _PHASES]  # noqa: RUF015
 
 
 def _rates(found: Document) -> str:
     batch = found["report"]["wl-stats"]["batch_size_total"]
-    training, inference = _scores(found)
+    training, inference = scores(found)
     return f"batch {batch}: {training:.4g}, {inference:.4g} events/s"
 
 
@@ -149,13 +158,9 @@ def _peers(found: Document, *_: Any) -> str:
 
 
 def _profile(found: Document, stage: stages_lib.Stage, out: Path) -> str:
-    batch = found["config"]["train"]["batch_size"]
-    wholes = found["on_one_core"] or found["wholes"]
     roofs = _roofs_of(found, stage, out)
     told = []
-    for whole, flops in zip(
-        wholes, (found["flops_per_event"][n] for n in ("infer_flops", "train_flops")), strict=True
-    ):
+    for whole, flops in _steps(found):
         parts = whole["breakdown"]["parts"] if whole["breakdown"] else []
         covered = whole["breakdown"]["covered_s"] if whole["breakdown"] else 1.0
         shares = [
@@ -164,9 +169,24 @@ def _profile(found: Document, stage: stages_lib.Stage, out: Path) -> str:
         ]
         told.append(
             f"{whole['name']} {1e3 * whole['step_s']:.3g} ms"
-            f"{_of_roof(whole, flops * batch, roofs)} ({', '.join(shares) or 'not traced'})"
+            f"{_of_roof(whole, flops, roofs)} ({', '.join(shares) or 'not traced'})"
         )
     return "; ".join(told)
+
+
+def shares_of_roof(found: Document, stage: stages_lib.Stage, out: Path) -> dict[str, float]:
+    """Returns the shares of the measured roof that the steps of a profile reach, by their names."""
+    roofs = _roofs_of(found, stage, out)
+    shares = {whole["name"]: _share(whole, flops, roofs) for whole, flops in _steps(found)}
+    return {name: share for name, share in shares.items() if share is not None}
+
+
+def _steps(found: Document) -> Iterator[tuple[Document, float]]:
+    """Yields the steps of a profile, and the FLOPs of their batch."""
+    batch, per_event = found["config"]["train"]["batch_size"], found["flops_per_event"]
+    wholes = found["on_one_core"] or found["wholes"]
+    for whole, name in zip(wholes, ("infer_flops", "train_flops"), strict=True):
+        yield whole, batch * per_event[name]
 
 
 def _roofs_of(found: Document, stage: stages_lib.Stage, out: Path) -> Document:
@@ -178,14 +198,22 @@ def _roofs_of(found: Document, stage: stages_lib.Stage, out: Path) -> Document:
         return found["roofs"]
 
 
-def _of_roof(whole: Document, flops: float, roofs: Document) -> str:
-    """Returns launches, bytes and the share of the measured roof: products, then memory."""
+def _share(whole: Document, flops: float, roofs: Document) -> float | None:
+    """Returns the share of the roof, products and then memory; None if the bytes are unknown."""
     if whole.get("num_bytes") is None:
-        return ""
+        return None
     roof_s = flops / roofs["flops_per_s"] + whole["num_bytes"] / roofs["bytes_per_s"]
+    return roof_s / whole["step_s"]
+
+
+def _of_roof(whole: Document, flops: float, roofs: Document) -> str:
+    """Returns launches, bytes and the share of the measured roof."""
+    share = _share(whole, flops, roofs)
+    if share is None:
+        return ""
     return (
         f", {whole['num_launches']} launches, {whole['num_bytes'] / 1e9:.3g} GB, "
-        f"{100 * roof_s / whole['step_s']:.0f} % of the roof"
+        f"{100 * share:.0f} % of the roof"
     )
 
 

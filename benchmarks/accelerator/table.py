@@ -1,16 +1,16 @@
-"""The table of all stages: what each found, and why others did not run."""
+"""The table of all stages: what each found, why others did not run, and what that answers."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.accelerator import answers, driver, stages
+from benchmarks.accelerator import answers, driver, questions, stages
 from mlpf_jax.render import tables
 
 _MOST = 200  # characters of a reason
 
 
 def view(all_stages: Sequence[stages.Stage], out: Path) -> tables.View:
-    """Returns a row for each stage that ran, and a note for each reason of those that did not."""
+    """Returns a row for each stage that ran, a note for each reason of others, and the goals."""
     outcomes = {stage.name: driver.read(stage, out) for stage in all_stages}
     rows, notes = [], {}
     for stage in all_stages:
@@ -29,6 +29,7 @@ def view(all_stages: Sequence[stages.Stage], out: Path) -> tables.View:
             tables.Table(
                 title="What each stage found", columns=("stage", "found", "s"), rows=(*rows,)
             ),
+            questions.table(all_stages, out),
         ),
         notes=tuple(f"skipped {', '.join(names)}: {reason}" for reason, names in notes.items()),
         records=(),

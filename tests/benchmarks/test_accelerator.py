@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from benchmarks.accelerator import agreement, answers, driver, facts, stages, table
+from benchmarks.accelerator import agreement, answers, driver, facts, questions, stages, table
 from mlpf_jax import options
 from mlpf_jax.measure import xla_flags
 from mlpf_jax.study import running
@@ -321,6 +321,15 @@ def test_the_peers_are_told_as_ratios(tmp_path):
     assert "; memory x " in told
 
 
+def test_what_differs_from_the_golden_data_is_named(tmp_path):
+    stage = plan()["golden"]
+    one = {"holds": False, "quantities": 40, "failed": ["bins/cg_0", "dm/cg_0", "out/pt", "x"]}
+    put(stage, tmp_path, {"precisions": {"float32": one}})
+
+    told = "float32 DIFFERS in bins/cg_0, dm/cg_0, out/pt (of 40 quantities)"
+    assert answers.answer(stage, tmp_path) == told
+
+
 def test_a_precision_agrees_within_its_limits_and_not_beyond():
     expected = {
         "loss/total": np.array(10.0),
@@ -371,6 +380,48 @@ def test_a_profile_is_judged_by_the_roofs_of_larger_arrays(tmp_path):
     put(roofs, tmp_path, {"roofs": {"tf32": {"flops_per_s": 1e15, "bytes_per_s": 4e12}}})
 
     assert "50 % of the roof" in answers.answer(stage, tmp_path)
+
+
+def measured_peer(name, ratio, peak_bytes):
+    other = {"peak_bytes": peak_bytes, "ratio_of_ours": {"value": ratio}}
+    return {"contenders": {"training": {"jax": {"peak_bytes": 6}, name: other}}}
+
+
+def test_the_goals_are_judged_by_what_the_stages_found(tmp_path):
+    all_stages = plan()
+    rows = questions.table(list(all_stages.values()), tmp_path).rows
+    assert {answer for _, answer in rows} == {"open"}
+
+    whole = {"num_bytes": 10**9, "step_s": 0.001, "name": "inference"}
+    found = {
+        "golden": {"precisions": {"float32": {"holds": True}, "tf32": {"holds": False}}},
+        "profile-tf32": {
+            "config": {"train": {"batch_size": 16}, "model": {"precision": "tf32"}},
+            "flops_per_event": {"infer_flops": 1e9, "train_flops": 1e12},
+            "roofs": {"flops_per_s": 1e15, "bytes_per_s": 1e12},
+            "wholes": [whole, whole | {"name": "training", "step_s": 0.02}],
+            "on_one_core": [],
+        },
+        "peers-tf32-batch-16": measured_peer("x", 3.5, 10),
+        "tf32-batch-16": {"report": {"wl-scores": {"training": 456.8, "inference": 1.0}}},
+        "reproducibility-1": REPORT,
+        "reproducibility-2": REPORT,
+    }
+    for name, document in found.items():
+        put(all_stages[name], tmp_path, document)
+    before = [answer for _, answer in questions.table(list(all_stages.values()), tmp_path).rows]
+    put(all_stages["peers-compiled-tf32-batch-16"], tmp_path, measured_peer("y", 2.0, 8))
+    after = [answer for _, answer in questions.table(list(all_stages.values()), tmp_path).rows]
+
+    assert before == [
+        "NO: tf32",
+        "yes: 85 %",
+        "yes: 3.5 times x, the only one measured",
+        "NO: 0.6 of x",
+        "10 times: 456.8 events/s",
+        "yes",
+    ]
+    assert after[2:4] == ["NO: 2 times y", "NO: 0.75 of y"]
 
 
 def test_a_precision_that_fails_leaves_the_others_on_disk(run_program, monkeypatch, tmp_path):

@@ -6,12 +6,14 @@
 
 It needs an environment with CUDA's plugin or libtpu (`locks/cuda12.txt`, `locks/tpu.txt`), but no
 device. Without them it only lowers the steps, and reports that. Nothing is run, so there are no
-speeds and no results. At the end it prints which precisions compile for which target.
+speeds and no results. At the end it prints which precisions compile for which target. The compiler
+takes the flags of XLA_FLAGS alone; a run on a GPU has --xla_gpu_deterministic_ops=true as well.
 """
 
 import dataclasses
 import functools
 import json
+import os
 import re
 import time
 from collections import Counter
@@ -196,13 +198,14 @@ def _compile(lowered) -> dict[str, Any]:
 
 
 def _document() -> dict[str, Any]:
-    from mlpf_jax.measure import environment
+    from mlpf_jax.measure import environment, xla_flags
     from mlpf_jax.training import cost
 
     graph = cost.graph_cost(_config("h200", "float32", "xla"))
     return {
         "num_elements": _NUM_ELEMENTS.value,
         "flops_per_event": {"train": graph.train_flops, "infer": graph.infer_flops},
+        "xla_flags": xla_flags.shown(os.environ.get("XLA_FLAGS", "")),
         "environment": environment.describe(),
     }
 

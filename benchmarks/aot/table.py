@@ -60,7 +60,7 @@ def earlier_programs(path: Path, document: dict[str, Any]) -> list[dict[str, Any
     """Returns the programs of an existing file, to which those of this call are added.
 
     Raises:
-        ValueError: if it is no such file, or has other sizes, another commit or other versions.
+        ValueError: if it is no such file, or has other sizes, flags, versions or another commit.
     """
     if not path.exists():
         return []
@@ -68,6 +68,7 @@ def earlier_programs(path: Path, document: dict[str, Any]) -> list[dict[str, Any
         before = json.loads(path.read_text())
         ours, theirs = (
             {name: it[name] for name in ("num_elements", "flops_per_event")}
+            | {"XLA_FLAGS": it.get("xla_flags", "")}
             | {name: it["environment"][name] for name in ("versions", "git_commit")}
             for it in (document, before)
         )

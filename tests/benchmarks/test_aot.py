@@ -57,7 +57,7 @@ def test_every_gpu_has_a_description_that_names_its_platform():
     assert len(list(targets.DESCRIPTIONS.glob("*.txtpb"))) == len(gpus)
 
 
-def test_programs_of_another_commit_are_not_added_to_a_file(tmp_path):
+def test_programs_of_another_commit_or_with_other_flags_are_not_added_to_a_file(tmp_path):
     path = tmp_path / "found.json"
     document = {
         "num_elements": 6400,
@@ -71,6 +71,8 @@ def test_programs_of_another_commit_are_not_added_to_a_file(tmp_path):
     other = document | {"environment": document["environment"] | {"git_commit": "b"}}
     with pytest.raises(ValueError, match="another git_commit"):
         table.earlier_programs(path, other)
+    with pytest.raises(ValueError, match="another XLA_FLAGS"):
+        table.earlier_programs(path, document | {"xla_flags": "--xla_gpu_autotune_level=0"})
     path.write_text("[]")
     with pytest.raises(ValueError, match="not a file of this program"):
         table.earlier_programs(path, document)

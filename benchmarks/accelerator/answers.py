@@ -77,8 +77,7 @@ def _run(found: Document, stage: stages_lib.Stage, out: Path) -> str:
     base = _base(stage, out)
     if base:
         ratios = [
-            f"{ours / theirs:.3g}"
-            for ours, theirs in zip(scores(found), scores(base), strict=True)
+            f"{ours / theirs:.3g}" for ours, theirs in zip(scores(found), scores(base), strict=True)
         ]
         parts.append(f"x {' and '.join(ratios)} of {stage.base}")
     if stage.name.startswith("reproducibility"):

@@ -68,6 +68,15 @@ def _xla_flags_of_this_process_alone():
         yield
 
 
+@pytest.fixture(scope="session")
+def quick_xla_flags():
+    """XLA_FLAGS of a program that is started by a test and whose speed does not matter."""
+    if not importlib.metadata.version("jaxlib").startswith("0.10."):
+        return _GIVEN_XLA_FLAGS
+    no_effort = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    return f"{_GIVEN_XLA_FLAGS} {no_effort}{_QUICKLY}"
+
+
 @pytest.fixture(autouse=True)
 def _no_user_cache(tmp_path_factory, monkeypatch):
     """Isolates tests from the user's cache."""

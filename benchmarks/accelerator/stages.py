@@ -13,6 +13,7 @@ Kind = Literal["here", "golden", "roofs", "run", "peers", "profile"]
 
 _NUM_STEPS = {1: 400, 4: 200, 16: 100, 64: 40}  # by batch: ten samples of 0.2 s and more
 _MOST_EVENTS = 1024  # of the largest batch
+_FEWER = 8  # by this factor, the batches of a rehearsal are smaller
 _ROOM = 0.9  # share of the memory that it may fill
 _EAGER, _COMPILED = _BOTH = ("pytorch-eager", "pytorch-compile")
 _AS_ON_DEVICE = ("--events_at_once=0", "--stacks_chains")
@@ -144,7 +145,7 @@ def _run(
         cannot = "the flags are for GPUs"
     size = ["--num_train_events=640", "--num_test_events=64", f"--num_steps={_NUM_STEPS[batch]}"]
     if place.is_rehearsal:
-        size = _tiny_run()
+        size, batch = _tiny_run(), max(1, batch // _FEWER)
     return Stage(
         name=name,
         kind="run",
@@ -175,7 +176,7 @@ def _data(place: Place) -> list[str]:
 
 def _tiny_run() -> list[str]:
     layers = ["--num_id_layers=1", "--num_energy_layers=1", "--num_infer_samples=3"]
-    events = ["--num_train_events=64", "--num_test_events=16", "--num_steps=6"]
+    events = ["--num_train_events=8", "--num_test_events=2", "--num_steps=6"]
     return ["--preset=smoke", *layers, *events, *_AS_ON_DEVICE, "--nomeasure_compile"]
 
 
@@ -305,10 +306,11 @@ def _largest(place: Place, out: Path) -> list[str]:
     if per_event <= 0:
         raise LookupError("the memory does not grow with the batch")
     number = int((_ROOM * limit - few) / per_event) + 16
-    most = 128 if place.is_rehearsal else _MOST_EVENTS
-    batch = min(max(number // 16 * 16, 16), most)
+    batch = min(max(number // 16 * 16, 16), _MOST_EVENTS)
+    if place.is_rehearsal:
+        return [f"--batch_size={64 // _FEWER}"]  # of which there is a program
     events = [f"--num_train_events={2 * batch}", f"--num_test_events={batch}"]
-    return [f"--batch_size={batch}", "--num_steps=10", *([] if place.is_rehearsal else events)]
+    return [f"--batch_size={batch}", "--num_steps=10", *events]
 
 
 def _memory_bytes(folder: Path) -> int:

@@ -517,10 +517,17 @@ sys.meta_path[:] = map(Hiding, sys.meta_path)
 
 
 @pytest.mark.slow
-def test_a_rehearsal_goes_through_all_stages_without_what_a_host_may_lack(tmp_path):
+def test_a_rehearsal_goes_through_all_stages_without_what_a_host_may_lack(
+    tmp_path, quick_xla_flags
+):
     (tmp_path / "usercustomize.py").write_text(HIDE)
     (tmp_path / "sitecustomize.py").write_text(HIDE)
-    environ = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "JAX_PLATFORMS": ""}
+    environ = os.environ | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+        "JAX_PLATFORMS": "",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "XLA_FLAGS": quick_xla_flags,
+    }
     out = tmp_path / "out"
     command = [sys.executable, "-m", "benchmarks.accelerator", "--platform=cpu", "--rehearsal"]
 

@@ -48,7 +48,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 _LONG_FILES = {
     "test_accelerator.py",
     "test_container.py",
+    "test_faults.py",
     "test_hosts_run.py",
+    "test_kills.py",
     "test_main.py",
     "test_scaling.py",
 }

@@ -30,16 +30,20 @@ from mlpf_jax.workload import plan, session
 
 _GROUP = "Options of hep-workloads"
 _DEFAULT_PRESET = "site"
-# Of the settings of files, those that a workload has; it sets the others itself.
-_FILES = {"data_dir", "bank", "verify_data", "compilation_cache"}
+# Of the settings of files and hosts, those that a workload has; it sets the others itself.
+_KEPT = {"data_dir", "bank", "verify_data", "compilation_cache"}
+# A launcher may have started several workloads, one on each machine: their copies must not become
+# the processes of one run.
+_ALONE = "--distributed=off"
 
 
 def _define() -> flags.FlagValues:
-    """Returns the flags of a run, without those of its files, and those of hep-workloads."""
+    """Returns the flags of a run, without most of files and hosts, and those of hep-workloads."""
     values = options.define()
-    for name, said in settings.settings_of(config_lib.FilesConfig).items():
-        if name not in _FILES:
-            delattr(values, said.flag or name)
+    for config in (config_lib.FilesConfig, config_lib.HostsConfig):
+        for name, said in settings.settings_of(config).items():
+            if name not in _KEPT:
+                delattr(values, said.flag or name)
     delattr(values, "platform")
     add = functools.partial(_add, values)
     add(flags.DEFINE_bool, "W", "direct", False, "Write into --resultsdir itself.")
@@ -124,7 +128,7 @@ def _job() -> session.Job:
     """
     present = accelerators.present()
     platform, remark = plan.platform(_value("platform"), present, accelerators.plugins())
-    words = [f"--platform={platform}", *_run_words()]
+    words = [f"--platform={platform}", _ALONE, *_run_words()]
     request = _read(words)
     if platform == "cpu" and "num_devices" not in request.given:
         words.append("--num_devices=1")

@@ -42,7 +42,12 @@ def test_without_a_preset_it_runs_that_of_sites_with_a_copy_for_each_core(
     assert call(monkeypatch, "-W", "-w", str(tmp_path)) == 0
 
     ((job, folder),) = started
-    assert job.words == ("--platform=cpu", "--preset=site", "--num_devices=1")
+    assert job.words == (
+        "--platform=cpu",
+        "--distributed=off",
+        "--preset=site",
+        "--num_devices=1",
+    )
     assert [share.cores for share in job.shares] == [(0,), (1,)]
     assert folder == tmp_path
 
@@ -100,6 +105,7 @@ def test_without_w_the_results_get_a_folder_of_their_own(started, monkeypatch, t
         (["--mop", "some"], "mop"),
         (["--results-dir", "x"], "results_dir"),
         (["--fit"], "fit"),
+        (["--distributed", "auto"], "distributed"),
         (["-w", "/dev/null/x"], "--resultsdir=/dev/null/x"),
     ],
 )
@@ -117,7 +123,8 @@ def test_wrong_usage_is_one_line_and_starts_nothing(
 def test_every_setting_of_the_network_and_the_training_is_an_option():
     kept = set(workload.options.define()) - set(workload._FLAGS)
 
-    assert kept <= {f.name for f in workload.dataclasses.fields(workload.config_lib.FilesConfig)}
+    configs = (workload.config_lib.FilesConfig, workload.config_lib.HostsConfig)
+    assert kept <= {f.name for config in configs for f in workload.dataclasses.fields(config)}
 
 
 @pytest.mark.slow

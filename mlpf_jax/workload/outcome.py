@@ -41,6 +41,12 @@ def combine(
     return summed
 
 
+def clear(folder: Path) -> None:
+    """Removes the report that a copy of an earlier run has left, so that it counts for no other."""
+    for name in (hepscore.FILE_NAME, COPY_REPORT):
+        (folder / name).unlink(missing_ok=True)
+
+
 def put_aside(folder: Path) -> None:
     """Renames the report of a copy, so that it is not taken for that of the workload."""
     path = folder / hepscore.FILE_NAME

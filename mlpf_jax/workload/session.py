@@ -74,8 +74,7 @@ def run(job: Job, folder: Path) -> None:
     def say(text: str) -> None:
         progress.say(escaping.clean(text))
 
-    with _alone(folder) as inputs:
-        _put_aside(folder)
+    with _alone(folder) as inputs, _summary_of_success(folder):
         for line in (*job.remarks, *_configuration(job)):
             say(line)
         inputs.write(_inputs(job))
@@ -130,11 +129,19 @@ def _alone(folder: Path) -> Iterator[TextIO]:
         yield file
 
 
-def _put_aside(folder: Path) -> None:
-    """Renames the summary of an earlier run, so that it is not taken for that of this one."""
+@contextlib.contextmanager
+def _summary_of_success(folder: Path) -> Iterator[None]:
+    """Renames the summary of an earlier run, and after the block that of this one if it failed.
+
+    A signal can come when the summary is already written.
+    """
     path = folder / hepscore.FILE_NAME
-    if path.exists():
+    atomic.rename_to_its_time(path)
+    try:
+        yield
+    except BaseException:
         atomic.rename_to_its_time(path)
+        raise
 
 
 def _configuration(job: Job) -> list[str]:
@@ -201,6 +208,7 @@ def _place(folder: Path, index: int) -> Path:
 def _copy(job: Job, folder: Path, index: int) -> together.Copy:
     place, share = _place(folder, index), job.shares[index]
     place.mkdir(exist_ok=True)
+    outcome.clear(place)
     # Not from the surroundings: /tmp, which repetitions share, must not make later ones faster.
     environ = {k: v for k, v in os.environ.items() if k != _CACHE_VARIABLE}
     return together.Copy(

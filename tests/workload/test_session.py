@@ -82,6 +82,26 @@ def test_a_failure_leaves_no_summary_not_even_an_earlier_one(run, tmp_path):
     assert b"no memory" in run.told
 
 
+def test_a_report_of_an_earlier_run_counts_for_no_copy(run, tmp_path):
+    run(job())
+    with pytest.raises(FileNotFoundError, match="proc_1"):
+        run(job(), lambda copies, say: [test_outcome.SPANS] * len(copies))
+
+    assert not list(tmp_path.rglob("*_summary.json"))
+
+
+def test_a_signal_after_the_summary_was_written_leaves_none(run, monkeypatch, tmp_path):
+    def terminate(document):
+        raise processes.Terminated
+
+    monkeypatch.setattr(outcome, "lines", terminate)
+    with pytest.raises(processes.Terminated):
+        run(job())
+
+    assert not list(tmp_path.rglob("*_summary.json"))
+    assert len(list(tmp_path.glob("mlpf-jax_summary_*.json"))) == 1
+
+
 def test_the_effective_configuration_is_printed_and_stored(run, tmp_path):
     run(job(remarks=("a remark",)))
 

@@ -22,7 +22,7 @@ class Window:
     start_s: float | None  # since the start of the recording; None: it is of another recording
     seconds: float
     num_events: int
-    joules: float | None  # None: the counter was refused
+    joules: float | None  # None: the counter was refused, or was reset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,8 @@ def measured(
     joules = [window.joules for window in windows if window.joules is not None]
     if len(joules) < len(windows):
         return source.Absent(
-            f"the counter was not read in {len(windows) - len(joules)} of {len(windows)} samples"
+            f"the counter was reset or not read in {len(windows) - len(joules)} of {len(windows)} "
+            "samples"
         )
     total_j, window_s = sum(joules), sum(window.seconds for window in windows)
     if not total_j:

@@ -18,6 +18,8 @@ from mlpf_jax.telemetry import source
 
 _UPDATE_S = 0.001
 _SETTLE_S = 1.0  # the power is a mean over at least this time
+_MOST_W = 5000.0  # no package uses more; a counter that was reset looks as if one did
+_SLACK_S = 0.1  # longer than the counter takes to change
 
 
 class Packages:
@@ -40,7 +42,7 @@ class Packages:
         if not packages:
             return source.Absent("this machine shows no RAPL package in /sys/class/powercap")
         try:
-            self._zones = [_Zone(path) for path in packages]
+            self._zones = [_Zone(path, self._clock()) for path in packages]
         except PermissionError:
             return source.Absent("RAPL may only be read by root (energy_uj: permission denied)")
         except (OSError, ValueError) as error:
@@ -72,7 +74,7 @@ class Packages:
             return None
         with self._lock:
             try:
-                return sum(zone.advance() for zone in self._zones)
+                return sum(zone.advance(self._clock()) for zone in self._zones)
             except (OSError, ValueError) as error:
                 self.refused.setdefault("energy", str(error))
                 return None
@@ -81,27 +83,32 @@ class Packages:
 class _Zone:
     """One package. Its counter wraps around, so it must be read more often than that."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, now_s: float):
         self.label = f"{folder.name} ({linux.text(folder / 'name')})"
         self._folder = folder
-        self._range_uj = linux.number(folder / "max_energy_range_uj")
-        self._last_uj = self._energy_uj()
+        self._range_uj = linux.number(folder / "max_energy_range_uj") or 0
+        self._last_s, self._last_uj = now_s, self._energy_uj()
         self._total_uj = 0
+        self._failure: str | None = None
 
-    def advance(self) -> float:
+    def advance(self, now_s: float) -> float:
         """Returns the joules since the start.
 
         Raises:
             OSError: if the counter cannot be read.
-            ValueError: if it went backwards and its range is unknown.
+            ValueError: if it ever went backwards other than by wrapping around: it was reset, and
+                what was used until then is unknown.
         """
-        now = self._energy_uj()
-        used = now - self._last_uj
+        now_uj = self._energy_uj()
+        used = now_uj - self._last_uj
         if used < 0:
-            if not self._range_uj:
-                raise ValueError(f"{self.label}: the counter wrapped, and its range is unknown")
             used += self._range_uj
-        self._last_uj = now
+            if not 0 <= used <= 1e6 * _MOST_W * (now_s - self._last_s + _SLACK_S):
+                why = "was reset" if self._range_uj else "wrapped, and its range is unknown"
+                self._failure = self._failure or f"{self.label}: the counter {why}"
+        if self._failure:
+            raise ValueError(self._failure)
+        self._last_s, self._last_uj = now_s, now_uj
         self._total_uj += used
         return self._total_uj / 1e6
 

@@ -185,4 +185,5 @@ class Recorder:
 
 
 def _used(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else max(0.0, after - before)
+    """Returns the energy in between; None if it is unknown, or the counter was reset meanwhile."""
+    return None if before is None or after is None or after < before else after - before

@@ -1,10 +1,12 @@
 """RAPL's counters, read from a made-up /sys."""
 
+import itertools
 import pathlib
 
 import pytest
 
 from mlpf_jax.telemetry import rapl, source
+from tests.telemetry import made_up
 
 RANGE_UJ = 262_143_328_850
 
@@ -54,7 +56,8 @@ def test_both_packages_are_counted_once_and_nothing_else(sockets):
 
 
 def test_a_counter_that_wraps_again_and_again_is_followed(sockets):
-    packages = rapl.Packages(sockets)
+    hours = itertools.count(0.0, 3600.0)
+    packages = rapl.Packages(sockets, clock=lambda: next(hours))
 
     used = []
     for _ in range(2):
@@ -68,8 +71,9 @@ def test_a_counter_that_wraps_again_and_again_is_followed(sockets):
 
 
 def test_power_is_the_mean_since_the_last_call(sockets):
-    times = iter([0.0, 2.0, 2.0])
-    packages = rapl.Packages(sockets, clock=lambda: next(times))
+    clock = made_up.Clock()
+    packages = rapl.Packages(sockets, clock=clock)
+    clock.now += 2
     advance(sockets, "intel-rapl:0", 50_000_000)
 
     assert packages.sample() == {"power_w": pytest.approx(25.0)}
@@ -117,3 +121,17 @@ def test_a_wrap_of_unknown_range_is_no_negative_energy(sockets):
 
     assert packages.energy.read_j() is None
     assert "its range is unknown" in packages.refused["energy"]
+
+
+def test_a_counter_that_was_reset_is_unknown_from_then_on(sockets):
+    """As after a sleep of the machine: taken for a wrap, it would be 261 kJ in a second."""
+    clock = made_up.Clock()
+    packages = rapl.Packages(sockets, clock=clock)
+    clock.now += 1
+    (sockets / "sys/class/powercap/intel-rapl:0/energy_uj").write_text("0\n")
+
+    assert packages.energy.read_j() is None
+    clock.now += 3600
+    advance(sockets, "intel-rapl:0", 5_000_000)
+    assert packages.energy.read_j() is None
+    assert packages.refused["energy"] == "intel-rapl:0 (package-0): the counter was reset"

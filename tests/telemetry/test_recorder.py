@@ -37,6 +37,16 @@ def test_energy_is_what_the_counters_rose_by_around_each_window(clock):
     assert (energy.device_j, energy.host_j) == (1200.0, 200.0)
 
 
+def test_a_counter_that_was_reset_in_a_window_is_unknown_and_not_zero(clock):
+    gpu = made_up.Source(clock)
+    recorder = opened(clock, gpu)
+
+    watch = recorder.watch()
+    gpu.watts = 0.0
+
+    assert watch.end(1.0).energy is None
+
+
 def test_on_a_cpu_its_packages_are_the_devices(clock):
     packages = made_up.Source(clock, name="CPU packages", part="packages")
     recorder = opened(clock, packages, on_cpu=True)

@@ -12,6 +12,7 @@ from mlpf_jax.report.schema import validate
 
 FILE_NAME = "mlpf-jax_summary.json"
 UNSCORED_FILE_NAME = "mlpf-jax_noscore.json"  # not to be taken for a result by hep-score
+COPY_FILE_NAME = "report.json"  # of one copy of a workload, not to be taken for that of all
 
 
 def report(result: result_lib.RunResult, extra_arguments: str) -> dict[str, Any]:

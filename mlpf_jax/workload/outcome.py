@@ -12,8 +12,6 @@ from typing import Any
 from mlpf_jax.report import hepscore, quality, reader, summing
 from mlpf_jax.workload import together
 
-COPY_REPORT = "report.json"  # of one copy; hep-score must not take it for the workload's
-
 
 def combine(
     folders: Sequence[Path], spans: Sequence[Mapping[str, together.Span]]
@@ -27,7 +25,7 @@ def combine(
     """
     parts, checks = [], []
     for folder, of_copy in zip(folders, spans, strict=True):
-        report = reader.read(folder / COPY_REPORT)
+        report = reader.read(folder / hepscore.COPY_FILE_NAME)
         checks.append(quality.check(report))
         if checks[-1]["pass"] is False:
             raise ValueError(f"{folder.name}: {_told(checks[-1])}: there is no result.")
@@ -43,7 +41,7 @@ def combine(
 
 def clear(folder: Path) -> None:
     """Removes the report that a copy of an earlier run has left, so that it counts for no other."""
-    for name in (hepscore.FILE_NAME, COPY_REPORT):
+    for name in (hepscore.FILE_NAME, hepscore.COPY_FILE_NAME):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -51,7 +49,7 @@ def put_aside(folder: Path) -> None:
     """Renames the report of a copy, so that it is not taken for that of the workload."""
     path = folder / hepscore.FILE_NAME
     if path.exists():
-        path.replace(folder / COPY_REPORT)
+        path.replace(folder / hepscore.COPY_FILE_NAME)
 
 
 def lines(document: Mapping[str, Any]) -> list[str]:

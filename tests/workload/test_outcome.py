@@ -43,7 +43,7 @@ def test_a_report_of_a_copy_is_not_taken_for_the_summary(tmp_path):
 
 def test_a_copy_without_a_report_is_a_failure(tmp_path):
     folders = copies(tmp_path, {}, {})
-    (folders[1] / outcome.COPY_REPORT).unlink()
+    (folders[1] / hepscore.COPY_FILE_NAME).unlink()
 
     with pytest.raises(FileNotFoundError, match="proc_2"):
         combine(folders)

@@ -69,7 +69,7 @@ def test_a_success_leaves_one_summary_with_the_result(run, tmp_path):
 
     assert [path.name for path in tmp_path.rglob("*_summary.json")] == [hepscore.FILE_NAME]
     assert b"training: 20 events/s" in run.told
-    assert (tmp_path / "proc_2" / outcome.COPY_REPORT).is_file()
+    assert (tmp_path / "proc_2" / hepscore.COPY_FILE_NAME).is_file()
 
 
 def test_a_failure_leaves_no_summary_not_even_an_earlier_one(run, tmp_path):

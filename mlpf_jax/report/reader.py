@@ -1,6 +1,7 @@
 """Reads result files, for programs that compare or show them."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def _refuse_no_result(document: Any) -> None:
 def find(paths: Iterable[Path]) -> list[Path]:
     """Returns the files, and for each folder its *.json files, in order of name.
 
-    Reports of incomplete runs and of runs without a score are left out, unless they are named.
+    Reports of incomplete runs, of runs without a score, and of the copies of a workload, whose sum
+    is in its summary, are left out, unless they or their own folders are named.
 
     Raises:
         ValueError: if a folder has none, or a path does not exist.
@@ -59,13 +61,19 @@ def find(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         inside = [path]
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*.json") if file.name not in _NO_RESULTS)
+            inside = sorted(file for file in path.rglob("*.json") if _is_result(file, path))
         if not inside:
             raise ValueError(f"{path}: no result file (*.json) in this folder.")
         if not inside[0].is_file():
             raise ValueError(f"{path}: no such file.")
         files += inside
     return files
+
+
+def _is_result(file: Path, folder: Path) -> bool:
+    is_in_copy = file.parent != folder and re.fullmatch(r"proc_[0-9]+", file.parent.name)
+    is_of_copy = is_in_copy and file.name == hepscore.COPY_FILE_NAME
+    return file.name not in _NO_RESULTS and not is_of_copy
 
 
 def _refuse(constant: str) -> None:

@@ -76,6 +76,18 @@ def test_a_folder_stands_for_its_files_in_order(tmp_path):
     assert [path.name for path in reader.find([tmp_path])] == ["a.json", "b.json"]
 
 
+def test_copies_of_a_workload_are_no_results_of_their_own(tmp_path):
+    copy = tmp_path / "run0" / "proc_1" / "report.json"
+    copy.parent.mkdir(parents=True)
+    for path in (copy, tmp_path / "run0" / "sum.json", tmp_path / "report.json"):
+        path.write_text("{}")
+
+    found = reader.find([tmp_path])
+
+    assert found == [tmp_path / "report.json", tmp_path / "run0" / "sum.json"]
+    assert reader.find([copy]) == reader.find([copy.parent]) == [copy]
+
+
 def test_missing_files_and_empty_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match="no result file"):
         reader.find([tmp_path])

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from mlpf_jax.report import result as result_lib
-from mlpf_jax.stats import sum_ratios
+from mlpf_jax.stats import sum_ratios, summaries
 from mlpf_jax.telemetry import source
 
 _S_PER_HOUR = 3600
@@ -72,12 +72,15 @@ def cost_of_events(
     """Returns the price of a million events at the score, with the score's interval."""
     if run.price.per_hour is None:
         return None
-    score = phase.score
-    for_all = run.price.per_hour / _S_PER_HOUR * 1e6
+    return of_a_million(run.price.per_hour / _S_PER_HOUR * 1e6, phase.score)
+
+
+def of_a_million(price: float, score: summaries.Summary) -> dict[str, float]:
+    """Returns the cost of a million events; `price` is that of a million seconds."""
     return {
-        "per_million_events": for_all / score.median,
-        "per_million_events_low": for_all / score.interval_high,
-        "per_million_events_high": for_all / score.interval_low,
+        "per_million_events": price / score.median,
+        "per_million_events_low": price / score.interval_high,
+        "per_million_events_high": price / score.interval_low,
     }
 
 

@@ -9,16 +9,24 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlpf_jax.report import reader
+from mlpf_jax.report import consumption, reader
+from mlpf_jax.stats import summaries
 
 _RATES = ("events_per_j", "events_per_j_low", "events_per_j_high")
 _NET = ("idle_w", "net_events_per_j", "net_events_per_j_low", "net_events_per_j_high")
 
 
 def add(
-    document: dict[str, Any], phases: Sequence[reader.Phase], score: float, *, on_cpu: bool
+    document: dict[str, Any],
+    phases: Sequence[reader.Phase],
+    score: summaries.Summary,
+    *,
+    on_cpu: bool,
 ) -> None:
-    """Replaces energy and cost in the document of a phase by those of all copies."""
+    """Replaces energy and cost in the document of a phase by those of all copies.
+
+    `score` is that of all together.
+    """
     for name in ("energy", "host_energy"):
         if document.get(name):
             parts = [phase.document.get(name) for phase in phases]
@@ -29,8 +37,8 @@ def add(
             else:
                 document[name] = _energy(known, phases, reads_same=same)
     if document.get("cost"):
-        share = phases[0].score.median / score
-        document["cost"] = {key: value * share for key, value in document["cost"].items()}
+        price = document["cost"]["per_million_events"] * phases[0].score.median
+        document["cost"] = consumption.of_a_million(price, score)
 
 
 def _energy(
@@ -49,6 +57,9 @@ def _energy(
         "sampled_j": None,
         **dict.fromkeys(_NET),
     }
+    if not reads_same:
+        found["scope"] = f"{len(parts)} x {parts[0]['scope']}"
+        found["power_limits_w"] = [limit for part in parts for limit in part["power_limits_w"]]
     weights = [own / power for own in powers]
     for name in _RATES:
         values = [part[name] for part in parts]

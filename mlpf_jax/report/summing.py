@@ -95,7 +95,7 @@ def _phase(phases: Sequence[reader.Phase], *, on_cpu: bool) -> dict[str, Any]:
     compile_s = [phase.compile_times.compile_s for phase in phases]
     mean = trust.mean_load([s.load for s in samples], [s.seconds for s in samples])
     first = copy.deepcopy(dict(phases[0].document))
-    summed_energy.add(first, phases, score.median, on_cpu=on_cpu)
+    summed_energy.add(first, phases, score, on_cpu=on_cpu)
     return {
         **{name: value for name, value in first.items() if name not in _OF_ONE_COPY},
         "lower_s": max(phase.lower_s for phase in phases),
@@ -156,9 +156,11 @@ def _add_statistics(stats: dict[str, Any], of_copies: Sequence[Mapping[str, Any]
                 stats[name] = [combine(of_epoch) for of_epoch in zip(*values, strict=True)]
             elif values:
                 stats[name] = combine(values)
-    if stats.get("cost"):  # as many trainings at once as there are copies
-        whole = [name for name in stats["cost"] if name.startswith("training")]
-        stats["cost"] |= {name: stats["cost"][name] / len(of_copies) for name in whole}
+    if "training" in (stats.get("cost") or ()):  # as many trainings at once as there are copies
+        whole, events = stats["cost"]["training"], stats["phases"]["training"]["cost"]
+        each = whole / len(of_copies) / events["per_million_events"]
+        for end in ("", "_low", "_high"):
+            stats["cost"][f"training{end}"] = each * events[f"per_million_events{end}"]
     stats["finished_at"] = max(one["finished_at"] for one in of_copies)
     peaks = [one["memory"]["peak_process_bytes"] for one in of_copies]
     stats["memory"]["peak_process_bytes"] = None if None in peaks else sum(peaks)

@@ -105,22 +105,22 @@ ENERGY = {
     "idle_w": 50.0,
     "sampled_j": 50.0,
     "source": "rapl",
-    "scope": "2 x package",
+    "scope": "package",
     "power_limits_w": [None],
     "is_short": False,
 }
 
 
 @pytest.mark.parametrize(
-    ("devices", "power_w", "events_per_j"),
+    ("devices", "power_w", "events_per_j", "scope"),
     [
         # Both read the counters of the same packages, which made twice the events.
-        ([{"device_id": "0", "name": "cpu", "platform": "cpu"}], 100.0, 0.2),
-        (documents.GPU, 200.0, 0.1),
+        ([{"device_id": "0", "name": "cpu", "platform": "cpu"}], 100.0, 0.2, "package"),
+        (documents.GPU, 200.0, 0.1, "2 x package"),
     ],
 )
 def test_copies_on_a_cpu_share_the_power_and_those_on_accelerators_add_it(
-    devices, power_w, events_per_j
+    devices, power_w, events_per_j, scope
 ):
     parts = [part(), part()]
     for one in parts:
@@ -136,5 +136,25 @@ def test_copies_on_a_cpu_share_the_power_and_those_on_accelerators_add_it(
     assert phase["energy"]["mean_power_w"] == power_w
     assert phase["energy"]["events_per_j"] == pytest.approx(events_per_j)
     assert phase["energy"]["net_events_per_j"] is None
+    assert phase["energy"]["scope"] == scope
+    assert len(phase["energy"]["power_limits_w"]) == (1 if scope == "package" else 2)
     assert phase["cost"]["per_million_events"] == pytest.approx(4.0)
     assert "sample_energy_j" not in phase
+
+
+def test_the_cost_of_copies_has_the_interval_of_their_sum():
+    """The copies disturb each other: each is noisy, and all together are not."""
+    parts = [part([8.0, 12.0] * 4), part([12.0, 8.0] * 4)]
+    for one in parts:
+        stats = one.document["report"]["wl-stats"]
+        stats["cost"] = {"price_per_hour": 0.36, "currency": None, "training": 6.0}
+        stats["cost"] |= {"training_low": 5.0, "training_high": 7.5}
+        for phase in stats["phases"].values():
+            phase["cost"] = {f"per_million_events{end}": 10.0 for end in ("", "_low", "_high")}
+
+    stats = summing.add(parts)["report"]["wl-stats"]
+
+    cost = stats["phases"]["training"]["cost"]
+    assert list(cost.values()) == pytest.approx([5.0] * 3)
+    whole = [stats["cost"][f"training{end}"] for end in ("", "_low", "_high")]
+    assert whole == pytest.approx([3.0] * 3)

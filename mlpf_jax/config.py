@@ -264,8 +264,8 @@ class PriceConfig:
             "--price_per_hour and --price_cents_per_hour are the same: give one.",
         )
         _require(
-            price is None or (math.isfinite(price) and price > 0),
-            f"--price_per_hour={price}: must be a positive number.",
+            price is None or 1e-6 <= price <= 1e9,  # so that no cost is zero or infinite
+            f"--price_per_hour={price}: must be a positive number, from 1e-6 to 1e9.",
         )
         _require(
             currency is None or (currency.isascii() and currency.isalpha() and len(currency) <= 8),

@@ -306,6 +306,8 @@ def test_a_report_is_told_the_settings_as_they_were_given_and_no_path():
     [
         (["--price_per_hour=0"], "must be a positive number"),
         (["--price_per_hour=inf"], "must be a positive number"),
+        (["--price_per_hour=1e300"], "must be a positive number, from 1e-6 to 1e9"),
+        (["--price_per_hour=1e-320"], "must be a positive number, from 1e-6 to 1e9"),
         (["--price_per_hour=2", "--currency=E R"], "at most 8 letters"),
         (["--currency=EUR"], "needs --price_per_hour or --price_cents_per_hour"),
         (["--price_cents_per_hour=0"], "must be at least 1"),

@@ -7,6 +7,7 @@ this copy is ready for a phase, and one when it has ended the phase; for each, i
 when all copies have got there. This process ends when that one does.
 """
 
+import contextlib
 import json
 import os
 import runpy
@@ -47,8 +48,9 @@ class Meeting:
         self._line.sendall(json.dumps(message).encode() + b"\n")
 
     def _listen(self) -> None:
-        while self._line.recv(1):
-            self._released.release()
+        with contextlib.suppress(OSError):  # a starter that was killed before it read all
+            while self._line.recv(1):
+                self._released.release()
         self._leave(1)
 
 

@@ -66,6 +66,17 @@ def test_a_copy_works_on_until_all_have_ended_the_phase_and_leaves_with_its_star
     theirs.close()
 
 
+def test_a_copy_leaves_when_its_starter_was_killed_before_it_read_all():
+    ours, theirs = socket.socketpair()
+    left = queue.Queue()
+    theirs.sendall(b"a message")
+    member.Meeting(theirs, left.put)
+    ours.close()
+
+    assert left.get(timeout=60) == 1
+    theirs.close()
+
+
 @pytest.mark.slow
 def test_copies_start_and_end_each_phase_together(tmp_path):
     spans, said = run(tmp_path, "time.sleep(0.2 * number)")

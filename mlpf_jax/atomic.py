@@ -187,6 +187,20 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def hold(descriptor: int) -> bool:
+    """Locks an open file until it is closed; returns False if another process has locked it.
+
+    On a file system without locks everybody gets it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def remove_leftovers(folder: Path) -> None:
     """Removes unfinished files of dead writers in `folder`."""
     for path in folder.glob(f"{_PREFIX}*"):

@@ -9,7 +9,6 @@ FOLDER/complete             the run has ended and written its report
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
@@ -97,13 +96,9 @@ class Lock:
         is_new = not path.exists()
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(path, flags, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not atomic.hold(self._descriptor):
             self.close()
-            raise ValueError("another run writes its checkpoints there now.") from None
-        except OSError:  # a file system without locks
-            pass
+            raise ValueError("another run writes its checkpoints there now.")
         self._pauses: list[tuple[float, float]] = []
         self._last_s: float | None = None  # when an earlier process was last alive
         if not is_new:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import shutil
 import sys
@@ -119,12 +118,8 @@ def _alone(folder: Path) -> Iterator[TextIO]:
     if folder.stat().st_uid != os.geteuid():
         os.umask(0)  # the owner of the folder must be able to remove what is in its subfolders
     with (folder / _INPUTS).open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{folder}: another run is writing into it.") from None
-        except OSError:  # a file system without locks
-            pass
+        if not atomic.hold(file.fileno()):
+            raise ValueError(f"{folder}: another run is writing into it.")
         file.truncate(0)
         yield file
 

@@ -17,7 +17,7 @@ from absl import flags
 
 from mlpf_jax import arguments, cli, processes, progress
 from mlpf_jax.commands import studies
-from mlpf_jax.study import engine, findings, output, running, runs
+from mlpf_jax.study import claims, engine, findings, output, running, runs
 from mlpf_jax.study.scaling import plan as planning
 from mlpf_jax.study.scaling import view
 
@@ -65,7 +65,7 @@ def _study(settings: Sequence[str], out: Path, teller: progress.Progress) -> fin
 
 def _measure(plan: planning.Plan, out: Path, teller: progress.Progress) -> findings.Findings:
     runner = functools.partial(running.run_main, timeout_s=_TIMEOUT.value)
-    with processes.interrupted_by_terminate():
+    with processes.interrupted_by_terminate(), claims.held(out):
         measured = engine.run(plan.sweep(), out, runner, teller)
     return plan.findings(runs.results(measured, out), runs.provenance(measured))
 

@@ -18,7 +18,7 @@ from absl import flags
 
 from mlpf_jax import arguments, cli, processes, progress
 from mlpf_jax.commands import studies
-from mlpf_jax.study import engine, findings, output, running, runs, trade_offs
+from mlpf_jax.study import claims, engine, findings, output, running, runs, trade_offs
 from mlpf_jax.study.sweep import gpus, grid, view
 
 _VALUES = {
@@ -55,8 +55,12 @@ def _study(settings: Sequence[str], out: Path) -> findings.Findings:
 
 def _measure(axes: Sequence[engine.Axis], sweep: engine.Sweep, out: Path) -> findings.Findings:
     run = functools.partial(running.run_main, timeout_s=_TIMEOUT.value, module=grid.WORKLOAD)
-    with processes.interrupted_by_terminate(), gpus.Guardian(out / gpus.FILE_NAME) as guardian:
-        teller = progress.Progress(quiet=_QUIET.value)
+    teller = progress.Progress(quiet=_QUIET.value)
+    with (
+        processes.interrupted_by_terminate(),
+        claims.held(out),  # a second guardian would restore the GPUs of the first one
+        gpus.Guardian(out / gpus.FILE_NAME) as guardian,
+    ):
         measured = engine.run(sweep, out, grid.runner(run, guardian.apply), teller)
     results = tuple(runs.results(measured, out).values())
     return findings.Findings(

@@ -1,14 +1,30 @@
 """Reserves a folder for runs that belong together. Needs neither JAX nor the schema of reports."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlpf_jax import atomic
 from mlpf_jax.report import checksums
 
-_FILE = "plan.json"
+_FILE, _LOCK = "plan.json", ".lock"
+
+
+@contextlib.contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Lets one program at a time measure in `out`, if its file system has locks.
+
+    Raises:
+        ValueError: if another one does.
+        OSError: if it cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / _LOCK).open("wb") as file:
+        if not atomic.hold(file.fileno()):
+            raise ValueError(f"--out={out}: another study is measuring in it.")
+        yield
 
 
 def claim(out: Path, plan: Mapping[str, Any], *, must_be_new: bool = False) -> None:

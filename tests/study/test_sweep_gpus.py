@@ -114,6 +114,18 @@ def test_what_a_killed_guardian_left_is_restored_although_no_point_is_left_to_ru
     assert not state.exists()
 
 
+@pytest.mark.slow
+def test_nothing_is_measured_on_gpus_that_were_not_restored(tmp_path):
+    (tmp_path / "state.json").write_text("{}")
+    answer = ("sh", "-c", 'echo \'{"refusal": "no driver"}\'')
+
+    with (
+        pytest.raises(RuntimeError, match="the GPUs were not restored"),
+        gpus.Guardian(tmp_path / "state.json", answer),
+    ):
+        pytest.fail("the sweep began")
+
+
 PROGRAM = """
 import signal, sys
 from pathlib import Path

@@ -34,7 +34,9 @@ class Guardian:
 
     def __enter__(self) -> "Guardian":
         if self._state.exists():  # left by one that was killed
-            self._process = self._start()
+            self.apply({})  # the next one restores before it answers
+            if self._state.exists():
+                self.__exit__()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,7 +77,7 @@ class Gpus:
 
     def apply(self, settings: Mapping[str, int]) -> None:
         """Sets the clock in MHz and the power limit in W; raises NVMLError if that is refused."""
-        if not self._state.exists():
+        if settings and not self._state.exists():
             self._save(settings)
         for handle in self._handles.values():
             if "gpu_clock" in settings:

@@ -20,7 +20,10 @@ _REFERENCES = flags.DEFINE_multi_string(
     "ref", [], "Score of the reference machine, NAME=VALUE; once for each score of ref_scores."
 )
 _REPETITIONS = flags.DEFINE_integer(
-    "repetitions", None, "Repetitions in hep-score's configuration. Default: one for each file."
+    "repetitions",
+    None,
+    "Repetitions in hep-score's configuration. Default: one for each file.",
+    lower_bound=1,
 )
 _SCALING = flags.DEFINE_float("scaling", 1.0, "Scaling in hep-score's configuration.")
 _MEANINGS = {

@@ -14,6 +14,8 @@ from typing import Any, Literal
 _DIGITS = 4  # to which hep-score rounds in every step
 _PARTS = ("app", "run_info", "report")
 _SCORES = "wl-scores"
+# What hep-score does not expect of a file.
+_CRASHES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ def read(path: Path, references: Mapping[str, float]) -> Run:
         ratios = _ratios(_document(path), references)
     except _SkippedError as error:
         return Run(path, "skipped", str(error))
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except _CRASHES as error:
         return Run(path, "crashes", f"{type(error).__name__}: {error}")
     for name, ratio in ratios.items():
         if not (math.isfinite(ratio) and ratio > 0):

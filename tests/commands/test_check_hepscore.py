@@ -44,6 +44,7 @@ def test_a_wrong_file_is_named_with_its_reason(monkeypatch, capsys, tmp_path):
         (["--ref", "=1", "a.json"], "--ref==1"),
         (["a.json"], "reference scores"),
         (["--ref", "training=1"], "summary of every repetition"),
+        (["--ref", "training=1", "--repetitions", "0", "a.json"], "--repetitions=0"),
     ],
 )
 def test_wrong_usage_is_one_line(monkeypatch, capsys, words, culprit):

@@ -45,6 +45,7 @@ def test_the_score_is_the_median_of_geometric_means_over_the_references(tmp_path
         ({"training": {"median": 1}, "inference": 1}, {}, "crashes", "TypeError"),
         ({"training": None, "inference": 1}, {}, "crashes", "TypeError"),
         ({"training": "fast", "inference": 1}, {}, "crashes", "ValueError"),
+        ({"training": 10**400, "inference": 1}, {}, "crashes", "OverflowError"),
         ({"training": 0.0, "inference": 1}, {}, "meaningless", "training is not a positive"),
         ({"training": 1e-9, "inference": 1}, {}, "meaningless", "training is not a positive"),
         ({"training": -1.0, "inference": 1}, {}, "meaningless", "training is not a positive"),

@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
     del argv  # no arguments are left
     try:
         job = _job()
-        folder = session.results_folder(Path(_value("resultsdir")), job, _value("direct"))
+        folder = session.results_folder(_parent(), job, _value("direct"))
     except (ValueError, OSError, flags.Error) as error:
         return cli.complain(error, cli.USAGE)
     try:
@@ -96,6 +96,17 @@ def main(argv: Sequence[str]) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         return cli.complain(error, cli.FAILURE)
     return 0
+
+
+def _parent() -> Path:
+    """Returns the folder for results.
+
+    It is absolute, because a copy would take `~` at the start of a name for a home folder.
+    """
+    name = _value("resultsdir")
+    if not name:
+        raise ValueError("--resultsdir: give a folder.")
+    return Path(name).absolute()
 
 
 def _with_extra(words: Sequence[str]) -> list[str]:

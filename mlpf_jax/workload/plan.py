@@ -138,7 +138,10 @@ def selected(listed: str, visible: Sequence[str]) -> list[str]:
         if span is None:
             found.append(part)
             continue
-        for place in range(int(span[1]), int(span[2] or span[1]) + 1):
+        places = range(int(span[1]), int(span[2] or span[1]) + 1)
+        if not places:
+            found.append("")  # such as 3-1
+        for place in places:
             if visible and place >= len(visible):
                 raise ValueError(f"--devices={listed}: only {len(visible)} devices are visible.")
             found.append(visible[place] if visible else str(place))

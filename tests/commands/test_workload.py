@@ -85,6 +85,14 @@ def test_without_w_the_results_get_a_folder_of_their_own(started, monkeypatch, t
     assert folder.name.startswith("mlpf-jax-bmk-c1-e5-")
 
 
+def test_a_folder_whose_name_begins_with_a_tilde_is_no_home_folder(started, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    call(monkeypatch, "-W", "-w", "./~root")
+
+    assert started[0][1] == tmp_path / "~root"
+
+
 @pytest.mark.parametrize(
     ("words", "culprit"),
     [
@@ -107,6 +115,7 @@ def test_without_w_the_results_get_a_folder_of_their_own(started, monkeypatch, t
         (["--fit"], "fit"),
         (["--distributed", "auto"], "distributed"),
         (["-w", "/dev/null/x"], "--resultsdir=/dev/null/x"),
+        (["--resultsdir="], "--resultsdir: give a folder"),
     ],
 )
 def test_wrong_usage_is_one_line_and_starts_nothing(

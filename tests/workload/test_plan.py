@@ -75,7 +75,7 @@ def test_devices_are_counted_among_the_visible_ones(listed, visible, found):
     assert plan.selected(listed, visible) == found
 
 
-@pytest.mark.parametrize("listed", ["", "0_", "0_0", "3-1", "0-9999"])
+@pytest.mark.parametrize("listed", ["", "0_", "0_0", "3-1", "0_1-0", "0-9999"])
 def test_a_list_of_devices_that_are_not_there_is_refused(listed):
     with pytest.raises(ValueError, match="--devices="):
         plan.selected(listed, ["0", "1"])

@@ -120,10 +120,13 @@ def interrupted_by_terminate() -> Iterator[None]:
 
 
 def tail(log: Path) -> list[str]:
-    """Returns the last lines of a program's output, at most 64 KiB."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        return file.read().decode(errors="replace").rstrip().splitlines()
+    """Returns the last lines of a program's output, at most 64 KiB; of a removed file none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            return file.read().decode(errors="replace").rstrip().splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def ending(status: int) -> str:

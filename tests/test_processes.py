@@ -42,6 +42,10 @@ def test_a_failure_tells_the_status_and_the_last_lines(tmp_path):
     assert caught.value.last_lines == tuple(str(i) for i in range(87, 99))
 
 
+def test_output_whose_file_was_removed_has_no_last_lines(tmp_path):
+    assert processes.last_lines(tmp_path / "gone") == []
+
+
 def test_a_signal_is_named(tmp_path):
     with pytest.raises(processes.RunFailedError, match="was ended by SIGABRT"):
         run(tmp_path, "import os; os.abort()")

@@ -29,6 +29,7 @@ Padding = Literal["full", "tight"]
 PairKernel = Literal["xla", "mosaic", "interpret"]
 
 NUM_VIRTUAL_DEVICES = 8  # of a CPU, if no number is asked for
+_MOST_EPOCHS = 1_000_000  # their steps are listed one by one
 
 
 def fused_pair_kernel(platform: str) -> PairKernel:
@@ -218,8 +219,14 @@ class RunConfig:
             f"--padding=tight and --events_at_once={self.train.events_at_once} exclude each "
             "other, because tight batches cannot be split into events. Choose --events_at_once=0.",
         )
+        length, total = self._steps
         _require(
-            self.mode == "infer" or sum(self.steps_by_epoch) >= 2,
+            total <= _MOST_EPOCHS * length,
+            f"{-(-total // length)} epochs of {length} steps are more than {_MOST_EPOCHS}: give "
+            "fewer --num_epochs or --num_steps, or more --steps_per_epoch.",
+        )
+        _require(
+            self.mode == "infer" or total >= 2,
             "one training step gives no steady-state sample, because the first call is not a "
             "sample. Use more events, epochs or steps.",
         )
@@ -227,11 +234,16 @@ class RunConfig:
     @property
     def steps_by_epoch(self) -> tuple[int, ...]:
         """Training steps of each epoch; `num_steps`, if given, overrides `num_epochs`."""
-        whole_pass = -(-self.data.num_train_events // self.global_batch_size)
-        length = self.train.steps_per_epoch or whole_pass
-        total = self.train.num_steps or self.train.num_epochs * length
+        length, total = self._steps
         full, rest = divmod(total, length)
         return (length,) * full + ((rest,) if rest else ())
+
+    @property
+    def _steps(self) -> tuple[int, int]:
+        """Training steps of a whole epoch, and of all."""
+        whole_pass = -(-self.data.num_train_events // self.global_batch_size)
+        length = self.train.steps_per_epoch or whole_pass
+        return length, self.train.num_steps or self.train.num_epochs * length
 
     @property
     def global_batch_size(self) -> int:

@@ -25,6 +25,8 @@ from tests import tiny
         ("train", {"events_at_once": 3}, "--events_at_once=3 does not divide the 2"),
         ("data", {"padding": "tight"}, "--padding=tight and --events_at_once=1 exclude each other"),
         ("train", {"num_steps": 1}, "gives no steady-state sample"),
+        ("train", {"num_epochs": 2**31 - 1}, "2147483647 epochs of 4 steps are more than 1000000"),
+        ("train", {"num_steps": 2**31 - 1}, "536870912 epochs of 4 steps are more than 1000000"),
         (None, {"num_devices": 0}, "--num_devices=0"),
         (None, {"seed": -1}, "--seed=-1: must be from 0"),
         (None, {"seed": 2**32}, "--seed=4294967296: must be at most 4294967295"),

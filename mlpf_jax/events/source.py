@@ -18,6 +18,7 @@ PROCESSES = ("ttbar", "qcd")
 SHARD_EVENTS = 50  # about 26 MB, two seconds of work
 _EVENT_BYTES = 535_000  # of ttbar, on average; of QCD 1 % less
 SIMULATION_VERSION = 1  # increase when `simulation` gives other bytes; refuses older sets
+_MANY = 10**7  # events whose shards are not even listed before there is space for them
 
 Progress = Callable[[int, int], None]  # events done, events wanted
 _WORKER_BYTES = 256 * 2**20  # 170 MiB on Linux x86_64, most of it the truth bank
@@ -104,6 +105,8 @@ def simulate_store(
     }
     folder.mkdir(parents=True, exist_ok=True)
     atomic.remove_leftovers(folder)
+    if num_events > _MANY:
+        _check_space(folder, num_events)
     tasks = plan_shards(max(num_events, _num_listed(folder, provenance)))
     missing = [task for task in tasks if not _is_there(folder, task, provenance)]
     if missing:

@@ -368,6 +368,11 @@ def test_too_small_a_disk_is_reported_before_any_event(full_disk):
     assert not [path for path in full_disk.rglob("*") if path.is_file()]
 
 
+def test_so_many_events_that_their_plan_would_fill_the_memory_are_refused(tmp_path):
+    with pytest.raises(OSError, match=r"10000000000000 events take 5350000000\.00 GB"):
+        source.open_events("qcd", 10**13, data_dir=tmp_path)
+
+
 def test_an_empty_cache_is_filled_where_folders_cannot_be_synced(tmp_path, monkeypatch):
     """As on CIFS, and on some file systems by FUSE."""
     fsync = os.fsync

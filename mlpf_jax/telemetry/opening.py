@@ -32,6 +32,8 @@ def open_recorder(platform: str, runtime: str, ordinals: Sequence[int]) -> recor
             sources += _open_devices(platform, runtime, ordinals)
         except _Missing as missing:
             absent["devices"] = str(missing)
+        except Exception as error:  # noqa: BLE001 - drivers fail in ways that nobody can list
+            absent["devices"] = f"they cannot be opened: {_line(error)}"
     return recorder.Recorder(sources, absent, on_cpu=platform == "cpu")
 
 

@@ -82,3 +82,12 @@ def test_a_driver_that_refuses_is_quoted(nvml, monkeypatch):
     recorder = opening.open_recorder("gpu", "cuda", [0])
 
     assert recorder.no_devices == "pynvml: Driver Not Loaded"
+
+
+def test_an_interface_of_another_release_ends_no_run(monkeypatch):
+    monkeypatch.setitem(sys.modules, "libtpu", types.SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "libtpu.sdk", types.SimpleNamespace())
+
+    recorder = opening.open_recorder("tpu", "", [0])
+
+    assert "no attribute 'tpumonitoring'" in recorder.no_devices

@@ -154,8 +154,8 @@ def help_text(main: Callable, values: flags.FlagValues) -> str:
         groups = {"Flags": values.get_flags_for_module(module)}
     lines = [(module.__doc__ or "").strip()]
     for heading, members in groups.items():
-        lines += ["", f"{heading}:"]
-        lines += [_flag_help(flag) for flag in members]
+        if members:  # a program may have removed them
+            lines += ["", f"{heading}:", *map(_flag_help, members)]
     lines += ["", "  --flagfile: Reads flags from a file, one per line."]
     lines += ["  --debug: Shows the traceback of unexpected errors.", ""]
     return "\n".join(lines)

@@ -158,11 +158,18 @@ def _phase(
         memory_bytes=max(phase.memory_bytes for phase in phases),
         flops_per_s=float(np.median([phase.flops_per_s for phase in phases])),
         peak_share=_median([phase.peak_share for phase in phases]),
-        energy_scope=energies[0].get("scope"),
+        energy_scope=_scope(energies),
         **_with_ends("events_per_j", energies),
         **_with_ends("net_events_per_j", energies),
         **_with_ends("per_million_events", costs, "cost_per_million_events"),
     )
+
+
+def _scope(energies: Sequence[Mapping[str, Any]]) -> str | None:
+    """Returns what the energy was used by, and whether that was too short to be measured well."""
+    scope = energies[0].get("scope")
+    is_short = any(energy.get("is_short") for energy in energies)
+    return f"{scope}, too short for the counter" if scope and is_short else scope
 
 
 def _basis(a: runs.Group, b: runs.Group) -> Basis:

@@ -124,7 +124,11 @@ def _run_of(report: reader.Report, file: str) -> Run:
         compile_s={name: seconds for name, seconds in compiled.items() if seconds},
         memory_bytes=planned,
         event_bytes={name: n * len(report.devices) / together for name, n in planned.items()},
-        events_per_j={name: p.energy["events_per_j"] for name, p in phases.items() if p.energy},
+        events_per_j={
+            name: used["events_per_j"]
+            for name, phase in phases.items()
+            if (used := phase.energy) and not used["is_short"]
+        },
         price_per_hour=(report.cost or {}).get("price_per_hour"),
         currency=(report.cost or {}).get("currency"),
         peak_process_bytes=report.peak_process_bytes,

@@ -175,6 +175,14 @@ def test_energy_and_cost_are_there_with_intervals_if_the_file_has_them():
     assert (row.training_cost, row.training_cost_low, row.currency) == (7.0, 6.0, "EUR")
 
 
+def test_the_energy_of_too_short_a_window_says_so():
+    energy = ENERGY_OF[0.5] | {"scope": "GPU board", "is_short": True}
+
+    (row,) = ratios.compare([group("a", documents.RATES, changes={f"{PHASE}/energy": energy})]).rows
+
+    assert row.phases["training"].energy_scope == "GPU board, too short for the counter"
+
+
 def test_of_several_runs_the_intervals_of_energy_reach_to_the_outermost():
     reports = [
         documents.report(changes={f"{PHASE}/energy": energy}) for energy in ENERGY_OF.values()

@@ -1,5 +1,6 @@
 """A sweep runs its grid as workloads, and marks the points that no other one beats."""
 
+import copy
 import functools
 import json
 
@@ -8,7 +9,7 @@ import pytest
 from mlpf_jax import config, progress
 from mlpf_jax.page import contents
 from mlpf_jax.render import tables
-from mlpf_jax.report import hepscore
+from mlpf_jax.report import hepscore, reader
 from mlpf_jax.stats import scaling_laws
 from mlpf_jax.study import engine, findings, running, runs, trade_offs
 from mlpf_jax.study.sweep import grid, view
@@ -83,6 +84,17 @@ def test_without_all_energies_the_front_is_the_fastest_and_the_note_says_why(tmp
 
     assert [bool(row.fronts) for row in found.trade_offs] == [False, False, True, True]
     assert "the energy of some points is unknown" in view.view(found, AXES).notes[0]
+
+
+def test_energy_that_was_measured_too_shortly_is_unknown(tmp_path):
+    short = copy.deepcopy(document("300", True))
+    short["report"]["wl-stats"]["phases"]["training"]["energy"]["is_short"] = True
+    report = reader.from_document(short, str(tmp_path / "a.json"))
+    point = engine.Point.of({"power_limit": 300})
+
+    found = runs.results({point: engine.Measured(reports={0: report})}, tmp_path)
+
+    assert set(found[point].runs[0].events_per_j) == {"inference"}
 
 
 def test_the_table_has_speed_energy_and_cost_of_every_point(found):

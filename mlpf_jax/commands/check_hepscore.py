@@ -38,6 +38,8 @@ def main(argv: Sequence[str]) -> int:
     paths = [Path(name) for name in argv[1:]]
     if not paths:
         return cli.complain("give the summary of every repetition.", cli.USAGE)
+    if not 0 < _SCALING.value < math.inf:
+        return cli.complain(f"--scaling={_SCALING.value}: must be a positive number.", cli.USAGE)
     try:
         references = _references(_REFERENCES.value)
     except ValueError as error:

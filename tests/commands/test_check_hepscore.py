@@ -13,6 +13,7 @@ REFERENCES = ("--ref", "training=5", "--ref", "inference=20")
 def call(monkeypatch, *words):
     check_hepscore.flags.FLAGS["ref"].unparse()
     check_hepscore.flags.FLAGS["repetitions"].unparse()
+    check_hepscore.flags.FLAGS["scaling"].unparse()
     monkeypatch.setattr(sys, "argv", ["check_hepscore", *map(str, words)])
     with pytest.raises(SystemExit) as end:
         check_hepscore.run_app()
@@ -45,6 +46,7 @@ def test_a_wrong_file_is_named_with_its_reason(monkeypatch, capsys, tmp_path):
         (["a.json"], "reference scores"),
         (["--ref", "training=1"], "summary of every repetition"),
         (["--ref", "training=1", "--repetitions", "0", "a.json"], "--repetitions=0"),
+        (["--ref", "training=1", "--scaling", "0", "a.json"], "--scaling=0"),
     ],
 )
 def test_wrong_usage_is_one_line(monkeypatch, capsys, words, culprit):

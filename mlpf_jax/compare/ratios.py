@@ -6,7 +6,7 @@ processes, which samples of one process do not show, is added as an assumed nois
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -213,14 +213,23 @@ def _costs(group: runs.Group) -> list[Mapping[str, Any]]:
 def _with_ends(
     name: str, found: Sequence[Mapping[str, Any]], told: str | None = None
 ) -> dict[str, float | None]:
-    """Returns the median of a figure over the runs with the outermost ends of its intervals."""
+    """Returns the median of a figure over the runs with the outermost ends of its intervals.
+
+    An end is unknown if that of one run is.
+    """
     told = told or name
-    lows, highs = ([one.get(f"{name}_{end}") for one in found] for end in ("low", "high"))
+    known = [one for one in found if one.get(name) is not None]
+    lows, highs = ([one.get(f"{name}_{end}") for one in known] for end in ("low", "high"))
     return {
-        told: _median([one.get(name) for one in found]),
-        f"{told}_low": min((low for low in lows if low is not None), default=None),
-        f"{told}_high": max((high for high in highs if high is not None), default=None),
+        told: _median([one[name] for one in known]),
+        f"{told}_low": _outermost(min, lows),
+        f"{told}_high": _outermost(max, highs),
     }
+
+
+def _outermost(choose: Callable[..., float], ends: Sequence[float | None]) -> float | None:
+    known = [end for end in ends if end is not None]
+    return choose(known) if known and len(known) == len(ends) else None
 
 
 def _largest(values: Sequence[int | None]) -> int | None:

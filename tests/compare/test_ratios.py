@@ -195,6 +195,16 @@ def test_of_several_runs_the_intervals_of_energy_reach_to_the_outermost():
     assert (found.events_per_j_low, found.events_per_j_high) == pytest.approx((0.4, 0.9))
 
 
+def test_of_several_runs_an_end_is_unknown_if_that_of_one_is():
+    energies = [ENERGY_OF[0.5], ENERGY_OF[0.6] | {"events_per_j_low": None}]
+    reports = [documents.report(changes={f"{PHASE}/energy": energy}) for energy in energies]
+
+    (row,) = ratios.compare([runs.Group(name="a", reports=tuple(reports))]).rows
+
+    found = row.phases["training"]
+    assert (found.events_per_j_low, found.events_per_j_high) == (None, pytest.approx(0.7))
+
+
 @pytest.mark.parametrize("other", [priced(price=9.0), priced(currency="CHF"), {}])
 def test_runs_of_different_prices_have_no_cost_together(other):
     reports = tuple(documents.report(changes=changes) for changes in (priced(), other))

@@ -65,7 +65,7 @@ class Course:
         if self.files.checkpoint_dir is None:
             kept = "Nothing is kept without --checkpoint_dir."
         elif not (step := self._checkpoint_step()):
-            kept = "There is no checkpoint yet."
+            kept = "No checkpoint was found."
         else:
             kept = f"The same command goes on from step {step}."
         return f"{self._how(reason)} {kept}"
@@ -75,7 +75,10 @@ class Course:
         return f"{how} while {_GERUNDS.get(self.stop.phase, self.stop.phase)}."
 
     def _checkpoint_step(self) -> int | None:
-        return self.keeper.saved_step if self.keeper else None
+        try:
+            return self.keeper.saved_step if self.keeper else None
+        except OSError:  # the folder cannot be read any more
+            return None
 
     def _run(self, reason: str) -> incomplete.IncompleteRun:
         track = self.keeper.track if self.keeper else None

@@ -4,9 +4,9 @@ import signal
 
 import pytest
 
-from mlpf_jax import config, stopping
+from mlpf_jax import config, progress, stopping
 from mlpf_jax.report import incomplete, result
-from mlpf_jax.run import ending, leaving
+from mlpf_jax.run import ending, leaving, resuming
 
 
 @pytest.fixture
@@ -57,3 +57,15 @@ def test_a_run_without_checkpoints_says_that_nothing_is_kept(course, tmp_path):
         "interrupted while starting. Nothing is kept without --checkpoint_dir. Incomplete report: "
         f"{path}"
     )
+
+
+def test_the_last_words_do_not_fail_if_the_checkpoints_cannot_be_read(course, tmp_path):
+    class Keeper(resuming.Keeper):
+        @property
+        def saved_step(self):
+            raise PermissionError(13, "Permission denied")
+
+    course.keeper = Keeper(course.files, course.stop, progress.Progress(quiet=True))
+
+    assert "Incomplete report" in course.last_words("SIGTERM")
+    assert (tmp_path / incomplete.FILE_NAME).exists()

@@ -137,8 +137,9 @@ def _require_success(ended: _Running, num_copies: int) -> None:
 def _started(copy: Copy) -> Iterator[_Running]:
     """Starts a copy on its cores; ends it, with all that it started, after the block."""
     ours, theirs = socket.socketpair()
-    with ours, copy.log.open("wb") as output:
-        with theirs, _bound(copy.cores):
+    with ours:
+        # One descriptor for each copy is left, for there may be one on each of a thousand cores.
+        with theirs, copy.log.open("wb") as output, _bound(copy.cores):
             process = subprocess.Popen(
                 [*copy.program, str(theirs.fileno()), *copy.arguments],
                 env=dict(copy.environ),

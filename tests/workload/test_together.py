@@ -104,6 +104,21 @@ def test_a_copy_is_bound_to_its_cores_and_the_starter_is_not(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_copy_costs_its_starter_one_descriptor(tmp_path, monkeypatch):
+    release, counts = together._release_together, []
+
+    def count_and_release(running, say):
+        counts.append(len(os.listdir("/proc/self/fd")))
+        release(running, say)
+
+    monkeypatch.setattr(together, "_release_together", count_and_release)
+    before = len(os.listdir("/proc/self/fd"))
+    run(tmp_path, number=3)
+
+    assert max(counts) - before <= 3 + 1  # and the selector
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "why"),
     [

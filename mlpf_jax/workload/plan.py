@@ -59,8 +59,8 @@ def on_cpu(
 ) -> list[Share]:
     """Returns the share of every copy on a CPU; by default one copy per core.
 
-    `quota` is the number of cores that may be kept busy. The default number of copies is also
-    limited by the memory that is free.
+    `quota` is the number of cores that may be kept busy. Where the free memory is too small for so
+    many copies, there are fewer, with more cores each.
 
     Raises:
         ValueError: if there are not enough cores.
@@ -73,6 +73,9 @@ def on_cpu(
     copies = wish.copies or len(groups)
     if wish.copies is None and free_bytes is not None:
         copies = max(1, min(copies, free_bytes // COPY_BYTES))
+        if wish.threads is None:  # fewer copies take all cores, too
+            threads = len(used) // copies
+            groups = cores_lib.share(used, threads)
     if not 0 < copies <= len(groups):
         raise ValueError(
             f"--copies={copies} --threads={threads}: each copy needs its own cores, and only "

@@ -24,8 +24,10 @@ def on_gpus(visible=("0", "1", "2", "3"), **wish):
         ({"copies": 2, "threads": 1}, [1, 1]),
         ({"ncores": 5}, [1] * 5),
         ({"quota": 3}, [1] * 3),
-        ({"free_bytes": 2 * plan.COPY_BYTES + 1}, [1, 1]),
-        ({"free_bytes": 0}, [1]),
+        ({"free_bytes": 2 * plan.COPY_BYTES + 1}, [4, 4]),
+        ({"free_bytes": 2 * plan.COPY_BYTES + 1, "threads": 1}, [1, 1]),
+        ({"free_bytes": 0}, [8]),
+        ({"free_bytes": 2**60}, [1] * 8),
         ({"free_bytes": 0, "copies": 8}, [1] * 8),
     ],
 )

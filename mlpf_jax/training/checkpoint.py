@@ -30,7 +30,7 @@ _WEIGHTS, _OPTIMIZER, _RECORD = checkpoint_folder.ITEMS
 _KEPT = 2  # checkpoints; one of them is whole while the next is written
 _BYTES_BESIDES = 2**20  # Orbax's own, and the seal
 _REASONS = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)]
-_LARGEST_JSON = 64 * 2**20  # bytes; a thousand steps take one
+_LARGEST_JSON = 256 * 2**20  # bytes; a thousand steps take one MB
 # What Orbax and TensorStore raise for files that are not theirs, besides ValueError.
 _UNREADABLE = (OSError, LookupError, TypeError, AttributeError, RuntimeError)
 
@@ -104,6 +104,7 @@ class Store:
             with _quiet():
                 self._manager.save(step, args=items, force=True)
                 self._manager.wait_until_finished()
+            _bound_record(path)
             content = json.dumps(_hashes(path), indent=2).encode()
             atomic.sync_tree(path)  # Orbax syncs only some: a seal must not outlive the rest
             atomic.write_file(path / checkpoint_folder.SEAL, content)
@@ -210,14 +211,18 @@ def read_record(path: Path) -> Record:
         ValueError: if it cannot be used.
     """
     with _reading("its record"):
-        if (path / _RECORD / "metadata").stat().st_size > _LARGEST_JSON:
-            raise ValueError("its record is too large.")
+        _bound_record(path)
         reader = ocp.Checkpointer(ocp.JsonCheckpointHandler(), multiprocessing_options=_alone())
         record = reader.restore((path / _RECORD).resolve())
     version = record.get("format") if isinstance(record, dict) else None
     if version != FORMAT:
         raise ValueError(f"has format {version}, and this program reads {FORMAT}.")
     return record
+
+
+def _bound_record(path: Path) -> None:
+    if (path / _RECORD / "metadata").stat().st_size > _LARGEST_JSON:
+        raise ValueError(f"its record is too large, more than {_LARGEST_JSON} bytes.")
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:

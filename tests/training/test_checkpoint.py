@@ -115,6 +115,17 @@ def test_a_damaged_checkpoint_does_not_push_out_the_sound_one(store):
 
 
 @pytest.mark.slow
+def test_a_record_that_could_not_be_read_again_is_not_kept(store, monkeypatch):
+    save(store, 5)
+    monkeypatch.setattr(checkpoint, "_LARGEST_JSON", 10)
+
+    with pytest.raises(OSError, match="its record is too large, more than 10 bytes"):
+        save(store, 7)
+
+    assert store.steps == [5]
+
+
+@pytest.mark.slow
 def test_a_failed_save_leaves_no_step_to_go_on_from(store, monkeypatch):
     save(store, 5)
 

@@ -54,6 +54,7 @@ def test_wrong_usage_is_one_line_and_exit_status_2(
 
 @pytest.mark.slow
 def test_the_trace_names_what_a_step_does(tmp_path):
+    """On one core, where it is traced by the process itself; a rehearsal takes the other way."""
     out = tmp_path / "parts.json"
     done = run(
         tmp_path,
@@ -62,18 +63,18 @@ def test_the_trace_names_what_a_step_does(tmp_path):
         "--num_elements=256",
         "--samples=3",
         "--only_trace",
+        *(["--cores=1"] if hasattr(os, "sched_setaffinity") else []),
         f"--json={out}",
     )
 
     assert done.returncode == 0, done.stderr
     document = json.loads(out.read_text())
     assert "versions" in document["environment"]
-    on_one_core = document["on_one_core"] or document["wholes"]  # this one may be the only
-    for whole in on_one_core:
+    for whole in document["wholes"]:
         # How much of the step they cover is judged at full size on a quiet machine.
         found = whole["breakdown"]
         assert found["covered_s"] > 0
         other = [part for part in found["parts"] if part["part"] == "other"]
         assert sum(part["forward_s"] for part in other) < 0.05 * found["covered_s"]
     assert [whole["name"] for whole in document["wholes"]] == ["inference", "training"]
-    assert [whole["name"] for whole in on_one_core] == ["inference", "training"]
+    assert document["on_one_core"] == []

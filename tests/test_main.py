@@ -20,6 +20,7 @@ from mlpf_jax.run import files
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMOKE = "--flagfile=flags/smoke.cfg"
+SMALL = (SMOKE, "--num_id_layers=1", "--num_energy_layers=1")  # half of it to compile
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +52,42 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("programs")
 
 
+def run_to_end(environ, folder, *arguments):
+    """Returns the report of a run, and its process."""
+    done = run_main(environ, f"--results_dir={folder}", *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / hepscore.FILE_NAME).read_text()), done
+
+
 @pytest.fixture(scope="module")
-def smoke(environ, cache):
-    """Returns a function that runs the smoke preset and returns its report and the process."""
+def first_run(environ, cache, tmp_path_factory):
+    assert not list(cache.iterdir())
+    folder = tmp_path_factory.mktemp("first")
+    return run_to_end(environ, folder, SMOKE, f"--compilation_cache={cache}")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The flags of small runs that compile each step once for all of them."""
+    return *SMALL, f"--compilation_cache={tmp_path_factory.mktemp('small')}", "--nomeasure_compile"
+
+
+@pytest.fixture(scope="module")
+def run_small(environ, small):
+    """Returns a function that makes a small run and returns its report and the process."""
 
     def run(folder, *arguments):
-        places = (f"--compilation_cache={cache}", f"--results_dir={folder}")
-        done = run_main(environ, SMOKE, *places, *arguments)
-        assert done.returncode == 0, done.stderr
-        return json.loads((folder / hepscore.FILE_NAME).read_text()), done
+        return run_to_end(environ, folder, *small, *arguments)
 
     return run
 
 
 @pytest.fixture(scope="module")
-def first_run(smoke, cache, tmp_path_factory):
-    assert not list(cache.iterdir())
-    return smoke(tmp_path_factory.mktemp("first"))
+def trained(run_small, tmp_path_factory):
+    """The report of a small run, and the folder that it wrote its weights into."""
+    place = tmp_path_factory.mktemp("trained")
+    document, _ = run_small(place, f"--checkpoint={place / 'weights'}", "--num_steps=3")
+    return document["report"]["wl-stats"], place / "weights"
 
 
 @pytest.fixture(scope="module")
@@ -203,10 +223,10 @@ def test_a_cache_serves_what_is_not_measured_and_nothing_else(served_run, cache)
 
 
 @pytest.mark.slow
-def test_other_seeds_change_what_they_should(first_run, smoke, tmp_path):
-    before = first_run[0]["report"]["wl-stats"]
-    other, _ = smoke(tmp_path / "seed", "--seed=7", "--num_steps=2", "--mode=train")
-    data, _ = smoke(tmp_path / "data", "--data_seed=7", "--mode=infer")
+def test_other_seeds_change_what_they_should(trained, run_small, tmp_path):
+    before, _ = trained
+    other, _ = run_small(tmp_path / "seed", "--seed=7", "--num_steps=3", "--mode=train")
+    data, _ = run_small(tmp_path / "data", "--data_seed=7", "--mode=infer")
     stats = other["report"]["wl-stats"]
 
     assert set(other["report"]["wl-scores"]) == {"training"}
@@ -221,7 +241,7 @@ def test_other_seeds_change_what_they_should(first_run, smoke, tmp_path):
 
 
 @pytest.mark.slow
-def test_eight_virtual_devices_are_emulated_and_train_alike(smoke, tmp_path):
+def test_eight_virtual_devices_are_emulated_and_train_alike(run_small, tmp_path):
     """The same global batch on one device and on eight, pmap and shard_map, dashes in flags."""
     common = ("--num_train_events=16", "--num_epochs=1")
     settings = {
@@ -231,7 +251,7 @@ def test_eight_virtual_devices_are_emulated_and_train_alike(smoke, tmp_path):
     }
     losses, documents = {}, {}
     for name, chosen in settings.items():
-        documents[name], done = smoke(tmp_path / name, *common, *chosen)
+        documents[name], done = run_small(tmp_path / name, *common, *chosen)
         losses[name] = documents[name]["report"]["wl-stats"]["train_loss"]
         assert ("the result is marked as emulated" in done.stderr) == (name != "one")
         assert documents[name]["run_info"]["is_emulated"] == (name != "one")
@@ -243,32 +263,34 @@ def test_eight_virtual_devices_are_emulated_and_train_alike(smoke, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_gives_inference_the_trained_weights(environ, smoke, tmp_path):
-    folder = tmp_path / "weights"
-    trained, _ = smoke(tmp_path / "a", f"--checkpoint={folder}", "--num_steps=3")
-    again = run_main(environ, SMOKE, f"--checkpoint={folder}", f"--results_dir={tmp_path / 'b'}")
-    inferred, _ = smoke(tmp_path / "c", f"--checkpoint={folder}", "--mode=infer")
+def test_a_checkpoint_gives_inference_the_trained_weights(
+    environ, trained, run_small, small, tmp_path
+):
+    before, folder = trained
+    again = run_main(environ, *small, f"--checkpoint={folder}", f"--results_dir={tmp_path / 'b'}")
+    inferred, _ = run_small(tmp_path / "c", f"--checkpoint={folder}", "--mode=infer")
 
     assert again.returncode == 2
     assert "exists already and is not overwritten" in again.stderr
-    ours, theirs = (document["report"]["wl-stats"] for document in (inferred, trained))
-    assert ours["inference_weights"] == "checkpoint"
-    assert ours["params_sha256"] == theirs["params_sha256"]
-    assert ours["inference_loss"] == theirs["inference_loss"]
+    after = inferred["report"]["wl-stats"]
+    assert after["inference_weights"] == "checkpoint"
+    assert after["params_sha256"] == before["params_sha256"]
+    assert after["inference_loss"] == before["inference_loss"]
 
 
 @pytest.mark.slow
-def test_bf16_is_a_score_of_its_own_name(smoke, tmp_path):
-    document, _ = smoke(tmp_path, "--precision=bf16", "--num_steps=3")
+def test_bf16_is_a_score_of_its_own_name(run_small, tmp_path):
+    document, _ = run_small(tmp_path, "--precision=bf16", "--num_steps=3")
     assert set(document["report"]["wl-scores"]) == {"training-bf16", "inference-bf16"}
 
 
 @pytest.mark.slow
-def test_tight_padding_is_a_score_of_its_own_name_and_learns_the_same(smoke, tmp_path):
+def test_tight_padding_is_a_score_of_its_own_name_and_learns_the_same(run_small, tmp_path):
     """Whole events of about 5,000 elements in 20 bins; on a CPU one after another if not tight."""
     wide = ("--num_elements=6400", "--bin_size=320", "--num_train_events=8", "--num_epochs=2")
     documents = {
-        name: smoke(tmp_path / name, *wide, f"--padding={name}")[0] for name in ("full", "tight")
+        name: run_small(tmp_path / name, *wide, f"--padding={name}")[0]
+        for name in ("full", "tight")
     }
 
     full, tight = (documents[name]["report"] for name in ("full", "tight"))
@@ -466,7 +488,7 @@ def test_a_module_that_is_missing_is_named_in_one_line_with_the_way_to_get_it(
 @pytest.mark.slow
 def test_a_run_does_without_what_only_validates_shows_or_keeps_weights(environ, tmp_path):
     modules = "jsonschema,orbax,google_crc32c,matplotlib,jinja2,fastjet,pythia8mc"
-    done = run_without(environ, modules, SMOKE, "--num_epochs=1", f"--results_dir={tmp_path}")
+    done = run_without(environ, modules, *SMALL, "--num_epochs=1", f"--results_dir={tmp_path}")
 
     assert done.returncode == 0, done.stderr
     assert "the report was not validated: jsonschema is missing" in done.stdout
@@ -498,7 +520,7 @@ def test_damaged_events_are_one_line_and_exit_status_1(environ, tmp_path):
             0,
         ),
         pytest.param(
-            ["--num_epochs=100000"],
+            [*SMALL, "--num_epochs=100000"],
             "epoch 1/",
             "training",
             "training",
@@ -538,13 +560,13 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_during_the_run_costs_no_report(environ, make_disk, tmp_path):
+def test_a_disk_that_fills_up_during_the_run_costs_no_report(environ, small, make_disk, tmp_path):
     """Report, weights and trace cannot be written; the report is kept elsewhere, and shown."""
     disk = make_disk("32m")
     places = {"results_dir": "results", "checkpoint": "weights", "profile": "profile"}
     flags = [f"--{flag}={disk / name}" for flag, name in places.items()]
     with subprocess.Popen(
-        [sys.executable, "-m", "mlpf_jax.main", SMOKE, "--num_steps=3", *flags],
+        [sys.executable, "-m", "mlpf_jax.main", *small, "--num_steps=3", *flags],
         cwd=ROOT,
         env=environ | {"TMPDIR": str(tmp_path)},
         stderr=subprocess.PIPE,

@@ -102,8 +102,8 @@ def _of_class(
 ) -> Float[Array, "*batch elements"]:
     """Returns each element's value of its class; NaN if there is no such class.
 
-    The gradient selects. Autodiff would scatter, for which XLA, asked for deterministic operations,
-    makes a loop over all elements on a GPU.
+    The gradient selects. Autodiff would scatter; for that, XLA sorts all elements on a GPU if it is
+    asked for deterministic operations.
     """
     return jnp.take_along_axis(values, class_id[..., None], axis=-1)[..., 0]
 

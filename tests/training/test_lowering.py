@@ -49,5 +49,5 @@ def test_a_gpu_multiplies_in_tf32_but_for_hashes_and_sums():
 
 
 def test_a_gpu_adds_nothing_by_scattering():
-    """With deterministic operations XLA makes a loop of a scatter, over every element."""
+    """With deterministic operations XLA would sort all elements for it."""
     assert "stablehlo.scatter" not in lowered("cuda", precision="tf32")

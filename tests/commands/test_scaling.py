@@ -40,6 +40,7 @@ def test_two_virtual_devices_are_measured_and_a_failed_point_costs_the_others_no
     kept = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
     environ = kept | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
     settings = ["--flagfile=flags/smoke.cfg", "--num_train_events=8", "--num_epochs=1"]
+    settings += ["--num_id_layers=1", "--num_energy_layers=1", "--num_infer_samples=3"]
     study = ["--study=weak,strong,batch", "--max_devices=2", "--max_batch_size=8", "--repeats=1"]
 
     # With 8 of 8 events in a step there is but one step, so no steady state: wrong usage.

@@ -140,6 +140,7 @@ def test_every_setting_of_the_network_and_the_training_is_an_option():
 def test_two_copies_write_one_summary(tmp_path):
     folder = tmp_path / "r\u00e9sultats \r 1"
     command = ["mlpf_jax.commands.workload", "-W", "-w", str(folder), "--preset", "smoke", "-c2"]
+    command += ["--num-id-layers", "1", "--num-energy-layers", "1", "--num-infer-samples", "3"]
     done = subprocess.run(
         [sys.executable, "-m", *command],
         env=os.environ | {"PYTHONIOENCODING": "ascii"},

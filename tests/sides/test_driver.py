@@ -240,6 +240,7 @@ def test_the_benchmark_serves_windows_and_uses_no_cpu_time_while_it_waits(tmp_pa
         name="A",
         command=[
             *(sys.executable, "-P", "-m", "mlpf_jax.sides.member", "0.5", "--preset=smoke"),
+            *("--num_id_layers=1", "--num_energy_layers=1", "--num_infer_samples=1"),
             *(f"--results_dir={tmp_path}", f"--data_dir={tmp_path / 'events'}", "--quiet"),
         ],
         folder=root,

@@ -175,8 +175,8 @@ def test_too_little_memory_on_the_host_is_told(start, tmp_path):
 def act():
     import resource
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 2**20,) * 2)
-    bytes(2**24)  # no less, for Python itself would fail at any place, with any error
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30,) * 2)  # room for the ending
+    bytes(2**31)  # more than the heap can have left
 """
     done = start(f"--results_dir={tmp_path}", code=code)
 

@@ -320,6 +320,7 @@ def _bounded(path: Path) -> bytes:
 @contextlib.contextmanager
 def _reading(what: str) -> Iterator[None]:
     """Refuses what Orbax cannot read, quietly."""
+    _hush_tasks()
     with _quiet():
         try:
             yield
@@ -340,7 +341,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _hush_tasks() -> None:
-    """Silences what Orbax's tasks print if a save fails, because the failure is raised.
+    """Silences what Orbax's tasks print if they fail, because the failure is raised.
 
     For good, because they print it when they are collected or their loop is closed.
     """

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+import types
 
 import jax
 import numpy as np
@@ -112,6 +114,19 @@ def test_a_damaged_checkpoint_does_not_push_out_the_sound_one(store):
     save(store, 7)
 
     assert store.steps == [7, 5]
+
+
+def test_what_tasks_tell_after_a_failed_read_is_hidden(saved, monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    (saved / "0" / "weights" / "_METADATA").unlink()
+
+    with pytest.raises(ValueError, match="cannot be read"):
+        checkpoint.read_weights(saved / "0")
+    sys.unraisablehook(types.SimpleNamespace(exc_value=RuntimeError("Event loop is closed")))
+    sys.unraisablehook(types.SimpleNamespace(exc_value=RuntimeError("another")))
+
+    assert [str(one.exc_value) for one in told] == ["another"]
 
 
 @pytest.mark.slow

@@ -229,16 +229,9 @@ def _create(target: Path, make: Callable[[Path], None]) -> tuple[Path, int]:
             lock = os.open(path, os.O_RDONLY)
         except FileNotFoundError:  # another process removed it before we could lock it
             continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # another process is removing it
-            os.close(lock)
-            continue
-        except OSError:  # a file system without locks: nothing is cleaned up there
+        if hold(lock) and path.exists():  # without locks nothing is cleaned up
             return path, lock
-        if path.exists():
-            return path, lock
-        os.close(lock)
+        os.close(lock)  # another process is removing it, or has
 
 
 def _remove(path: Path) -> None:

@@ -403,6 +403,11 @@ class FilesConfig:
         "Folder, for this machine only, that caches compiled programs that are not measured: "
         "later runs start seconds earlier. The measured steps are compiled again in every run.",
     )
+    extra_samples: bool = setting(
+        True,
+        "After the samples of a phase, take more of the same for its energy alone, until they last "
+        "long enough for the devices' counter of energy: at most 10 s a phase.",
+    )
     fit: bool = setting(
         False, "Do not train: print the largest batch that fits the devices' memory."
     )

@@ -250,7 +250,7 @@ def _run(
     cache = {"compilation_cache": files.has_cache(places)}  # shortens `init_s`
     process = {"runtime": dataclasses.asdict(settings) | cache, "start": start}
     course.environment = known = environment.describe() | process
-    with _open_recorder(devices, progress) as recorder:
+    with _open_recorder(devices, places, progress) as recorder:
         result, extras = story.run(
             config,
             devices,
@@ -276,14 +276,18 @@ def _run(
 
 
 def _open_recorder(
-    devices: "tuple[jax.Device, ...]", progress: progress_lib.Progress
+    devices: "tuple[jax.Device, ...]",
+    places: config_lib.FilesConfig,
+    progress: progress_lib.Progress,
 ) -> "recorder_lib.Recorder":
     from mlpf_jax.telemetry import opening
 
     here = [one for one in devices if one.process_index == one.client.process_index()]
     ordinals = [device.local_hardware_id for device in here]
     runtime = devices[0].client.platform_version
-    recorder = opening.open_recorder(devices[0].platform, runtime, ordinals)
+    recorder = opening.open_recorder(
+        devices[0].platform, runtime, ordinals, lengthens=places.extra_samples
+    )
     if recorder.no_devices is not None:
         progress.tell(f"no telemetry of the devices: {recorder.no_devices}")
     return recorder

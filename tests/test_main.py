@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import os
 import pathlib
@@ -9,11 +10,12 @@ import re
 import signal
 import subprocess
 import sys
+import types
 
 import jsonschema
 import pytest
 
-from mlpf_jax import main, options, runtime
+from mlpf_jax import config, main, options, progress, runtime
 from mlpf_jax.report import fields, hepscore, incomplete
 from mlpf_jax.run import devices as devices_lib
 from mlpf_jax.run import files
@@ -433,6 +435,25 @@ def test_a_number_that_is_not_there_is_refused_with_the_ways_out(monkeypatch, ca
         "error: --num_devices=8: only 1 of platform gpu (Fake 1) can be used here. Choose "
         "--num_devices=all or at most 1; --platform=cpu emulates 8 on the CPU.\n"
     )
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_run_may_go_without_samples_for_the_energy_alone(monkeypatch, is_wanted):
+    client = types.SimpleNamespace(process_index=lambda: 0, platform_version="cuda")
+    gpu = types.SimpleNamespace(platform="gpu", process_index=0, local_hardware_id=3, client=client)
+    opened = []
+
+    def open_recorder(*device, **wishes):
+        opened.append((*device, wishes))
+        return types.SimpleNamespace(no_devices=None)
+
+    monkeypatch.setattr("mlpf_jax.telemetry.opening.open_recorder", open_recorder)
+
+    places = config.FilesConfig(extra_samples=is_wanted)
+    unchecked = inspect.unwrap(main._open_recorder)  # its types are imported for the checker alone
+    unchecked((gpu,), places, progress.Progress(quiet=True))
+
+    assert opened == [("gpu", "cuda", [3], {"lengthens": is_wanted})]
 
 
 @pytest.mark.parametrize("word", ["--help", "-h", "-?", "--helpfull", "--helpshort"])

@@ -15,10 +15,13 @@ class _Missing(Exception):
     """There is no telemetry of the devices; the text says why."""
 
 
-def open_recorder(platform: str, runtime: str, ordinals: Sequence[int]) -> recorder.Recorder:
+def open_recorder(
+    platform: str, runtime: str, ordinals: Sequence[int], *, lengthens: bool = True
+) -> recorder.Recorder:
     """Returns a recorder of the host, and of the devices with these ordinals.
 
     `platform` and `runtime` are JAX's: "cpu", "gpu" or "tpu", and the client's platform version.
+    `lengthens` is that of the recorder.
     """
     sources: list[source.Source] = [host.Host()]
     absent = {}
@@ -34,7 +37,7 @@ def open_recorder(platform: str, runtime: str, ordinals: Sequence[int]) -> recor
             absent["devices"] = str(missing)
         except Exception as error:  # noqa: BLE001 - drivers fail in ways that nobody can list
             absent["devices"] = f"they cannot be opened: {_line(error)}"
-    return recorder.Recorder(sources, absent, on_cpu=platform == "cpu")
+    return recorder.Recorder(sources, absent, on_cpu=platform == "cpu", lengthens=lengthens)
 
 
 def _open_devices(platform: str, runtime: str, ordinals: Sequence[int]) -> Sequence[source.Source]:

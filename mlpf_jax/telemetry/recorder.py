@@ -61,10 +61,13 @@ class Recorder:
         absent: Mapping[str, str] | None = None,
         *,
         on_cpu: bool = True,
+        lengthens: bool = True,
         clock: Clock = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ):
-        """`absent` has the reasons for missing sources, by name."""
+        """`absent` has the reasons for missing sources, by name. `lengthens`: whether phases that
+        are too short for the counters of energy get more samples.
+        """
         self._sources, self._absent = tuple(sources), dict(absent or {})
         self._clock, self._sleep = clock, sleep
         self._started_s = clock()
@@ -77,7 +80,7 @@ class Recorder:
         devices = tuple(one for one in sources if one.part == "device")
         packages = tuple(one for one in sources if one.part == "packages")
         self._metered = (packages, ()) if on_cpu else (devices, packages)
-        self._on_cpu = on_cpu
+        self._on_cpu, self._lengthens = on_cpu, lengthens
 
     @property
     def no_devices(self) -> str | None:
@@ -90,10 +93,10 @@ class Recorder:
 
     @property
     def least_window_s(self) -> float | None:
-        """How long a phase must be for the devices' counters of energy; None: they lack one."""
+        """How long a phase must be for the devices' counters of energy; None: as long as it is."""
         counters = [one.energy for one in self._metered[0]]
         known = [one.update_s for one in counters if isinstance(one, source.Counter)]
-        is_known = bool(known) and len(known) == len(counters)
+        is_known = self._lengthens and bool(known) and len(known) == len(counters)
         return energy_lib.least_window_s(max(known)) if is_known else None
 
     def watch(self) -> Watch:

@@ -42,7 +42,7 @@ def steps(clock):
     return Steps(clock)
 
 
-def lengthened(clock, steps, seconds, *, energy=None, reason=None):
+def lengthened(clock, steps, seconds, *, energy=None, reason=None, **wishes):
     """A phase with two samples of these seconds, lengthened on a GPU of 100 W."""
     gpu = made_up.Source(clock, energy=energy)
     stop = stopping.Stop()
@@ -52,7 +52,9 @@ def lengthened(clock, steps, seconds, *, energy=None, reason=None):
         platform="gpu",
         put=lambda batch: batch,
         progress=progress.Progress(quiet=True),
-        recorder=recorder_lib.Recorder([gpu], on_cpu=False, clock=clock, sleep=clock.sleep),
+        recorder=recorder_lib.Recorder(
+            [gpu], on_cpu=False, clock=clock, sleep=clock.sleep, **wishes
+        ),
         stop=stop,
     )
     samples = made_up_result.samples(num=2, seconds=seconds)
@@ -104,9 +106,14 @@ def test_the_energy_is_that_of_all(clock, steps):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seconds": 5.0}, {"energy": source.Absent("a MIG slice")}, {"reason": "SIGTERM"}],
+    [
+        {"seconds": 5.0},
+        {"energy": source.Absent("a MIG slice")},
+        {"reason": "SIGTERM"},
+        {"lengthens": False},
+    ],
 )
-def test_nothing_is_added_if_it_is_long_enough_or_cannot_be_read_or_must_end(clock, steps, changes):
+def test_nothing_is_added_if_it_is_long_enough_or_must_not_be_longer(clock, steps, changes):
     found = lengthened(clock, steps, **{"seconds": 4.5} | changes)
 
     assert found.extra_samples == ()

@@ -40,6 +40,15 @@ def test_gpus_are_opened_by_the_runtime_that_jax_uses(nvml, monkeypatch):
     assert recorder.record().device_meter.source == "amdsmi energy accumulator"
 
 
+def test_a_counter_asks_for_long_phases_unless_the_run_does_not_want_them(nvml):
+    asked = [
+        opening.open_recorder("gpu", "cuda", [0], **wishes).least_window_s
+        for wishes in ({}, {"lengthens": False})
+    ]
+
+    assert asked == [10.0, None]
+
+
 def test_the_only_gpu_needs_no_name(nvml, monkeypatch):
     def refuse(ordinals):
         raise OSError("libcuda.so.1: cannot open shared object file")

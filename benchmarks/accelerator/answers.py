@@ -113,7 +113,8 @@ def _memory_and_energy(stats: Document) -> str:
     if share := training.get("share_of_peak"):
         told += [f"{100 * share['share']:.2g} % of peak"]
     if energy := training.get("energy"):
-        told += [f"{energy['events_per_j']:.3g} events/J, {energy['mean_power_w']:.0f} W"]
+        mark = " in too short a time" if energy.get("is_short") else ""
+        told += [f"{energy['events_per_j']:.3g} events/J{mark}, {energy['mean_power_w']:.0f} W"]
     return ", ".join(told)
 
 

@@ -50,6 +50,7 @@ def describe(devices: Sequence[Any]) -> dict[str, Any]:
             for one in recorded.sensors
         },
         "no_telemetry": recorded.absent,
+        "has_energy_counter": recorder.least_window_s is not None,
         "missing": missing(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "environment": environment.describe(),

@@ -18,6 +18,7 @@ _ROOM = 0.9  # share of the memory that it may fill
 _EAGER, _COMPILED = _BOTH = ("pytorch-eager", "pytorch-compile")
 _AS_ON_DEVICE = ("--events_at_once=0", "--stacks_chains")
 _CACHED = "--nomeasure_compile"  # takes programs from the cache, or puts them there
+_BRIEF = "--noextra_samples"  # those for the energy take up to 10 s in each of two phases
 _EFFORT = {"JAX_OPTIMIZATION_LEVEL": "O3"}
 _UNBUFFERED = "--xla_gpu_enable_command_buffer="
 _NONDETERMINISTIC = "--xla_gpu_deterministic_ops=false"  # and so autotuned
@@ -111,6 +112,8 @@ def _rest(place: Place) -> Iterator[Stage]:
     yield run(f"{fast}-batch-1", batch=1, base=base, again="another batch")
     yield run(f"{fast}-batch-64", batch=64, base=base)
     yield run(f"{fast}-batch-largest", base=base, later=functools.partial(_largest, place))
+    for precision in dict.fromkeys((fast, "bf16")):
+        yield _energy(place, precision)
     yield run("chains-apart", "--nostacks_chains", base=base)
     for number in (2, 4, 8):
         yield _devices(place, number)
@@ -144,6 +147,7 @@ def _run(
     if xla_flags and not place.is_rehearsal and place.facts["platform"] != "gpu":
         cannot = "the flags are for GPUs"
     size = ["--num_train_events=640", "--num_test_events=64", f"--num_steps={_NUM_STEPS[batch]}"]
+    size.append("--num_infer_samples=12")
     if place.is_rehearsal:
         size, batch = _tiny_run(), max(1, batch // _FEWER)
     return Stage(
@@ -156,6 +160,7 @@ def _run(
             "--num_devices=1",
             f"--batch_size={batch}",
             f"--precision={precision or place.fast}",
+            _BRIEF,
             *flags,
         ),
         estimate_s=estimate_s,
@@ -196,10 +201,24 @@ def _reproducibility(place: Place) -> Iterator[Stage]:
             name=f"reproducibility-{number}",
             kind="run",
             module="mlpf_jax.main",
-            arguments=(*_common(place), *preset, "--num_devices=1", *own),
+            arguments=(*_common(place), *preset, "--num_devices=1", _BRIEF, *own),
             estimate_s=40 if own else 75,
             base="reproducibility-1" if number > 1 else None,
         )
+
+
+def _energy(place: Place, precision: str) -> Stage:
+    can = place.facts["has_energy_counter"] or place.is_rehearsal
+    return _run(
+        place,
+        f"energy-{precision}",
+        "--extra_samples",
+        precision=precision,
+        base=f"{precision}-batch-16",
+        cannot=None if can else "the device has no counter of energy",
+        again="fewer samples",
+        estimate_s=60,
+    )
 
 
 def _devices(place: Place, number: int) -> Stage:

@@ -28,8 +28,10 @@ GPU = {
     "has_tf32": True,
     "num_devices": 4,
     "memory_bytes": 100 * 2**30,
+    "has_energy_counter": True,
 }
 TPU = GPU | {"platform": "tpu", "platform_version": "", "has_tf32": False}
+TPU |= {"has_energy_counter": False}
 ROCM = GPU | {"platform_version": "rocm 70000", "has_tf32": False}
 PLACES = [stages.Place(facts=device) for device in (GPU, ROCM, TPU)]
 
@@ -78,6 +80,7 @@ def test_a_stage_that_cannot_run_here_says_why():
     assert plan(has_torch=False)["peers-tf32-batch-16"].cannot == "PyTorch is not installed"
     assert plan(TPU)["nondeterministic"].cannot == "the flags are for GPUs"
     assert plan(TPU)["tf32-batch-16"].cannot == "the device has no TF32"
+    assert plan(TPU)["energy-bf16"].cannot == "the device has no counter of energy"
 
 
 def test_the_second_reproducible_run_takes_the_programs_of_another_process():
@@ -86,6 +89,29 @@ def test_the_second_reproducible_run_takes_the_programs_of_another_process():
     cached = [name for name, one in stages_of.items() if "--nomeasure_compile" in one.arguments]
     assert cached == ["float32-batch-16", "reproducibility-2"]
     assert "--compilation_cache=x/programs" in stages_of["reproducibility-2"].command(Path("x"))
+
+
+def test_only_the_stages_of_energy_take_more_samples_for_it():
+    runs = [stage for stage in plan().values() if stage.kind == "run"]
+
+    longer = [one.name for one in runs if files_of(one).extra_samples]
+    assert longer == ["energy-tf32", "energy-bf16"]
+
+
+def files_of(stage):
+    """The settings of a run, where the last flag of a name wins."""
+    values = options.define()
+    values(["main", *stage.arguments])
+    return options.read(values).files
+
+
+def test_the_stages_up_to_the_reproducible_runs_fit_the_default_budget():
+    names = list(plan())
+    first = [stage.estimate_s for stage in [stages.first(is_rehearsal=False), *plan().values()]]
+    until = first[: names.index("reproducibility-2") + 2]
+
+    runner = Runner()
+    assert sum(until) <= driver.Budget(480.0, lambda: runner.now).left_s()
 
 
 def test_on_a_gpu_the_golden_data_are_compared_as_a_run_computes():
@@ -290,6 +316,10 @@ def test_what_only_an_accelerator_tells_is_told(tmp_path):
 
     assert "31 % of peak, 0.512 events/J, 599 W" in answers.answer(stage, tmp_path)
 
+    report["report"]["wl-stats"]["phases"]["training"]["energy"]["is_short"] = True
+    stage.result(tmp_path).write_text(json.dumps(report))
+    assert "0.512 events/J in too short a time, 599 W" in answers.answer(stage, tmp_path)
+
 
 def test_two_reproducible_runs_are_compared_with_each_other_and_the_talk(tmp_path):
     first, second = (plan()[f"reproducibility-{number}"] for number in (1, 2))
@@ -475,6 +505,7 @@ def test_a_gpu_is_described_with_its_driver_and_what_is_missing(monkeypatch, tmp
     found = facts.describe([gpu])
 
     assert (found["has_tf32"], found["memory_bytes"]) == (True, 105 * 2**30)
+    assert found["has_energy_counter"]
     assert found["telemetry"]["GPU 0"]["now"]["clock_mhz"] == 1755
     stage = stages.first(is_rehearsal=False)
     put(stage, tmp_path, found)

@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> int:
         environ = _environ()
         plan = {"platform": _PLATFORM.value, "is_rehearsal": _REHEARSAL.value}
         claims.claim(out, plan | {"versions": environment.versions()}, must_be_new=True)
+        environ |= driver.temporary_folder(out)
     except (ValueError, OSError) as error:
         return cli.complain(error, cli.USAGE)
     with processes.interrupted_by_terminate(), atomic.locked(out):  # two calls take turns

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 4.0  # with a stage, in estimates of its time
 _SHORTEST_S = 120.0  # the same for short ones
 _ENDING_S = 12.0  # of the budget are left for a process that is told to end
+_TEMPORARY_BYTES = 2**30  # free for the files of compilers, PyTorch and the profiler
 
 State = Literal["done", "failed", "cut", "skipped"]
 
@@ -43,6 +45,18 @@ class Budget:
     def left_s(self) -> float:
         """Returns the seconds that a stage may take, which may be negative."""
         return self._end - _ENDING_S - self._clock()
+
+
+def temporary_folder(out: Path) -> dict[str, str]:
+    """Returns the variable for temporary files: in `out` if the system's folder is small."""
+    try:
+        if shutil.disk_usage(tempfile.gettempdir()).free >= _TEMPORARY_BYTES:
+            return {}
+    except OSError:
+        pass  # there is none
+    folder = out / "tmp"
+    folder.mkdir(exist_ok=True)
+    return {"TMPDIR": str(folder)}
 
 
 # Runs a module with arguments in a folder, with a timeout and additions to the environment.

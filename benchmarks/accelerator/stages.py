@@ -172,7 +172,8 @@ def _run(
 
 
 def _common(place: Place) -> list[str]:
-    return [f"--platform={place.facts['platform']}", *_data(place)]
+    # A stage is a run of its own, whatever has started this program.
+    return [f"--platform={place.facts['platform']}", "--distributed=off", *_data(place)]
 
 
 def _data(place: Place) -> list[str]:

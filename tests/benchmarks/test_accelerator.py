@@ -91,6 +91,12 @@ def test_the_second_reproducible_run_takes_the_programs_of_another_process():
     assert "--compilation_cache=x/programs" in stages_of["reproducibility-2"].command(Path("x"))
 
 
+def test_a_stage_is_a_run_of_its_own_whatever_started_the_program():
+    runs = [stage for stage in plan().values() if stage.kind == "run"]
+
+    assert all("--distributed=off" in stage.arguments for stage in runs)
+
+
 def test_only_the_stages_of_energy_take_more_samples_for_it():
     runs = [stage for stage in plan().values() if stage.kind == "run"]
 
@@ -226,6 +232,19 @@ def test_xlas_flags_of_a_stage_follow_those_of_the_user(tmp_path):
         {"XLA_FLAGS": "--b=1 --c=3"},
         {"XLA_FLAGS": "--b=1 --c=3 --b=2", "X": "y"},
     ]
+
+
+def test_where_the_systems_folder_is_small_temporary_files_go_to_the_results(tmp_path, monkeypatch):
+    def disk_usage(path):
+        return types.SimpleNamespace(free=free)
+
+    monkeypatch.setattr("shutil.disk_usage", disk_usage)
+    free = 2**31
+    assert driver.temporary_folder(tmp_path) == {}
+    free = 2**26
+    assert driver.temporary_folder(tmp_path) == {"TMPDIR": str(tmp_path / "tmp")}
+    assert (tmp_path / "tmp").is_dir()
+    assert driver.temporary_folder(tmp_path)  # again, when a second call goes on
 
 
 def described(out, **runner):

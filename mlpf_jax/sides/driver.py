@@ -27,6 +27,7 @@ WINDOW_S = 0.1
 _LOAD_S = 1.0  # that load by others is averaged over: the system counts it in ticks of 10 ms
 _LEAVE_S = 5.0  # for a side to end by itself
 _LONGEST_LINE = 2**20
+_LONGEST_SELECT_S = 3600.0  # the system refuses to wait for months, or for ever
 _ROOM = 1.1  # free memory that a side must find, relative to its need
 
 
@@ -63,7 +64,7 @@ class Live:
         if ready.get("protocol") != protocol.VERSION:
             raise self._failed(f"speaks protocol {ready.get('protocol')}, not {protocol.VERSION}")
         self.ready = ready
-        self.phases = tuple(self._known(ready, "phases", list))
+        self.phases = tuple(map(str, self._known(ready, "phases", list)))
         self.memory_bytes = int(self._known(ready, "memory_bytes", int))
         self.events_per_step = int(self._known(ready, "events_per_step", int))
         if self.events_per_step < 1:
@@ -105,7 +106,7 @@ class Live:
         line = self._line()
         try:
             answer = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise self._failed(f"said {line[:80].decode(errors='replace')!r}, which is no answer")
@@ -119,8 +120,10 @@ class Live:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._unread:
                 left_s = end_s - time.monotonic()
-                if left_s <= 0 or not selector.select(left_s):
+                if left_s <= 0:
                     raise self._failed(f"killed after {self._side.limit_s:g} s")
+                if not selector.select(min(left_s, _LONGEST_SELECT_S)):
+                    continue
                 received = os.read(self._process.stdout.fileno(), 2**16)
                 if not received:
                     raise self._failed(self._ending())

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import random
 import subprocess
@@ -85,6 +86,13 @@ def test_a_side_says_what_it_is_and_runs_what_it_is_asked_for(start):
     assert process.requests == [{"run": "training", "steps": 3}, {"memory": True}]
 
 
+@pytest.mark.parametrize("limit_s", [1e9, math.inf])
+def test_a_side_may_take_any_time_to_answer(start, limit_s):
+    live, _ = start(READY, limit_s=limit_s)
+
+    assert live.phases == ("training",)
+
+
 @pytest.mark.parametrize(
     ("answers", "status", "words"),
     [
@@ -95,6 +103,7 @@ def test_a_side_says_what_it_is_and_runs_what_it_is_asked_for(start):
         ([READY, b'{"seconds": 1'], None, "B: killed after 0.05 s"),
         ([READY, b"rubbish\n"], None, "B: said 'rubbish', which is no answer"),
         ([READY, b"\xff\xfe\n"], None, "B: said .*, which is no answer"),
+        ([READY, b"[" * 1500 + b"\n"], None, "B: said .*, which is no answer"),
         ([READY, {"hours": 1}], None, "B: said .*, without seconds"),
         ([READY, {"seconds": -1.0}], None, "B: says that 1 steps took -1.0 s"),
         ([READY, {"seconds": 1.0, "load": 7}], None, "B: said 7, without other_cores"),

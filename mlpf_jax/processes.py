@@ -43,6 +43,15 @@ def run(
         raise RunFailedError(ending(status), last_lines(log))
 
 
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Lets the error of a program that fails in the block begin with a name."""
+    try:
+        yield
+    except RunFailedError as error:
+        raise RunFailedError(f"{name}: {error}", error.last_lines) from None
+
+
 def status_of(
     command: Sequence[str],
     *,

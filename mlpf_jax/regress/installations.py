@@ -78,7 +78,7 @@ def python_of(
     digest = hashlib.sha256(content + mine.version.encode()).hexdigest()[:16]
     venv = folder / f"{mine.backend}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic.locked(folder):
+    with atomic.locked(folder), processes.naming(f"{checkout.label}: {_SCRIPT}"):
         processes.run(
             ["bash", str(_SCRIPT)],
             folder=checkout.folder,

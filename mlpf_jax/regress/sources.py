@@ -94,7 +94,7 @@ class Processes:
                 first run.
         """
         results = self._new_folder()
-        try:
+        with processes.naming(self.label):
             processes.run(
                 [*self._program.command(serves=False), *self._own_arguments(results)],
                 folder=self._program.folder,
@@ -102,8 +102,6 @@ class Processes:
                 log=results / "log.txt",
                 timeout_s=self._timeout_s,
             )
-        except processes.RunFailedError as error:
-            raise processes.RunFailedError(f"{self.label}: {error}", error.last_lines) from None
         return self._read(results)
 
     @contextlib.contextmanager

@@ -68,7 +68,9 @@ def test_another_python_gets_another_environment(make, mine, tmp_path):
 def test_a_script_that_fails_is_a_failed_run(make, mine, tmp_path):
     checkout = make("x", "jax==2\n", "echo 'error: no such index'; exit 2")
 
-    with pytest.raises(processes.RunFailedError) as caught:
+    with pytest.raises(
+        processes.RunFailedError, match=r"^x: tools/venv.sh: ended with exit status 2"
+    ) as caught:
         python_of(checkout, mine, tmp_path)
 
     assert caught.value.last_lines == ("error: no such index",)

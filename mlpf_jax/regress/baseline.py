@@ -75,6 +75,19 @@ class Baseline:
         return sequential.slowdowns([a for a, _ in neighbours], [b for _, b in neighbours])
 
 
+def check_name(name: str) -> None:
+    """Refuses what is no name of a file on every system.
+
+    Raises:
+        ValueError: in that case.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
+        raise ValueError(
+            f"{name!r} is not a valid name of a baseline: use only lower-case letters, digits, . "
+            "_ and -."
+        )
+
+
 def make(
     name: str,
     preset: Sequence[str],
@@ -87,11 +100,7 @@ def make(
         ValueError: if the name is not a file name, there is no run, or there are several classes of
             machine.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
-        raise ValueError(
-            f"{name!r} is not a valid name of a baseline: use only lower-case letters, digits, . "
-            "_ and -."
-        )
+    check_name(name)
     if len({run.machine_class for run in runs}) != 1:
         raise ValueError("a baseline needs at least one run, all on one class of machine.")
     return Baseline(

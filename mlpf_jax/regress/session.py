@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import random
 import tempfile
 import time
@@ -60,7 +61,9 @@ class Request:
             raise ValueError("give A only once: with --base, --baseline or files.")
         if self.files is not None and (self.head is not None or self.inject is not None):
             raise ValueError("with files, --head and --inject cannot be used.")
-        if self.resolve and (self.base or self.baseline_name or self.files or self.inject):
+        if self.baseline_name is not None and self.inject is not None:
+            raise ValueError("with --baseline, --inject cannot be used: it slows windows in turns.")
+        if self.resolve and not self.is_of_b_alone:
             raise ValueError("--resolve compares B with itself: give no A and no --inject.")
         if min(self.max_pairs, self.rounds, self.budget_s, self.run_timeout_s) <= 0:
             raise ValueError(
@@ -68,6 +71,16 @@ class Request:
             )
         if self.inject is not None and not 0 <= self.inject <= 10:
             raise ValueError(f"--inject={self.inject}: must be a share of extra work from 0 to 10.")
+        if self.accuracy_loss < 0:
+            raise ValueError(f"--accuracy_loss={self.accuracy_loss}: must not be negative.")
+        _ = self.limits
+        if self.files is None:
+            _ = self.settings
+
+    @property
+    def is_of_b_alone(self) -> bool:
+        """Whether no A is named and nothing is to be found between A and B."""
+        return all(one is None for one in (self.base, self.baseline_name, self.files, self.inject))
 
     @property
     def limits(self) -> sequential.Limits:
@@ -80,13 +93,14 @@ class Request:
         allowance = default if self.allowance is None else self.allowance
         return sequential.Limits(threshold=self.threshold, allowance=allowance)
 
-    @property
+    @functools.cached_property  # the file may change later
     def settings(self) -> tuple[str, ...]:
         """The preset's flags, given individually because the base may not have the file."""
         try:
             lines = self.preset.read_text().splitlines()
-        except OSError as error:
-            raise ValueError(f"--preset={self.preset}: {error.strerror}.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "is no text"
+            raise ValueError(f"--preset={self.preset}: {reason}.") from None
         return tuple(line for line in map(str.strip, lines) if line and not line.startswith("#"))
 
 
@@ -162,7 +176,6 @@ def compare(request: Request, tell: Tell) -> documents.Outcome:
     """
     end_s = time.monotonic() + request.budget_s
     started_at = records.now()
-    _ = request.limits  # raises for impossible limits before any work
     with _sides(request, tell) as (a, b):
         judge = _Judge(request, a, b)
         gathered = pairing.gather(
@@ -190,9 +203,13 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
     """Runs B repeatedly, stores the runs as a baseline, and returns the file.
 
     Raises:
-        ValueError: if there is one of that name and `force` does not say to replace it.
+        ValueError: if anything is requested besides B, or the name cannot be one, or is taken and
+            `force` does not say to replace it.
         RunFailedError: if a run fails.
     """
+    baseline.check_name(name)
+    if request.resolve or not request.is_of_b_alone:
+        raise ValueError("--save_baseline records B: give no A, no --inject and no --resolve.")
     end_s = time.monotonic() + request.budget_s
     num_runs = 2 * request.max_pairs
     with tempfile.TemporaryDirectory(prefix="mlpf-jax-regress-") as temporary:

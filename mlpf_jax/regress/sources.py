@@ -90,9 +90,12 @@ class Processes:
         """Runs the program once, to its end.
 
         Raises:
+            ValueError: if extra work is requested, which is done in windows alone.
             RunFailedError: if it fails, writes no valid report, or ran on different files than the
                 first run.
         """
+        if self._program.share:
+            raise ValueError(f"{self.label}: a whole run cannot be slowed down: omit --inject.")
         results = self._new_folder()
         with processes.naming(self.label):
             processes.run(

@@ -151,6 +151,14 @@ def test_sides_whose_memory_does_not_fit_are_compared_by_whole_runs(live_reposit
     assert found["resolution"] == {}
 
 
+def test_extra_work_that_whole_runs_would_not_do_is_refused(live_repository, monkeypatch):
+    monkeypatch.setattr(pairing.slot, "free_memory_bytes", lambda: 1024)
+    live_repository({})
+
+    with pytest.raises(ValueError, match="a whole run cannot be slowed down: omit --inject"):
+        compare(base="HEAD", inject=0.15)
+
+
 def test_sides_of_other_batches_are_compared_by_whole_runs(live_repository):
     live_repository({}, {"events_per_step": 2})
 
@@ -430,7 +438,9 @@ def test_a_hanging_run_is_killed_and_nothing_is_left_behind(started_repository, 
     [
         ({"base": "HEAD", "baseline_name": "x"}, "give A only once"),
         ({"files": (Path("a"), Path("b")), "inject": 0.1}, "--head and --inject cannot be used"),
+        ({"baseline_name": "x", "inject": 0.1}, "with --baseline, --inject cannot be used"),
         ({"inject": -1.0}, "--inject=-1.0"),
+        ({"base": "HEAD", "accuracy_loss": -0.1}, "--accuracy_loss=-0.1: must not be negative"),
         ({"resolve": True, "base": "HEAD"}, "--resolve compares B with itself"),
         ({"base": "nowhere"}, "git rev-parse"),
         ({"base": "HEAD", "preset": Path("missing.cfg")}, "--preset=missing.cfg"),
@@ -443,6 +453,28 @@ def test_impossible_requests_are_refused_before_any_run(repository, changes, mes
 
     with pytest.raises(ValueError, match=message):
         compare(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"base": "HEAD"}, {"inject": 0.1}, {"resolve": True}])
+def test_a_baseline_is_of_b_alone_and_has_a_name_that_can_be_one(tmp_path, changes):
+    preset = tmp_path / "preset.cfg"
+    preset.touch()
+
+    with pytest.raises(ValueError, match="--save_baseline records B"):
+        session.record(request(preset=preset, **changes), "x", print, force=False)
+    with pytest.raises(ValueError, match="'X' is not a valid name"):
+        session.record(request(preset=preset), "X", print, force=False)
+
+
+def test_the_settings_of_a_comparison_are_those_of_its_start(tmp_path):
+    preset = tmp_path / "preset.cfg"
+    preset.write_text("# first\n--seed=1\n")
+    asked = request(preset=preset)
+    preset.write_bytes(b"\xff")
+
+    assert asked.settings == ("--seed=1",)
+    with pytest.raises(ValueError, match=r"preset.cfg: is no text"):
+        request(preset=preset)
 
 
 def test_two_folders_of_results_are_compared(repository, tmp_path):

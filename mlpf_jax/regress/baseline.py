@@ -169,20 +169,27 @@ def read(path: Path) -> Baseline:
     )
 
 
-def newest(folder: Path, report: reader.Report, preset: Sequence[str]) -> Baseline | None:
+def read_all(folder: Path) -> list[Baseline]:
+    """Returns the baselines of all machines in a folder.
+
+    Raises:
+        ValueError, OSError: as `read`.
+    """
+    return [read(path) for path in sorted(folder.glob("*/*.json"))]
+
+
+def newest(
+    stored: Sequence[Baseline], report: reader.Report, preset: Sequence[str]
+) -> Baseline | None:
     """Returns the newest baseline for a run's machine and settings; None if there is none.
 
     A machine is the same if no hardware fact differs or is unknown on one side only: an older
     baseline may come from another CPU of the same name.
-
-    Raises:
-        ValueError: if a file of this class is not a baseline.
     """
-    stored = [read(path) for path in sorted((folder / report.machine_class).glob("*.json"))]
     alike = [
         baseline
         for baseline in stored
-        if baseline.preset == tuple(preset)
+        if (baseline.machine_class, baseline.preset) == (report.machine_class, tuple(preset))
         and all(d.category != "hardware" for d in facts.differences(baseline.first, report))
     ]
     return max(alike, key=lambda baseline: baseline.created_at, default=None)

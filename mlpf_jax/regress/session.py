@@ -107,12 +107,18 @@ class Request:
 class _Judge:
     """Judges the pairs so far; facts about the machine are known after the first pair."""
 
-    def __init__(self, request: Request, a: sources.Source, b: sources.Source):
+    def __init__(
+        self,
+        request: Request,
+        stored: Sequence[baseline.Baseline],
+        a: sources.Source,
+        b: sources.Source,
+    ):
         self.rules = judging.Rules(limits=request.limits, accuracy_loss=request.accuracy_loss)
         self.notes: list[str] = []
         self.judgements: tuple[judging.Judgement, ...] = ()
         self._blocked: dict[str, str] = {}
-        self._request = request
+        self._request, self._stored = request, stored
         self._sides = a, b
 
     def __call__(self, pairs: Sequence[pairing.Pair]) -> bool:
@@ -142,8 +148,7 @@ class _Judge:
 
     def _take_noise(self, report: reader.Report) -> None:
         """Takes the noise that was recorded on this machine, and of no other of its name."""
-        request = self._request
-        found = baseline.newest(request.baseline_folder, report, request.settings)
+        found = baseline.newest(self._stored, report, self._request.settings)
         if found is not None:
             self.rules = dataclasses.replace(self.rules, recorded_noise=found.noises)
             listed = ", ".join(f"{name} {100 * s:.1f} %" for name, s in found.noises.items())
@@ -171,13 +176,15 @@ def compare(request: Request, tell: Tell) -> documents.Outcome:
 
     Raises:
         NothingToCompareError: if both sides are the same.
-        ValueError: if something requested does not exist.
+        ValueError: if something requested does not exist, or a file of baselines is none.
         RunFailedError: if a run fails.
     """
     end_s = time.monotonic() + request.budget_s
     started_at = records.now()
+    # Before any run: a file that is no baseline must not end the comparison in the middle.
+    stored = [] if request.files else baseline.read_all(request.baseline_folder)
     with _sides(request, tell) as (a, b):
-        judge = _Judge(request, a, b)
+        judge = _Judge(request, stored, a, b)
         gathered = pairing.gather(
             a,
             b,

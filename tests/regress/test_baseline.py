@@ -88,11 +88,11 @@ def test_a_run_that_compiled_is_no_neighbour_of_one_that_did_not():
 def test_the_newest_of_a_class_and_preset_is_found(tmp_path):
     baseline.write(make("old"), tmp_path)
 
-    found = baseline.newest(tmp_path, REPORT, SETTINGS)
+    found = baseline.newest(baseline.read_all(tmp_path), REPORT, SETTINGS)
 
     assert found is not None
     assert found.name == "old"
-    assert baseline.newest(tmp_path, REPORT, ("--seed=2",)) is None
+    assert baseline.newest(baseline.read_all(tmp_path), REPORT, ("--seed=2",)) is None
 
 
 @pytest.mark.parametrize("memory", [2**30, None])
@@ -103,7 +103,7 @@ def test_a_machine_that_differs_or_is_not_known_to_be_the_same_has_another_noise
     elsewhere = reader.from_document(document, "x")
 
     assert elsewhere.machine_class == REPORT.machine_class
-    assert baseline.newest(tmp_path, elsewhere, SETTINGS) is None
+    assert baseline.newest(baseline.read_all(tmp_path), elsewhere, SETTINGS) is None
 
 
 def test_the_same_programs_are_compiled_in_the_same_time_whatever_the_clock_said():

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -475,6 +476,19 @@ def test_the_settings_of_a_comparison_are_those_of_its_start(tmp_path):
     assert asked.settings == ("--seed=1",)
     with pytest.raises(ValueError, match=r"preset.cfg: is no text"):
         request(preset=preset)
+
+
+def test_a_file_that_is_no_baseline_ends_a_comparison_before_it_starts(tmp_path):
+    preset, file = tmp_path / "preset.cfg", tmp_path / "store" / "x" / "spring.json"
+    file.parent.mkdir(parents=True)
+    for path in (preset, file):
+        path.touch()
+    told = []
+
+    with pytest.raises(ValueError, match=f"^{re.escape(str(file))}: "):
+        session.compare(request(preset=preset, baseline_folder=tmp_path / "store"), told.append)
+
+    assert told == []
 
 
 def test_two_folders_of_results_are_compared(repository, tmp_path):

@@ -169,7 +169,7 @@ def _timed(
         values_a = [pair.a.seconds[name] for pair in pairs]
         values_b = [pair.b.seconds[name] for pair in pairs]
         slowdowns = [pair.slowdown(name) for pair in pairs]
-    if any(name in pair.turns for pair in pairs):
+    if all(name in pair.turns for pair in pairs):
         noise_of = baseline.IN_TURNS
     limits = dataclasses.replace(rules.limits, noise=rules.recorded_noise.get(noise_of, 0.0))
     decision = sequential.decide(slowdowns, limits)
@@ -194,6 +194,8 @@ def _reason(decision: sequential.Decision, slowdowns: Sequence[float]) -> str:
         return "slower at first, not confirmed" if decision.num_confirming else ""
     if decision.num_confirming and not sequential.is_noisy(slowdowns):
         return "slower, but without any noise, which is impossible for separate runs"
+    if decision.is_final:
+        return "too noisy: more pairs would not be tested"
     return "slower, not yet confirmed" if decision.num_confirming else "not enough pairs"
 
 
@@ -230,7 +232,7 @@ def _accuracy(pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
     )
     if max(len(_results(runs)) for runs in (runs_a, runs_b)) > 1:
         reason += "; runs of one side differ"
-    verdict = "regression" if is_worse else "no regression"
+    verdict = "regression" if is_worse and not is_same else "no regression"
     return Judgement(
         name="accuracy",
         kind="quality",

@@ -54,6 +54,22 @@ def test_windows_in_turns_are_judged_by_the_ratios_of_neighbours():
     assert found.recorded_noise == 0, "a baseline's noise is that of whole runs"
 
 
+def test_whole_runs_among_windows_in_turns_must_exceed_the_recorded_noise():
+    pairs = [in_turns(1.2 + number / 1000, [1.0, 2.0]) for number in range(9)]
+    pairs.append(pairing.Pair(run(1.0), run(1.2)))
+    noisy = dataclasses.replace(RULES, recorded_noise={"training": 1.0})
+
+    assert training(pairs).decision.verdict == "regression"
+    assert training(pairs, noisy).decision.verdict == "undecided"
+
+
+def test_a_machine_too_noisy_for_all_pairs_that_are_tested_is_told_as_that():
+    pairs = [pairing.Pair(run(1.0), run(1.0 + 0.2 * (-1) ** number)) for number in range(28)]
+
+    assert training(pairs[:27]).reason == "not enough pairs"
+    assert training(pairs).reason == "too noisy: more pairs would not be tested"
+
+
 @pytest.mark.parametrize(
     ("a", "b", "expected"),
     [
@@ -166,11 +182,13 @@ def test_the_accuracy_may_fall_and_the_loss_rise_by_no_more_than_the_rules_say(
         digests = run(1.0).digests | {"weights": weights}
         return dataclasses.replace(run(1.0), accuracy=accuracy, loss=loss, digests=digests)
 
-    pair = pairing.Pair(learnt(0.9, 100.0, "0"), learnt(accuracy, loss, "1"))
+    def found(weights):
+        pair = pairing.Pair(learnt(0.9, 100.0, "0"), learnt(accuracy, loss, weights))
+        judged = {one.name: one for one in judging.judge([pair] * 6, RULES, {})}
+        return judged["accuracy"].decision.verdict
 
-    found = {one.name: one for one in judging.judge([pair] * 6, RULES, {})}
-
-    assert found["accuracy"].decision.verdict == verdict
+    assert found("1") == verdict
+    assert found("0") == "no regression", "the same bits are as good, whatever is said of them"
 
 
 def test_runs_without_an_accuracy_are_not_judged_by_it():

@@ -51,6 +51,11 @@ def document(outcome: Outcome) -> dict[str, Any]:
         ValueError: if it does not match the schema, which is a bug.
     """
     limits = outcome.rules.limits
+    on_cpu = not outcome.b.first.num_gpus
+    windows = [
+        {phase: resolution.windows(turn, on_cpu=on_cpu) for phase, turn in pair.turns.items()}
+        for pair in outcome.gathered.pairs
+    ]
     found = {
         "format": FORMAT,
         "verdict": outcome.verdict,
@@ -67,12 +72,9 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "finished_at": records.now(),
         "sides": {"A": _side(outcome.a), "B": _side(outcome.b)},
         "measures": [_measure(one) for one in outcome.judgements],
-        "notes": [*resolution.notes(outcome.gathered), *outcome.notes],
+        "notes": [resolution.note(outcome.gathered, windows), *outcome.notes],
         "resolution": resolution.found(outcome.gathered, outcome.judgements, limits),
-        "windows": [
-            {phase: resolution.windows(turn) for phase, turn in pair.turns.items()}
-            for pair in outcome.gathered.pairs
-        ],
+        "windows": windows,
         "runs": [
             {"side": side, "pair": number, **dataclasses.asdict(run)}
             for number, pair in enumerate(outcome.gathered.pairs)

@@ -48,25 +48,33 @@ def lines(resolution: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def notes(gathered: pairing.Gathered) -> list[str]:
-    """Returns how the sides were compared, with the share of disturbed windows."""
+def note(gathered: pairing.Gathered, kept: Sequence[Mapping[str, Any]]) -> str:
+    """Returns how the sides were compared; `kept` are the `windows` of every pair."""
     if gathered.why_whole is not None:
-        return [f"Whole runs were compared, not windows in turns: {gathered.why_whole}."]
-    found = [windows(turn) for pair in gathered.pairs for turn in pair.turns.values()]
+        num_turns = sum(bool(pair.turns) for pair in gathered.pairs)
+        since = f" from pair {num_turns + 1} on" if num_turns else ""
+        return f"Whole runs were compared{since}, not windows in turns: {gathered.why_whole}."
+    found = [of_phase for pair in kept for of_phase in pair.values()]
     total = sum(len(one["A"]) + len(one["B"]) for one in found)
-    share = sum(one["disturbed"] for one in found) / max(total, 1)
-    return [
-        f"Both sides were alive together and ran {total} windows in turns. Other programs "
-        f"disturbed {100 * share:.0f} % of them."
-    ]
+    told = "The load by other programs is not known."
+    if all(one["disturbed"] is not None for one in found):
+        share = sum(one["disturbed"] for one in found) / max(total, 1)
+        told = f"Other programs disturbed {100 * share:.0f} % of them."
+    return f"Both sides were alive together and ran {total} windows in turns. {told}"
 
 
-def windows(turn: driver.Turns) -> dict[str, Any]:
-    """Returns the windows of a phase for the decision: seconds per step, and disturbed ones."""
+def windows(turn: driver.Turns, *, on_cpu: bool) -> dict[str, Any]:
+    """Returns the windows of a phase for the decision: seconds per step, and disturbed ones.
+
+    The number of disturbed ones is None if the load is not known.
+    """
     seconds = {
         name: [float(f"{one.seconds / turn.steps:.6g}") for one in taken]
         for name, taken in turn.windows.items()
     }
-    cores = slot.num_cores()
-    disturbed = sum(driver.num_disturbed(taken, cores) for taken in turn.windows.values())
-    return {"steps": turn.steps, "disturbed": disturbed, **seconds}
+    is_known = all(one.load is not None for taken in turn.windows.values() for one in taken)
+    disturbed = sum(
+        driver.num_disturbed(taken, slot.num_cores(), on_cpu=on_cpu)
+        for taken in turn.windows.values()
+    )
+    return {"steps": turn.steps, "disturbed": disturbed if is_known else None, **seconds}

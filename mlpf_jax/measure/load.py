@@ -6,7 +6,7 @@ Only the cores available to this process count.
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from mlpf_jax.measure import slot
@@ -71,6 +71,15 @@ def between(before: CpuTimes | None, after: CpuTimes | None, seconds: float) -> 
     other_s = after.busy_s - before.busy_s - own_s
     stolen_s = after.stolen_s - before.stolen_s
     return Load(max(0.0, other_s) / seconds, max(0.0, stolen_s) / seconds)
+
+
+def mean(parts: Sequence[tuple[Load, float]]) -> Load:
+    """Returns the mean load over parts of the given lengths in seconds."""
+    total_s = sum(seconds for _, seconds in parts)
+    return Load(
+        other_cores=sum(one.other_cores * seconds for one, seconds in parts) / total_s,
+        stolen_cores=sum(one.stolen_cores * seconds for one, seconds in parts) / total_s,
+    )
 
 
 class Watch:

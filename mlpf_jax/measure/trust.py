@@ -35,13 +35,9 @@ def in_samples(score: summaries.Summary, drift: summaries.Drift) -> list[str]:
 def mean_load(loads: Sequence[load.Load | None], seconds: Sequence[float]) -> load.Load | None:
     """Returns the mean load over samples of these lengths; None if unknown or too short."""
     known = [(one, s) for one, s in zip(loads, seconds, strict=True) if one is not None]
-    total_s = sum(s for _, s in known)
-    if total_s < _SHORTEST_S:
+    if sum(s for _, s in known) < _SHORTEST_S:
         return None
-    return load.Load(
-        other_cores=sum(one.other_cores * s for one, s in known) / total_s,
-        stolen_cores=sum(one.stolen_cores * s for one, s in known) / total_s,
-    )
+    return load.mean(known)
 
 
 def in_unknown_load(loads: Sequence[load.Load | None]) -> list[str]:

@@ -242,22 +242,14 @@ def num_disturbed(windows: Sequence[Window], num_cores: int, *, on_cpu: bool = T
 
     Judged is the mean over as many windows as make a second.
     """
-    found, part = 0, list[tuple[float, load.Load]]()
-    known = [(one.seconds, one.load) for one in windows if one.load is not None]
+    found, part = 0, list[tuple[load.Load, float]]()
+    known = [(one.load, one.seconds) for one in windows if one.load is not None]
     for number, one in enumerate(known, start=1):
         part.append(one)
-        if sum(seconds for seconds, _ in part) >= _LOAD_S or number == len(known):
-            found += len(part) * bool(trust.in_load(_mean(part), num_cores, on_cpu=on_cpu))
+        if sum(seconds for _, seconds in part) >= _LOAD_S or number == len(known):
+            found += len(part) * bool(trust.in_load(load.mean(part), num_cores, on_cpu=on_cpu))
             part.clear()
     return found
-
-
-def _mean(loads: Sequence[tuple[float, load.Load]]) -> load.Load:
-    total_s = sum(seconds for seconds, _ in loads)
-    return load.Load(
-        sum(seconds * one.other_cores for seconds, one in loads) / total_s,
-        sum(seconds * one.stolen_cores for seconds, one in loads) / total_s,
-    )
 
 
 def take_turns(

@@ -81,7 +81,7 @@ class _Runner:
             self._folder / f"{name}.txt",
             self._plan.timeout_s,
         )
-        live = stack.enter_context(driver.alive(side))
+        live = stack.enter_context(driver.starting(side))()
         self.starts.append({"set": number} | live.ready["start"])
         self.needs[name] = max(self.needs.get(name, 0), live.memory_bytes)
         return live

@@ -150,22 +150,13 @@ class Live:
 
 
 @contextlib.contextmanager
-def alive(side: Side) -> Iterator[Live]:
-    """Starts a side and waits until it is ready; ends it after the block, with its children.
+def starting(side: Side) -> Iterator[Callable[[], Live]]:
+    """Starts a side, and gives what waits until it is ready; ends it after the block.
+
+    All processes that it has started end, too.
 
     Raises:
         RunFailedError: if it does not start, dies, hangs or breaks the protocol.
-    """
-    with starting(side) as wait:
-        yield wait()
-
-
-@contextlib.contextmanager
-def starting(side: Side) -> Iterator[Callable[[], Live]]:
-    """Starts a side as `alive` does, and gives what waits until it is ready.
-
-    Raises:
-        RunFailedError: as `alive`.
     """
     with side.log.open("wb") as log:
         try:

@@ -39,14 +39,14 @@ def events(monkeypatch):
     happened = []
 
     @contextlib.contextmanager
-    def alive(side):
+    def starting(side):
         if side.name == "hangs":
             raise processes_lib.RunFailedError("hangs: killed after 10 s", ["waiting"])
         happened.append(f"+{side.name}")
-        yield Live(side.name, happened, 2**30)
+        yield lambda: Live(side.name, happened, 2**30)
         happened.append(f"-{side.name}")
 
-    monkeypatch.setattr(driver, "alive", alive)
+    monkeypatch.setattr(driver, "starting", starting)
     monkeypatch.setattr(processes, "interpreter", lambda name: "python")
     monkeypatch.setattr(sets.slot, "free_memory_bytes", lambda: 2**40)
     return happened

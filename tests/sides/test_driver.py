@@ -196,7 +196,7 @@ def test_a_program_that_does_not_start_is_named(tmp_path):
 
     with (
         pytest.raises(processes.RunFailedError, match=r"B: .*none does not start: No such file"),
-        driver.alive(side),
+        driver.starting(side),
     ):
         raise AssertionError
 
@@ -222,8 +222,8 @@ def test_nothing_that_a_side_started_is_left_running(tmp_path, monkeypatch, fail
         log=tmp_path / "log.txt",
         limit_s=60.0,
     )
-    with contextlib.suppress(KeyError), driver.alive(side) as live:
-        child = live.memory_bytes
+    with contextlib.suppress(KeyError), driver.starting(side) as wait:
+        child = wait().memory_bytes
         if fails:
             raise KeyError
 
@@ -266,7 +266,8 @@ def test_the_benchmark_serves_windows_and_uses_no_cpu_time_while_it_waits(tmp_pa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver.subprocess, "Popen", remembered)
-        with driver.alive(side) as live:
+        with driver.starting(side) as wait:
+            live = wait()
             turns = {
                 phase: driver.take_turns({"A": live}, phase, 2, random.Random(1))
                 for phase in live.phases

@@ -27,6 +27,9 @@ class RunMeasures:
     finished_at: str
     doubts: tuple[str, ...]  # the run's own reasons to distrust it
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:.4g} s" for name, value in self.seconds.items())
+
     @property
     def programs(self) -> dict[str, str]:
         """The digest of every program given to the compiler, by phase."""

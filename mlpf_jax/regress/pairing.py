@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from mlpf_jax.measure import slot
-from mlpf_jax.regress import costs as measures
-from mlpf_jax.regress import sources
+from mlpf_jax.regress import costs, sources
 from mlpf_jax.sides import driver
 
 RUNS_PER_BLOCK, PAIRS_PER_BLOCK = 4, 2
@@ -28,8 +27,8 @@ Stopped = Literal["decided", "out of time", "out of pairs"]
 class Pair:
     """One run of each side, together or one right after the other."""
 
-    a: measures.RunMeasures
-    b: measures.RunMeasures
+    a: costs.RunMeasures
+    b: costs.RunMeasures
     turns: Mapping[str, driver.Turns] = dataclasses.field(default_factory=dict)  # by phase
 
     def slowdown(self, name: str) -> float:
@@ -106,11 +105,6 @@ def gather(
     return stopped("out of pairs")
 
 
-def costs(run: measures.RunMeasures) -> str:
-    """Returns the costs of a run in one line."""
-    return ", ".join(f"{name} {value:.4g} s" for name, value in run.seconds.items())
-
-
 def _block(coins: random.Random) -> tuple[str, str]:
     return ("AB", "BA") if coins.random() < 0.5 else ("BA", "AB")
 
@@ -127,9 +121,10 @@ class _Taker:
         tell: Callable[[str], None],
     ):
         self._sides: dict[str, sources.Source] = {"A": a, "B": b}
+        self._live = {s: one for s, one in self._sides.items() if isinstance(one, sources.Processes)}
         self._rounds, self._coins, self._tell = rounds, coins, tell
         self._needed_bytes: int | None = None  # by a side, as the last pair showed
-        self.why_whole = _why_whole(a, b)
+        self.why_whole: str | None = a.why_whole or b.why_whole
 
     def take(self, order: str, name: str) -> Pair:
         """Takes a pair, of runs that are alive together if possible."""
@@ -144,11 +139,11 @@ class _Taker:
         for side in order:
             source = self._sides[side]
             taken[side] = source.take()
-            self._tell(f"{name}, {side} ({source.label}): {costs(taken[side])}")
+            self._tell(f"{name}, {side} ({source.label}): {taken[side]}")
         return Pair(taken["A"], taken["B"])
 
     def _together(self, order: str, name: str) -> Pair:
-        runs: dict[str, measures.RunMeasures] = {}
+        runs: dict[str, costs.RunMeasures] = {}
         live: dict[str, driver.Live] = {}
         at_once = self._may_start_at_once()
         with contextlib.ExitStack() as stack:
@@ -157,9 +152,7 @@ class _Taker:
                 if live:
                     needed = max(one.memory_bytes for one in live.values())
                     driver.require_room(needed, slot.free_memory_bytes())
-                source = self._sides[side]
-                assert isinstance(source, sources.Processes)
-                waits[side] = stack.enter_context(source.starting())
+                waits[side] = stack.enter_context(self._live[side].starting())
                 if not at_once:
                     runs[side], live[side] = waits.pop(side)()
             for side, wait in waits.items():
@@ -183,20 +176,9 @@ class _Taker:
         return pair
 
     def _may_start_at_once(self) -> bool:
-        """Whether nothing of the next runs is timed but the windows, and both find their memory."""
+        """Whether the next runs compile nothing that is timed, and both find their memory."""
         free = slot.free_memory_bytes()
         if self._needed_bytes is None or free is None:
             return False
-        sides = self._sides.values()
-        is_timed = any(isinstance(one, sources.Processes) and one.measures_compile for one in sides)
-        return not is_timed and driver.has_room(2 * self._needed_bytes, free)
-
-
-def _why_whole(a: sources.Source, b: sources.Source) -> str | None:
-    """Returns why the sides cannot be alive together; None if they can."""
-    for source in (a, b):
-        if not isinstance(source, sources.Processes):
-            return f"{source.label} is of earlier runs"
-        if not source.can_be_side:
-            return f"{source.label} is older than the comparison in turns"
-    return None
+        compiles = any(one.measures_compile for one in self._live.values())
+        return not compiles and driver.has_room(2 * self._needed_bytes, free)

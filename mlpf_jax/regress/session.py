@@ -13,6 +13,7 @@ from mlpf_jax.measure import records
 from mlpf_jax.regress import (
     baseline,
     checkouts,
+    costs,
     documents,
     installations,
     judging,
@@ -222,18 +223,19 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
     with tempfile.TemporaryDirectory(prefix="mlpf-jax-regress-") as temporary:
         with contextlib.ExitStack() as stack:
             (source,) = _live(request, "B", Path(temporary), stack, tell)
+            runs: list[costs.RunMeasures] = []
             longest_s = 0.0
-            while len(source.reports) < num_runs and time.monotonic() + longest_s < end_s:
+            while len(runs) < num_runs and time.monotonic() + longest_s < end_s:
                 started = time.monotonic()
                 # Every other block compiles, so the noise of both kinds of runs is recorded.
-                source.measures_compile = len(source.reports) // pairing.RUNS_PER_BLOCK % 2 == 0
-                run = source.take()
+                source.measures_compile = len(runs) // pairing.RUNS_PER_BLOCK % 2 == 0
+                runs.append(source.take())
                 longest_s = max(longest_s, time.monotonic() - started)
-                if len(source.reports) == 1:
-                    path = baseline.path_of(request.baseline_folder, run.machine_class, name)
+                if len(runs) == 1:
+                    path = baseline.path_of(request.baseline_folder, runs[0].machine_class, name)
                     baseline.check_free(path, force=force)
-                tell(f"run {len(source.reports)} of {num_runs}: {pairing.costs(run)}")
-        made = baseline.make(name, request.settings, source.first, source.runs)
+                tell(f"run {len(runs)} of {num_runs}: {runs[-1]}")
+        made = baseline.make(name, request.settings, source.first, runs)
     return baseline.write(made, request.baseline_folder, force=force)
 
 

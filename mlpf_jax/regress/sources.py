@@ -31,10 +31,8 @@ class Program:
 
     def command(self, *, serves: bool) -> list[str]:
         """Returns the command without the folders of a run. -P prevents accidental imports."""
-        start = [str(self.python), "-P", "-m"]
-        if serves:
-            return [*start, f"{PACKAGE}.{SIDE}", str(self.share), *self.arguments]
-        return [*start, f"{PACKAGE}.main", *self.arguments]
+        module = [f"{PACKAGE}.{SIDE}", str(self.share)] if serves else [f"{PACKAGE}.main"]
+        return [str(self.python), "-P", "-m", *module, *self.arguments]
 
     def environ(self, given: Mapping[str, str] = os.environ) -> dict[str, str]:
         """Returns its environment variables: its own folder has priority over an installed package.
@@ -59,27 +57,15 @@ class Processes:
 
     most_runs: int | None = None  # no limit
 
-    def __init__(
-        self,
-        program: Program,
-        folder: Path,
-        timeout_s: float,
-        *,
-        caches: bool,
-    ):
+    def __init__(self, program: Program, folder: Path, timeout_s: float, *, caches: bool):
+        self.label, self.caches = program.label, caches
+        is_older = not can_be_side(program.folder)
+        self.why_whole = (
+            f"{self.label} is older than the comparison in turns" if is_older else None
+        )
         self.reports: list[reader.Report] = []
-        self.runs: list[costs.RunMeasures] = []
         self.measures_compile = True
-        self.can_be_side = can_be_side(program.folder)
-        self._program = program
-        self._folder = folder
-        self._timeout_s = timeout_s
-        self.caches = caches
-
-    @property
-    def label(self) -> str:
-        """The program's label."""
-        return self._program.label
+        self._program, self._folder, self._timeout_s = program, folder, timeout_s
 
     @property
     def first(self) -> reader.Report:
@@ -160,7 +146,6 @@ class Processes:
             raise processes.RunFailedError(f"{self.label}: no valid report: {error}") from None
         if self.reports[-1].bmk_checksum != self.first.bmk_checksum:
             raise processes.RunFailedError(f"{self.label}: its files changed between two runs")
-        self.runs.append(run)
         return run
 
     def _named(self, path: Path) -> str:
@@ -172,8 +157,8 @@ class Stored:
     """Earlier runs, in order."""
 
     def __init__(self, label: str, first: reader.Report, runs: Sequence[costs.RunMeasures]):
-        self.label = label
-        self.first = first
+        self.label, self.first = label, first
+        self.why_whole = f"{label} is of earlier runs"
         self.most_runs: int | None = len(runs)
         self._runs = runs
         self._num_taken = 0

@@ -225,7 +225,7 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
             (source,) = _live(request, "B", Path(temporary), stack, tell)
             runs: list[costs.RunMeasures] = []
             longest_s = 0.0
-            while len(runs) < num_runs and time.monotonic() + longest_s < end_s:
+            while not runs or (len(runs) < num_runs and time.monotonic() + longest_s < end_s):
                 started = time.monotonic()
                 # Every other block compiles, so the noise of both kinds of runs is recorded.
                 source.measures_compile = len(runs) // pairing.RUNS_PER_BLOCK % 2 == 0

@@ -23,21 +23,15 @@ class Checkout:
     commit: str  # the commit, or the one that the working tree is based on
 
     def digest(self, names: Sequence[str]) -> str:
-        """Returns a digest of the current contents of the given files and folders."""
+        """Returns a digest of the contents of files and folders, but for what Python compiled."""
         found = hashlib.sha256()
-        for path in sorted(path for name in names for path in self._files(name)):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            found.update(f"{path.relative_to(self.folder)}\0{content}\n".encode(errors="replace"))
+        tops = [self.folder / name for name in names]
+        for path in sorted({inside for top in tops for inside in (top, *top.rglob("*"))}):
+            if path.is_file() and "__pycache__" not in path.parts:
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                name = path.relative_to(self.folder)
+                found.update(f"{name}\0{content}\n".encode(errors="replace"))
         return found.hexdigest()
-
-    def _files(self, name: str) -> Iterator[Path]:
-        """Yields the files of a folder without Python's compiled files, or the file itself."""
-        path = self.folder / name
-        if path.is_file():
-            yield path
-        for inside in path.rglob("*"):
-            if inside.is_file() and "__pycache__" not in inside.parts:
-                yield inside
 
 
 def top_folder(folder: Path) -> Path:

@@ -76,8 +76,7 @@ def from_document(fields: Mapping[str, Any]) -> RunMeasures:
     Raises:
         TypeError: if one without a default is missing.
     """
-    names = [field.name for field in dataclasses.fields(RunMeasures)]
-    known = {name: fields[name] for name in names if name in fields}
+    known = {f.name: fields[f.name] for f in dataclasses.fields(RunMeasures) if f.name in fields}
     return RunMeasures(**known | {"doubts": tuple(fields["doubts"])})
 
 

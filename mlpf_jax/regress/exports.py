@@ -30,23 +30,12 @@ def bigger_is_better(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Source: README.md of benchmark-action/github-action-benchmark.
     """
-    rates = [
-        _entry(one, "events/s", _rate(one["b"]))
-        for one in decision["measures"]
-        if one["name"] in _RATES
-    ]
-    return rates + [
-        _entry(one, "share", one["b"]) for one in decision["measures"] if one["kind"] == "quality"
-    ]
+    return [_entry(one) for one in decision["measures"] if _is_bigger_better(one)]
 
 
 def smaller_is_better(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns the compile time and the memory, for customSmallerIsBetter."""
-    return [
-        _entry(one, one["unit"], one["b"])
-        for one in decision["measures"]
-        if one["kind"] != "quality" and one["name"] not in _RATES
-    ]
+    return [_entry(one) for one in decision["measures"] if not _is_bigger_better(one)]
 
 
 def bencher(decision: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,16 +43,13 @@ def bencher(decision: Mapping[str, Any]) -> dict[str, Any]:
 
     Source: "Bencher Metric Format (BMF)" in Bencher's reference.
     """
+    measures = {"timed": "compile-seconds", "exact": "memory-bytes", "quality": "accuracy"}
     metrics: dict[str, Any] = {}
     for one in decision["measures"]:
-        name, measure, interval = one["name"], "accuracy", one["b"]
-        if name in _RATES:
-            measure, interval = "throughput", _rate(one["b"])  # a built-in one: per second
-        elif name == "compile":
-            measure = "compile-seconds"
-        elif one["kind"] == "exact":
-            measure, name = "memory-bytes", name.removeprefix("memory ")
-        metrics.setdefault(name, {})[measure] = {
+        # `throughput` is a built-in measure: per second.
+        measure = "throughput" if one["name"] in _RATES else measures[one["kind"]]
+        interval = _interval(one)
+        metrics.setdefault(one["name"].removeprefix("memory "), {})[measure] = {
             "value": interval["value"],
             "lower_value": interval["low"],
             "upper_value": interval["high"],
@@ -71,19 +57,26 @@ def bencher(decision: Mapping[str, Any]) -> dict[str, Any]:
     return metrics
 
 
-def _rate(cost: Mapping[str, float]) -> dict[str, float]:
-    """Converts seconds per event to events per second, which swaps the ends of the interval."""
+def _is_bigger_better(one: Mapping[str, Any]) -> bool:
+    return one["name"] in _RATES or one["kind"] == "quality"
+
+
+def _interval(one: Mapping[str, Any]) -> Mapping[str, float]:
+    """Returns B's value; seconds per event become events per second, which swaps the ends."""
+    cost = one["b"]
+    if one["name"] not in _RATES:
+        return cost
     return {"value": 1 / cost["value"], "low": 1 / cost["high"], "high": 1 / cost["low"]}
 
 
-def _entry(one: Mapping[str, Any], unit: str, interval: Mapping[str, float]) -> dict[str, Any]:
-    half = (interval["high"] - interval["low"]) / 2
-    ratio = one["ratio"]
+def _entry(one: Mapping[str, Any]) -> dict[str, Any]:
+    unit = "events/s" if one["name"] in _RATES else one["unit"] or "share"
+    interval, ratio = _interval(one), one["ratio"]
     parts = [one["verdict"], one["reason"], f"B / A in cost {ratio['value']:.4f}" if ratio else ""]
     return {
         "name": one["name"],
         "unit": unit,
         "value": interval["value"],
-        "range": f"± {half:.3g}",
+        "range": f"± {(interval['high'] - interval['low']) / 2:.3g}",
         "extra": ", ".join(filter(None, parts)),
     }

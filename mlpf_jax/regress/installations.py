@@ -28,10 +28,12 @@ class Current:
     @property
     def backend(self) -> str:
         """The name of its lock; `cpu` if it was not made by tools/venv.sh."""
-        try:
-            return (self.made_from / "backend").read_text().strip()
-        except OSError:
-            return "cpu"
+        return (_content(self.made_from / "backend") or b"cpu").decode().strip()
+
+    @property
+    def lock(self) -> str:
+        """The path in a checkout of the lock for this back end."""
+        return f"locks/{self.backend}.txt"
 
 
 def current() -> Current:
@@ -41,11 +43,6 @@ def current() -> Current:
     return Current(
         Path(sys.executable), prefix / "bin" / name, sys.version, Path(sys.prefix) / "made-from"
     )
-
-
-def lock_of(environment: Current) -> str:
-    """Returns the path in a checkout of the lock for the environment's back end."""
-    return f"locks/{environment.backend}.txt"
 
 
 def python_of(
@@ -62,7 +59,7 @@ def python_of(
         ValueError: if the checkout has no such lock or no script that makes environments.
         RunFailedError: if the script fails.
     """
-    lock = checkout.folder / lock_of(mine)
+    lock = checkout.folder / mine.lock
     for needed in (lock, checkout.folder / _SCRIPT):
         if not needed.is_file():
             raise ValueError(

@@ -315,7 +315,7 @@ def _check_differ(request: Request, a: checkouts.Checkout, b: checkouts.Checkout
         return
     measured = [sources.PACKAGE]
     if request.base_python is None:
-        measured.append(installations.lock_of(installations.current()))
+        measured.append(installations.current().lock)
     if a.digest(measured) == b.digest(measured):
         raise NothingToCompareError(
             f"{' and '.join(measured)} are the same in A ({a.label}) and B ({b.label})."

@@ -12,12 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jsonschema
-
 from mlpf_jax import keeping
 from mlpf_jax.measure import records
 from mlpf_jax.regress import costs as measures
-from mlpf_jax.report import facts, hepscore, reader
+from mlpf_jax.report import facts, hepscore, reader, schema
 from mlpf_jax.stats import sequential
 
 DEFAULT_FOLDER = Path("benchmarks") / "baselines"
@@ -201,14 +199,8 @@ def validate(document: Any, kind: Literal["baseline", "decision"]) -> None:
     Raises:
         ValueError: if it is invalid; the message is one line that names the place.
     """
-    schema = json.loads(_SCHEMA.read_text())
-    wanted = {"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]}
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(wanted).iter_errors(document)
-    )
-    if error is not None:
-        place = "/".join(str(part) for part in error.absolute_path) or f"the {kind}"
-        raise ValueError(f"not a {kind} of the regression gate: {place}: {error.message[:200]}")
+    wanted = {"$ref": f"#/$defs/{kind}", "$defs": json.loads(_SCHEMA.read_text())["$defs"]}
+    schema.check(document, wanted, f"not a {kind} of the regression gate", f"the {kind}")
 
 
 def _text(document: Mapping[str, Any]) -> str:

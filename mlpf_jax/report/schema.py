@@ -5,6 +5,7 @@ python -m mlpf_jax.report.schema > schema.json
 
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from mlpf_jax.report import fields, model
@@ -24,19 +25,29 @@ def schema() -> dict[str, Any]:
     }
 
 
+def check(document: Any, wanted: Mapping[str, Any], problem: str, whole: str) -> None:
+    """Validates a document against a schema.
+
+    Raises:
+        ValueError: if it is invalid; the message is one line: the `problem` and the place in the
+            `whole`.
+    """
+    import jsonschema  # imported here, because only validation needs it
+
+    errors = jsonschema.Draft202012Validator(wanted).iter_errors(document)
+    error = jsonschema.exceptions.best_match(errors)
+    if error is not None:
+        place = "/".join(str(part) for part in error.absolute_path) or whole
+        raise ValueError(f"{problem}: {place}: {error.message[:200]}")
+
+
 def validate(document: Any) -> None:
     """Validates a report against the schema.
 
     Raises:
         ValueError: if it is invalid; the message is one line that names the place.
     """
-    import jsonschema  # imported here, because only validation needs it
-
-    validator = jsonschema.Draft202012Validator(schema())
-    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
-    if error is not None:
-        place = "/".join(str(part) for part in error.absolute_path) or "the report"
-        raise ValueError(f"not a HEPscore report of mlpf_jax: {place}: {error.message[:200]}")
+    check(document, schema(), "not a HEPscore report of mlpf_jax", "the report")
 
 
 if __name__ == "__main__":

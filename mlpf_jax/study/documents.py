@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from mlpf_jax.render import tables
+from mlpf_jax.report import schema
 from mlpf_jax.study import engine, findings, runs
 from mlpf_jax.study import trade_offs as trade_offs_lib
 
@@ -110,12 +109,7 @@ def read(path: Path) -> StudyFile | None:
         return None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         return None
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(_SCHEMA).iter_errors(document)
-    )
-    if error is not None:
-        place = "/".join(str(part) for part in error.absolute_path) or "the study"
-        raise ValueError(f"{path}: damaged: {place}: {error.message[:200]}")
+    schema.check(document, _SCHEMA, f"{path}: damaged", "the study")
     return StudyFile(source=str(path), document=document)
 
 

@@ -110,19 +110,16 @@ def make(
     )
 
 
-def path_of(folder: Path, machine_class: str, name: str) -> Path:
-    """Returns the path of the baseline of this name, whether it exists or not."""
-    return folder / machine_class / f"{name}.json"
-
-
-def check_free(path: Path, *, force: bool) -> None:
-    """Refuses an existing path.
+def free_path(folder: Path, machine_class: str, name: str, *, force: bool) -> Path:
+    """Returns the path of the baseline of this name, which may exist only with `force`.
 
     Raises:
-        ValueError: if the baseline exists and `force` is not set.
+        ValueError: if it exists and `force` is not set.
     """
+    path = folder / machine_class / f"{name}.json"
     if path.exists() and not force:
         raise ValueError(f"{path}: exists already. Take another name, or --force to replace it.")
+    return path
 
 
 def write(baseline: Baseline, folder: Path, *, force: bool = False) -> Path:
@@ -132,14 +129,13 @@ def write(baseline: Baseline, folder: Path, *, force: bool = False) -> Path:
         ValueError: if one of this name exists and `force` is not set.
         OSError: if it cannot be written.
     """
-    path = path_of(folder, baseline.machine_class, baseline.name)
-    check_free(path, force=force)
+    path = free_path(folder, baseline.machine_class, baseline.name, force=force)
     document = {"format": _FORMAT, "machine_class": baseline.machine_class}
     document |= dataclasses.asdict(baseline)
-    document = json.loads(json.dumps(document, allow_nan=False))
-    validate(document, "baseline")
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    validate(json.loads(text), "baseline")
     path.parent.mkdir(parents=True, exist_ok=True)
-    keeping.write_file(path, _text(document).encode())
+    keeping.write_file(path, text.encode())
     return path
 
 
@@ -201,10 +197,3 @@ def validate(document: Any, kind: Literal["baseline", "decision"]) -> None:
     """
     wanted = {"$ref": f"#/$defs/{kind}", "$defs": json.loads(_SCHEMA.read_text())["$defs"]}
     schema.check(document, wanted, f"not a {kind} of the regression gate", f"the {kind}")
-
-
-def _text(document: Mapping[str, Any]) -> str:
-    """Writes one run per line, so that programs and people can read and compare baselines."""
-    head = {name: value for name, value in document.items() if name != "runs"}
-    runs = ",\n    ".join(json.dumps(run) for run in document["runs"])
-    return json.dumps(head, indent=2)[:-2] + f',\n  "runs": [\n    {runs}\n  ]\n}}\n'

@@ -232,8 +232,8 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
                 runs.append(source.take())
                 longest_s = max(longest_s, time.monotonic() - started)
                 if len(runs) == 1:
-                    path = baseline.path_of(request.baseline_folder, runs[0].machine_class, name)
-                    baseline.check_free(path, force=force)
+                    machine = runs[0].machine_class
+                    baseline.free_path(request.baseline_folder, machine, name, force=force)
                 tell(f"run {len(runs)} of {num_runs}: {runs[-1]}")
         made = baseline.make(name, request.settings, source.first, runs)
     return baseline.write(made, request.baseline_folder, force=force)

@@ -129,23 +129,29 @@ class _Judge:
         return not self._request.resolve and judging.is_enough(self.judgements)
 
     def _look_at_machine(self, pairs: Sequence[pairing.Pair]) -> None:
-        first_a, first_b = self._sides[0].first, self._sides[1].first
-        live = all(isinstance(side, sources.Processes) for side in self._sides)
-        self._blocked, findings = judging.blocked_measures(first_a, first_b, in_one_session=live)
-        differences = facts.explain(first_a, first_b)
-        self.notes += [f"From A to B: {differences}.", *findings]
-        request = self._request
+        first_a, first_b = (side.first for side in self._sides)
+        fresh = [side for side in self._sides if isinstance(side, sources.Processes)]
         stored = [side.spans for side in self._sides if isinstance(side, sources.Stored)]
-        if request.files is not None and (reason := turns.why_no_pairs(*stored)):
+        self._blocked, findings = judging.blocked_measures(
+            first_a, first_b, in_one_session=not stored
+        )
+        self.notes += [f"From A to B: {facts.explain(first_a, first_b)}.", *findings]
+        if not fresh and (reason := turns.why_no_pairs(*stored)):
             self._blocked |= judging.block_times(reason)
             self.notes.append(f"Not judged by time: {reason}.")
         same_compiler = judging.have_same_compiler(first_a, first_b)
         self.rules = dataclasses.replace(self.rules, same_compiler=same_compiler)
-        if same_compiler and judging.have_same_programs(pairs, self.rules.limits):
-            self._spare_compiling(len(pairs))
-        if request.files is not None:
-            return
-        self._take_noise(first_b)
+        has_same_programs = same_compiler and judging.have_same_programs(pairs, self.rules.limits)
+        if has_same_programs and not stored and all(side.caches for side in fresh):
+            # On both sides or on neither: cached steps run differently from compiled ones.
+            for side in fresh:
+                side.measures_compile = False
+            self.notes.append(
+                "XLA compiled the same programs on both sides in the first "
+                f"{tables.count(len(pairs), 'pair')}; later runs took the steps from a cache."
+            )
+        if fresh:
+            self._take_noise(first_b)
 
     def _take_noise(self, report: reader.Report) -> None:
         """Takes the noise that was recorded on this machine, and of no other of its name."""
@@ -156,20 +162,6 @@ class _Judge:
             self.notes.append(f"Noise of whole runs here, by baseline {found.name}: {listed}.")
             if report.identity_key is None:
                 self.notes.append("That machine is known by its name alone: it may be another.")
-
-    def _spare_compiling(self, num_pairs: int) -> None:
-        """Stops compiling on both sides or neither: cached steps run differently from compiled
-        ones.
-        """
-        live = [side for side in self._sides if isinstance(side, sources.Processes)]
-        if len(live) < len(self._sides) or not all(side.caches for side in live):
-            return
-        for side in live:
-            side.measures_compile = False
-        self.notes.append(
-            "XLA compiled the same programs on both sides in the first "
-            f"{tables.count(num_pairs, 'pair')}; later runs took the steps from a cache."
-        )
 
 
 def compare(request: Request, tell: Tell) -> documents.Outcome:
@@ -220,21 +212,19 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
         raise ValueError("--save_baseline records B: give no A, no --inject and no --resolve.")
     end_s = time.monotonic() + request.budget_s
     num_runs = 2 * request.max_pairs
-    with tempfile.TemporaryDirectory(prefix="mlpf-jax-regress-") as temporary:
-        with contextlib.ExitStack() as stack:
-            (source,) = _live(request, "B", Path(temporary), stack, tell)
-            runs: list[costs.RunMeasures] = []
-            longest_s = 0.0
-            while not runs or (len(runs) < num_runs and time.monotonic() + longest_s < end_s):
-                started = time.monotonic()
-                # Every other block compiles, so the noise of both kinds of runs is recorded.
-                source.measures_compile = len(runs) // pairing.RUNS_PER_BLOCK % 2 == 0
-                runs.append(source.take())
-                longest_s = max(longest_s, time.monotonic() - started)
-                if len(runs) == 1:
-                    machine = runs[0].machine_class
-                    baseline.free_path(request.baseline_folder, machine, name, force=force)
-                tell(f"run {len(runs)} of {num_runs}: {runs[-1]}")
+    with _live(request, "B", tell) as (source,):
+        runs: list[costs.RunMeasures] = []
+        longest_s = 0.0
+        while not runs or (len(runs) < num_runs and time.monotonic() + longest_s < end_s):
+            started = time.monotonic()
+            # Every other block compiles, so the noise of both kinds of runs is recorded.
+            source.measures_compile = len(runs) // pairing.RUNS_PER_BLOCK % 2 == 0
+            runs.append(source.take())
+            longest_s = max(longest_s, time.monotonic() - started)
+            if len(runs) == 1:
+                machine = runs[0].machine_class
+                baseline.free_path(request.baseline_folder, machine, name, force=force)
+            tell(f"run {len(runs)} of {num_runs}: {runs[-1]}")
         made = baseline.make(name, request.settings, source.first, runs)
     return baseline.write(made, request.baseline_folder, force=force)
 
@@ -247,40 +237,37 @@ def _sides(request: Request, tell: Tell) -> Iterator[tuple[sources.Source, sourc
         if seen.note:
             tell(seen.note)
         yield a, b
-        return
+    elif request.baseline_name is not None:
+        a = _stored(request)
+        with _live(request, "B", tell) as (b,):
+            yield a, b
+    else:
+        with _live(request, "BA", tell) as (b, a):
+            yield a, b
+
+
+@contextlib.contextmanager
+def _live(request: Request, sides: str, tell: Tell) -> Iterator[list[sources.Processes]]:
+    """Prepares the sides, whose files are removed after the block. All use caches, or none."""
     with (
         tempfile.TemporaryDirectory(prefix="mlpf-jax-regress-") as temporary,
         contextlib.ExitStack() as stack,
     ):
         folder = Path(temporary)
-        if request.baseline_name is None:
-            b, a = _live(request, "BA", folder, stack, tell)
-            yield a, b
-        else:
-            (b,) = _live(request, "B", folder, stack, tell)
-            yield _stored(request), b
-
-
-def _live(
-    request: Request, sides: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
-) -> list[sources.Processes]:
-    """Prepares the sides. All use caches, or none."""
-    wanted = "B" if request.resolve else sides
-    laid_out = {side: _checkout(request, side, folder, stack, tell) for side in wanted}
-    if len(wanted) > 1:
-        _check_differ(request, laid_out["A"], laid_out["B"])
-    checkouts_of = {side: laid_out.get(side) or laid_out["B"] for side in sides}
-    programs = {
-        side: _program(request, side, checkout, folder) for side, checkout in checkouts_of.items()
-    }
-    runs = {side: folder / f"runs-{side}" for side in sides}
-    for path in runs.values():
-        path.mkdir()
-    caches = all(sources.can_be_side(program.folder) for program in programs.values())
-    return [
-        sources.Processes(program, runs[side], request.run_timeout_s, caches=caches)
-        for side, program in programs.items()
-    ]
+        wanted = "B" if request.resolve else sides
+        laid_out = {side: _checkout(request, side, folder, stack, tell) for side in wanted}
+        if len(wanted) > 1:
+            _check_differ(request, laid_out["A"], laid_out["B"])
+        caches = all(sources.can_be_side(checkout.folder) for checkout in laid_out.values())
+        yield [
+            sources.Processes(
+                _program(request, side, laid_out.get(side) or laid_out["B"], folder),
+                folder / f"runs-{side}",
+                request.run_timeout_s,
+                caches=caches,
+            )
+            for side in sides
+        ]
 
 
 def _checkout(

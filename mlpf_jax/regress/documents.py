@@ -81,7 +81,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
             for side, run in (("A", pair.a), ("B", pair.b))
         ],
     }
-    found = json.loads(json.dumps(tables.finite(found), allow_nan=False))
+    found = tables.finite(found)
     baseline.validate(found, "decision")
     return found
 
@@ -89,10 +89,9 @@ def document(outcome: Outcome) -> dict[str, Any]:
 def view(found: Mapping[str, Any]) -> tables.View:
     """Returns a decision document as a table with notes."""
     limits, sides = found["limits"], found["sides"]
-    columns = ("measure", "A", "B", "B / A", "95 %", "noise", "pairs", "verdict")
     table = tables.Table(
         title=_title(found),
-        columns=columns,
+        columns=("measure", "A", "B", "B / A", "95 %", "noise", "pairs", "verdict"),
         rows=tuple(_row(measure) for measure in found["measures"]),
     )
     notes = [
@@ -100,12 +99,15 @@ def view(found: Mapping[str, Any]) -> tables.View:
         f"A: {sides['A']['label']}. B: {sides['B']['label']}. Machine: {found['machine']}.",
         f"Regression: B's cost is higher, not shown to be less than {100 * limits['threshold']:g} "
         "% higher, and confirmed by fresh pairs of runs.",
-        *([f"B was slowed on purpose by {100 * found['inject']:g} %."] if found["inject"] else []),
-        *filter(None, [_STOPPED[found["stopped"]]]),
+        f"B was slowed on purpose by {100 * found['inject']:g} %." if found["inject"] else "",
+        _STOPPED[found["stopped"]],
         *found["notes"],
     ]
     return tables.View(
-        tables=(table,), notes=tuple(notes), records=tuple(found["measures"]), document=found
+        tables=(table,),
+        notes=tuple(filter(None, notes)),
+        records=tuple(found["measures"]),
+        document=found,
     )
 
 
@@ -147,17 +149,15 @@ def _row(measure: Mapping[str, Any]) -> tuple[str, ...]:
     words = _WORDS | {"regression": _OTHER_WORDS.get(measure["kind"], "slower")}
     ratio, noise = measure["ratio"], measure["noise"]
     name = f"{measure['name']}, {measure['unit']}" if measure["unit"] else measure["name"]
-    num_first, num_more = measure["num_first_pairs"], measure["num_confirming_pairs"]
-    timed = measure["kind"] == "timed"
-    low, high = (ratio["low"], ratio["high"]) if timed else (0, None)
+    is_closed = measure["kind"] == "timed" and ratio["low"] and ratio["high"] is not None
     return (
         name,
         tables.number(measure["a"]["value"], 5),
         tables.number(measure["b"]["value"], 5),
         f"{ratio['value']:.3f}" if ratio else "-",
-        f"{low:.3f} to {high:.3f}" if low and high is not None else "-",
+        f"{ratio['low']:.3f} to {ratio['high']:.3f}" if is_closed else "-",
         f"{100 * noise:.1f} %" if noise is not None else "-",
-        f"{num_first} + {num_more}",
+        f"{measure['num_first_pairs']} + {measure['num_confirming_pairs']}",
         words[measure["verdict"]] + (f" ({measure['reason']})" if measure["reason"] else ""),
     )
 
@@ -186,9 +186,5 @@ def _measure(judgement: judging.Judgement) -> dict[str, Any]:
 
 
 def _interval(values: Sequence[float]) -> dict[str, float]:
-    summary = summaries.summarize(values)
-    return {
-        "value": summary.median,
-        "low": summary.interval_low,
-        "high": summary.interval_high,
-    }
+    one = summaries.summarize(values)
+    return {"value": one.median, "low": one.interval_low, "high": one.interval_high}

@@ -100,7 +100,6 @@ class Live:
     def _send(self, request: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
         line = self._line()
@@ -168,15 +167,12 @@ def starting(side: Side) -> Iterator[Callable[[], Live]]:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
+                bufsize=0,  # a request is sent at once, and nothing is left when a pipe is closed
             )
         except OSError as error:
             message = f"{side.name}: {side.command[0]} does not start: {error.strerror}"
             raise processes.RunFailedError(message) from None
-    with contextlib.ExitStack() as stack:
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
-            stack.callback(_close, pipe)
-        stack.enter_context(processes.ended(process))
+    with process, processes.ended(process):
         ready: list[Live] = []
 
         def wait() -> Live:
@@ -186,11 +182,6 @@ def starting(side: Side) -> Iterator[Callable[[], Live]]:
         yield wait
         for live in ready:
             live.leave()
-
-
-def _close(pipe: Any) -> None:
-    with contextlib.suppress(OSError):  # of a side that is gone, with a request unread
-        pipe.close()
 
 
 def has_room(needed_bytes: int, free_bytes: int) -> bool:
@@ -248,13 +239,13 @@ def take_turns(
 ) -> Turns:
     """Runs windows of a phase: in every round one of each side, in random order.
 
-    All sides run the same number of steps, which take the fastest one WINDOW_S. One window of each
-    goes before, as a warm-up.
+    All sides run the same number of steps, which take the fastest one WINDOW_S. Two windows of
+    each go before: one of a single step, and a warm-up.
     """
-    fastest_s = min(one.run(phase, 1).seconds for one in live.values())
-    steps = max(1, math.ceil(WINDOW_S / fastest_s))
-    fastest_s = min(one.run(phase, steps).seconds for one in live.values()) / steps
-    steps = max(1, math.ceil(WINDOW_S / fastest_s))
+    steps = 1
+    for _ in range(2):
+        fastest_s = min(one.run(phase, steps).seconds for one in live.values()) / steps
+        steps = max(1, math.ceil(WINDOW_S / fastest_s))
     windows: dict[str, list[Window]] = {name: [] for name in live}
     for _ in range(num_rounds):
         for name in coins.sample(list(live), len(live)):

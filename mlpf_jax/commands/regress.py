@@ -21,7 +21,7 @@ from pathlib import Path
 from absl import flags
 
 from mlpf_jax import cli, processes, progress
-from mlpf_jax.regress import baseline, documents, resolution, session
+from mlpf_jax.regress import baseline, documents, pairing, resolution, session
 
 _BASE = flags.DEFINE_string("base", None, "Commit for A. Default: the start of the branch.")
 _HEAD = flags.DEFINE_string("head", None, "Commit for B. Default: the working tree.")
@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         return cli.complain(error, cli.USAGE)
 
 
-def _run(files: Sequence[str], tell: session.Tell) -> int:
+def _run(files: Sequence[str], tell: pairing.Tell) -> int:
     request = _request(files)
     if _SAVE.value is not None:
         documents.check_writable(request.baseline_folder)
@@ -94,7 +94,7 @@ def _run(files: Sequence[str], tell: session.Tell) -> int:
     width = shutil.get_terminal_size((120, 24)).columns
     told = documents.text(found, width=width, colour=sys.stdout.isatty())
     if request.resolve:
-        told = "\n".join(resolution.lines(found["resolution"]) or [_UNKNOWN]) + "\n"
+        told = (resolution.line(found["resolution"]) or _UNKNOWN) + "\n"
     print(told, end="", flush=True)
     try:
         print(f"decision: {documents.write(found, out)}")

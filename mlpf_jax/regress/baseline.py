@@ -154,13 +154,9 @@ def read(path: Path) -> Baseline:
         hepscore.validate(document["report"])
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
-    return Baseline(
-        name=document["name"],
-        created_at=document["created_at"],
-        preset=tuple(document["preset"]),
-        report=document["report"],
-        runs=tuple(measures.from_document(run) for run in document["runs"]),
-    )
+    kept = {name: document[name] for name in ("name", "created_at", "report")}
+    runs = tuple(map(measures.from_document, document["runs"]))
+    return Baseline(**kept, preset=tuple(document["preset"]), runs=runs)
 
 
 def read_all(folder: Path) -> list[Baseline]:

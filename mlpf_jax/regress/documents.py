@@ -95,7 +95,7 @@ def view(found: Mapping[str, Any]) -> tables.View:
         rows=tuple(_row(measure) for measure in found["measures"]),
     )
     notes = [
-        *resolution.lines(found.get("resolution")),
+        resolution.line(found.get("resolution")),
         f"A: {sides['A']['label']}. B: {sides['B']['label']}. Machine: {found['machine']}.",
         f"Regression: B's cost is higher, not shown to be less than {100 * limits['threshold']:g} "
         "% higher, and confirmed by fresh pairs of runs.",

@@ -13,7 +13,7 @@ from mlpf_jax.stats import comparison, sequential
 Kind = Literal["timed", "exact", "quality"]
 Whole = Literal["regression", "no regression", "cannot decide"]
 _FEWEST_PAIRS_OF_EXACT = 2  # measures without noise are confirmed by a second run of each side
-_UNITS = {"training": "s/event", "inference": "s/event", "compile": "s"}
+TIMES = {"training": "s/event", "inference": "s/event", "compile": "s"}  # with their units
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,17 +54,12 @@ def judge(
     first = pairs[0]
     has_quality = None not in (first.a.accuracy, first.b.accuracy)
     same_programs = rules.same_compiler and have_same_programs(pairs, rules.limits)
-    told = {name: _telling(name, pairs, same_programs=same_programs) for name in _UNITS}
-    assert len(told) <= sequential.MOST_TIMED_MEASURES
-    timed = [
-        _timed(name, telling, rules, same_programs=same_programs)
-        for name, telling in told.items()
-        if telling
-    ]
+    assert len(TIMES) <= sequential.MOST_TIMED_MEASURES
+    timed = [_timed(name, pairs, rules, same_programs=same_programs) for name in TIMES]
     names = [name for name in first.a.memory_bytes if name in first.b.memory_bytes]
     exact = [_memory(name, pairs, rules.limits) for name in names]
     quality = [_accuracy(pairs, rules)] if has_quality else []
-    return tuple(_block(one, blocked) for one in (*timed, *exact, *quality))
+    return tuple(_block(one, blocked) for one in (*filter(None, timed), *exact, *quality))
 
 
 def is_enough(judgements: Sequence[Judgement]) -> bool:
@@ -92,7 +87,7 @@ def blocked_measures(
     notes = []
     reason = _other_machine(a, b, in_one_session=in_one_session)
     if reason is not None:
-        return dict.fromkeys((*_UNITS, "memory training", "memory inference"), reason), [reason]
+        return dict.fromkeys((*TIMES, "memory training", "memory inference"), reason), [reason]
     if not in_one_session and a.identity_key is None:
         notes.append("neither side identifies its CPU: it may be another machine of that name")
     for finding in comparability.between(a, b):
@@ -102,11 +97,6 @@ def blocked_measures(
             names |= {"compile"} if {"training", "inference"} <= {*finding.scopes} else set()
             blocked |= dict.fromkeys(names, finding.text)
     return blocked, notes
-
-
-def block_times(reason: str) -> dict[str, str]:
-    """Returns all times as blocked, each with the reason."""
-    return dict.fromkeys(_UNITS, reason)
 
 
 def _other_machine(a: reader.Report, b: reader.Report, *, in_one_session: bool) -> str | None:
@@ -146,19 +136,13 @@ def have_same_programs(pairs: Sequence[pairing.Pair], limits: sequential.Limits)
     return min(b) - max(a) <= apart
 
 
-def _telling(
-    name: str, pairs: Sequence[pairing.Pair], *, same_programs: bool
-) -> Sequence[pairing.Pair]:
-    """Returns the pairs with a measured cost. For equal programs, one compilation is enough."""
-    if name == "compile" and same_programs:
-        return pairs
-    return [pair for pair in pairs if name in pair.a.seconds and name in pair.b.seconds]
-
-
 def _timed(
     name: str, pairs: Sequence[pairing.Pair], rules: Rules, *, same_programs: bool
-) -> Judgement:
-    """Judges a time. Recorded noise is that of whole runs."""
+) -> Judgement | None:
+    """Judges a time by the pairs that measured it, if any. Recorded noise is that of whole runs.
+
+    For equal programs, one measured compilation is enough.
+    """
     noise_of, note = name, ""
     if name == "compile" and same_programs:
         values = costs.compile_of_same_programs([run for p in pairs for run in (p.a, p.b)])
@@ -166,6 +150,9 @@ def _timed(
         slowdowns = sequential.slowdowns(values_a, values_b)
         noise_of, note = baseline.SAME_PROGRAMS, "the same programs: only lowering can differ"
     else:
+        pairs = [pair for pair in pairs if name in pair.a.seconds and name in pair.b.seconds]
+        if not pairs:
+            return None
         values_a = [pair.a.seconds[name] for pair in pairs]
         values_b = [pair.b.seconds[name] for pair in pairs]
         slowdowns = [pair.slowdown(name) for pair in pairs]
@@ -176,7 +163,7 @@ def _timed(
     return Judgement(
         name=name,
         kind="timed",
-        unit=_UNITS[name],
+        unit=TIMES[name],
         values_a=tuple(values_a),
         values_b=tuple(values_b),
         decision=decision,
@@ -220,16 +207,13 @@ def _memory(phase: str, pairs: Sequence[pairing.Pair], limits: sequential.Limits
 def _accuracy(pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
     """Judges the accuracy: equal bits pass; otherwise a limit applies to it, or to the loss."""
     runs_a, runs_b = [pair.a for pair in pairs], [pair.b for pair in pairs]
-    accuracy_a, accuracy_b = _accuracies(runs_a), _accuracies(runs_b)
+    accuracy_a, accuracy_b = (tuple(r.accuracy or 0.0 for r in runs) for runs in (runs_a, runs_b))
     fall = statistics.median(accuracy_a) - statistics.median(accuracy_b)
     losses = [statistics.median(r.loss or 0.0 for r in runs) for runs in (runs_a, runs_b)]
     is_worse = fall > rules.accuracy_loss or losses[1] > losses[0] * (1 + rules.limits.threshold)
     is_same = _results(runs_a) == _results(runs_b)
-    reason = (
-        "the same bits"
-        if is_same
-        else f"accuracy {-fall:+.4f}, loss {losses[0]:.6g} -> {losses[1]:.6g}"
-    )
+    changes = f"accuracy {-fall:+.4f}, loss {losses[0]:.6g} -> {losses[1]:.6g}"
+    reason = "the same bits" if is_same else changes
     if max(len(_results(runs)) for runs in (runs_a, runs_b)) > 1:
         reason += "; runs of one side differ"
     verdict = "regression" if is_worse and not is_same else "no regression"
@@ -243,10 +227,6 @@ def _accuracy(pairs: Sequence[pairing.Pair], rules: Rules) -> Judgement:
         ratio=None,
         reason=reason,
     )
-
-
-def _accuracies(runs: Sequence[costs.RunMeasures]) -> tuple[float, ...]:
-    return tuple(run.accuracy or 0.0 for run in runs)
 
 
 def _results(runs: Sequence[costs.RunMeasures]) -> set[tuple[str, ...]]:

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import random
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -19,7 +20,9 @@ from mlpf_jax.regress import costs, sources
 from mlpf_jax.sides import driver
 
 RUNS_PER_BLOCK, PAIRS_PER_BLOCK = 4, 2
+_BLOCKS = ("AB", "BA"), ("BA", "AB")
 Clock = Callable[[], float]  # seconds
+Tell = Callable[[str], None]
 Stopped = Literal["decided", "out of time", "out of pairs"]
 
 
@@ -73,9 +76,9 @@ def gather(
     is_enough: Callable[[Sequence[Pair]], bool],
     budget: Budget,
     *,
-    clock: Clock,
     coins: random.Random,
-    tell: Callable[[str], None],
+    tell: Tell,
+    clock: Clock = time.monotonic,
 ) -> Gathered:
     """Returns pairs of runs until they are enough, or the runs or the time are used up.
 
@@ -97,7 +100,7 @@ def gather(
         if pairs and clock() + block_s[-1] > budget.end_s:
             return stopped("out of time")
         started = clock()
-        for order in _block(coins)[: most_pairs - len(pairs)]:
+        for order in coins.choice(_BLOCKS)[: most_pairs - len(pairs)]:
             pairs.append(taker.take(order, f"pair {len(pairs) + 1}"))
         block_s.append(clock() - started)
         if is_enough(pairs):
@@ -105,36 +108,30 @@ def gather(
     return stopped("out of pairs")
 
 
-def _block(coins: random.Random) -> tuple[str, str]:
-    return ("AB", "BA") if coins.random() < 0.5 else ("BA", "AB")
-
-
 class _Taker:
     """Takes a pair after the other, in the same way."""
 
     def __init__(
-        self,
-        a: sources.Source,
-        b: sources.Source,
-        rounds: int,
-        coins: random.Random,
-        tell: Callable[[str], None],
+        self, a: sources.Source, b: sources.Source, rounds: int, coins: random.Random, tell: Tell
     ):
         self._sides: dict[str, sources.Source] = {"A": a, "B": b}
-        self._live = {s: one for s, one in self._sides.items() if isinstance(one, sources.Processes)}
+        self._live = {n: s for n, s in self._sides.items() if isinstance(s, sources.Processes)}
         self._rounds, self._coins, self._tell = rounds, coins, tell
         self._needed_bytes: int | None = None  # by a side, as the last pair showed
         self.why_whole: str | None = a.why_whole or b.why_whole
 
     def take(self, order: str, name: str) -> Pair:
         """Takes a pair, of runs that are alive together if possible."""
-        sources.make_alike(self._sides["A"], self._sides["B"])
         if self.why_whole is None:
             try:
                 return self._together(order, name)
             except driver.NotTogetherError as error:
                 self.why_whole = str(error)
                 self._tell(f"whole runs from now on: {error}")
+        stored, fresh = self._sides["A"], self._live.get("B")
+        if isinstance(stored, sources.Stored) and fresh is not None:
+            # A step from a cache runs differently from one that was just compiled.
+            fresh.measures_compile = stored.next_measures_compile
         taken = {}
         for side in order:
             source = self._sides[side]
@@ -158,17 +155,15 @@ class _Taker:
             for side, wait in waits.items():
                 runs[side], live[side] = wait()
             self._needed_bytes = max(one.memory_bytes for one in live.values())
-            if live["A"].events_per_step != live["B"].events_per_step:
+            num_events = live["A"].events_per_step
+            if num_events != live["B"].events_per_step:
                 raise driver.NotTogetherError("their steps take different numbers of events")
             phases = [name for name in live["A"].phases if name in live["B"].phases]
             turns = {
                 phase: driver.take_turns(live, phase, self._rounds, self._coins) for phase in phases
             }
         for side, run in runs.items():
-            per_event = {
-                phase: turn.seconds(side) / live[side].events_per_step
-                for phase, turn in turns.items()
-            }
+            per_event = {phase: turn.seconds(side) / num_events for phase, turn in turns.items()}
             runs[side] = dataclasses.replace(run, seconds={**run.seconds, **per_event})
         pair = Pair(runs["A"], runs["B"], turns)
         told = (f"{phase} {math.exp(pair.slowdown(phase)):.3f}" for phase in turns)

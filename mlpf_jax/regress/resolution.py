@@ -1,6 +1,5 @@
 """What a comparison of windows in turns resolves: the smallest slowdown that it would find."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,34 +17,31 @@ def found(
 ) -> dict[str, Any]:
     """Returns what ten minutes like these would find with 95 %, as a share, by phase.
 
-    None: they hold too few pairs of processes to find any slowdown. Empty without windows in turns,
-    and with too few pairs to know their noise.
+    Infinite (null in JSON): they hold too few pairs of processes to find any slowdown. Empty
+    without windows in turns, and with too few pairs to know their noise.
     """
     if len(gathered.pairs) < _FEWEST_PAIRS or gathered.why_whole is not None:
         return {}
     number = min(gathered.pairs_in(_BUDGET_S), sequential.MOST_PAIRS)
-    noises = {one.name: one.noise for one in judgements if one.name in gathered.pairs[0].turns}
-    smallest = {
-        name: sequential.smallest_found(noise or 0.0, number, limits)
-        for name, noise in noises.items()
-    }
-    told = {name: share if math.isfinite(share) else None for name, share in smallest.items()}
-    return {"pairs_in_ten_minutes": number, "noise": noises, "smallest": told}
+    timed = [one for one in judgements if one.name in gathered.pairs[0].turns]
+    noises = {one.name: sequential.spread(one.slowdowns) for one in timed}
+    smallest = {n: sequential.smallest_found(noises[n], number, limits) for n in noises}
+    return {"pairs_in_ten_minutes": number, "noise": noises, "smallest": smallest}
 
 
-def lines(resolution: Mapping[str, Any] | None) -> list[str]:
-    """Returns the resolution in one line, if it is known."""
+def line(resolution: Mapping[str, Any] | None) -> str:
+    """Returns the resolution in one line; nothing if it is not known."""
     if not resolution:
-        return []
+        return ""
     listed = ", ".join(
         f"{name} {'none' if share is None else f'{100 * share:.1f} %'} "
         f"(noise {100 * resolution['noise'][name]:.1f} %)"
         for name, share in resolution["smallest"].items()
     )
-    return [
+    return (
         "The smallest slowdown that ten minutes would find with 95 % here and now, in "
         f"{resolution['pairs_in_ten_minutes']} pairs of processes: {listed}."
-    ]
+    )
 
 
 def note(gathered: pairing.Gathered, kept: Sequence[Mapping[str, Any]]) -> str:

@@ -6,7 +6,7 @@ import functools
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mlpf_jax.measure import records
@@ -24,7 +24,6 @@ from mlpf_jax.render import tables
 from mlpf_jax.report import copies, facts, reader
 from mlpf_jax.stats import sequential, turns
 
-Tell = Callable[[str], None]
 # A machine changes more between days than between runs, and today's runs cannot show by how much. A
 # difference from a baseline must exceed this allowance.
 BASELINE_ALLOWANCE = 0.02
@@ -66,10 +65,9 @@ class Request:
             raise ValueError("with --baseline, --inject cannot be used: it slows windows in turns.")
         if self.resolve and not self.is_of_b_alone:
             raise ValueError("--resolve compares B with itself: give no A and no --inject.")
-        if min(self.max_pairs, self.rounds, self.budget_s, self.run_timeout_s) <= 0:
-            raise ValueError(
-                "--max_pairs, --rounds, --budget_s and --run_timeout_s must be positive."
-            )
+        for name in ("max_pairs", "rounds", "budget_s", "run_timeout_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name}={getattr(self, name)}: must be positive.")
         if self.inject is not None and not 0 <= self.inject <= 10:
             raise ValueError(f"--inject={self.inject}: must be a share of extra work from 0 to 10.")
         if self.accuracy_loss < 0:
@@ -85,11 +83,7 @@ class Request:
 
     @property
     def limits(self) -> sequential.Limits:
-        """The definition of a regression.
-
-        Raises:
-            ValueError: if the threshold is not above the allowance.
-        """
+        """The definition of a regression."""
         default = 0.0 if self.baseline_name is None else BASELINE_ALLOWANCE
         allowance = default if self.allowance is None else self.allowance
         return sequential.Limits(threshold=self.threshold, allowance=allowance)
@@ -108,19 +102,12 @@ class Request:
 class _Judge:
     """Judges the pairs so far; facts about the machine are known after the first pair."""
 
-    def __init__(
-        self,
-        request: Request,
-        stored: Sequence[baseline.Baseline],
-        a: sources.Source,
-        b: sources.Source,
-    ):
+    def __init__(self, request: Request, known: list[baseline.Baseline], *sides: sources.Source):
         self.rules = judging.Rules(limits=request.limits, accuracy_loss=request.accuracy_loss)
         self.notes: list[str] = []
         self.judgements: tuple[judging.Judgement, ...] = ()
         self._blocked: dict[str, str] = {}
-        self._request, self._stored = request, stored
-        self._sides = a, b
+        self._request, self._known, self._sides = request, known, sides
 
     def __call__(self, pairs: Sequence[pairing.Pair]) -> bool:
         if not self.judgements:
@@ -137,7 +124,7 @@ class _Judge:
         )
         self.notes += [f"From A to B: {facts.explain(first_a, first_b)}.", *findings]
         if not fresh and (reason := turns.why_no_pairs(*stored)):
-            self._blocked |= judging.block_times(reason)
+            self._blocked |= dict.fromkeys(judging.TIMES, reason)
             self.notes.append(f"Not judged by time: {reason}.")
         same_compiler = judging.have_same_compiler(first_a, first_b)
         self.rules = dataclasses.replace(self.rules, same_compiler=same_compiler)
@@ -155,7 +142,7 @@ class _Judge:
 
     def _take_noise(self, report: reader.Report) -> None:
         """Takes the noise that was recorded on this machine, and of no other of its name."""
-        found = baseline.newest(self._stored, report, self._request.settings)
+        found = baseline.newest(self._known, report, self._request.settings)
         if found is not None:
             self.rules = dataclasses.replace(self.rules, recorded_noise=found.noises)
             listed = ", ".join(f"{name} {100 * s:.1f} %" for name, s in found.noises.items())
@@ -164,7 +151,7 @@ class _Judge:
                 self.notes.append("That machine is known by its name alone: it may be another.")
 
 
-def compare(request: Request, tell: Tell) -> documents.Outcome:
+def compare(request: Request, tell: pairing.Tell) -> documents.Outcome:
     """Runs both sides alternately until everything is decided or the budget is used up.
 
     Raises:
@@ -175,18 +162,11 @@ def compare(request: Request, tell: Tell) -> documents.Outcome:
     end_s = time.monotonic() + request.budget_s
     started_at = records.now()
     # Before any run: a file that is no baseline must not end the comparison in the middle.
-    stored = [] if request.files else baseline.read_all(request.baseline_folder)
+    known = [] if request.files else baseline.read_all(request.baseline_folder)
     with _sides(request, tell) as (a, b):
-        judge = _Judge(request, stored, a, b)
-        gathered = pairing.gather(
-            a,
-            b,
-            judge,
-            pairing.Budget(end_s, request.max_pairs, request.rounds),
-            clock=time.monotonic,
-            coins=random.Random(),
-            tell=tell,
-        )
+        judge = _Judge(request, known, a, b)
+        budget = pairing.Budget(end_s, request.max_pairs, request.rounds)
+        gathered = pairing.gather(a, b, judge, budget, coins=random.Random(), tell=tell)
         return documents.Outcome(
             a=a,
             b=b,
@@ -199,7 +179,7 @@ def compare(request: Request, tell: Tell) -> documents.Outcome:
         )
 
 
-def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
+def record(request: Request, name: str, tell: pairing.Tell, *, force: bool) -> Path:
     """Runs B repeatedly, stores the runs as a baseline, and returns the file.
 
     Raises:
@@ -230,7 +210,7 @@ def record(request: Request, name: str, tell: Tell, *, force: bool) -> Path:
 
 
 @contextlib.contextmanager
-def _sides(request: Request, tell: Tell) -> Iterator[tuple[sources.Source, sources.Source]]:
+def _sides(request: Request, tell: pairing.Tell) -> Iterator[tuple[sources.Source, sources.Source]]:
     if request.files is not None:
         seen = copies.Seen()
         a, b = (sources.of_files(path, seen) for path in request.files)
@@ -247,7 +227,7 @@ def _sides(request: Request, tell: Tell) -> Iterator[tuple[sources.Source, sourc
 
 
 @contextlib.contextmanager
-def _live(request: Request, sides: str, tell: Tell) -> Iterator[list[sources.Processes]]:
+def _live(request: Request, sides: str, tell: pairing.Tell) -> Iterator[list[sources.Processes]]:
     """Prepares the sides, whose files are removed after the block. All use caches, or none."""
     with (
         tempfile.TemporaryDirectory(prefix="mlpf-jax-regress-") as temporary,
@@ -271,7 +251,7 @@ def _live(request: Request, sides: str, tell: Tell) -> Iterator[list[sources.Pro
 
 
 def _checkout(
-    request: Request, side: str, folder: Path, stack: contextlib.ExitStack, tell: Tell
+    request: Request, side: str, folder: Path, stack: contextlib.ExitStack, tell: pairing.Tell
 ) -> checkouts.Checkout:
     """Checks out the side's commit."""
     top = checkouts.top_folder(Path.cwd())
@@ -280,8 +260,7 @@ def _checkout(
     if revision is None:
         checkout = checkouts.working_tree(top)
     else:
-        laid_out = checkouts.worktree(top, revision, folder / f"files-{side}")
-        checkout = stack.enter_context(laid_out)
+        checkout = stack.enter_context(checkouts.worktree(top, revision, folder / f"files-{side}"))
     tell(f"{side}: {checkout.label}")
     if request.inject is not None and not sources.can_be_side(checkout.folder):
         raise ValueError(

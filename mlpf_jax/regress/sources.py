@@ -59,10 +59,9 @@ class Processes:
 
     def __init__(self, program: Program, folder: Path, timeout_s: float, *, caches: bool):
         self.label, self.caches = program.label, caches
-        is_older = not can_be_side(program.folder)
-        self.why_whole = (
-            f"{self.label} is older than the comparison in turns" if is_older else None
-        )
+        self.why_whole: str | None = None
+        if not can_be_side(program.folder):
+            self.why_whole = f"{self.label} is older than the comparison in turns"
         self.reports: list[reader.Report] = []
         self.measures_compile = True
         self._program, self._folder, self._timeout_s = program, folder, timeout_s
@@ -180,15 +179,6 @@ class Stored:
 
 
 Source = Processes | Stored
-
-
-def make_alike(a: Source, b: Source) -> None:
-    """Makes new runs of B compile if and only if the stored run of A in the same pair did.
-
-    A step from a cache runs differently from one that was just compiled.
-    """
-    if isinstance(a, Stored) and isinstance(b, Processes):
-        b.measures_compile = a.next_measures_compile
 
 
 def of_files(path: Path, seen: copies.Seen) -> Stored:

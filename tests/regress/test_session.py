@@ -196,7 +196,7 @@ def test_the_resolution_is_that_of_b_against_itself(live_repository):
     for name in ("training", "inference"):
         smallest = found["resolution"]["smallest"][name]
         assert 0 < smallest < 0.1
-    (line,) = resolution.lines(found["resolution"])
+    line = resolution.line(found["resolution"])
     assert "would find with 95 % here and now" in line
 
 
@@ -442,6 +442,7 @@ def test_a_hanging_run_is_killed_and_nothing_is_left_behind(started_repository, 
         ({"files": (Path("a"), Path("b")), "inject": 0.1}, "--head and --inject cannot be used"),
         ({"baseline_name": "x", "inject": 0.1}, "with --baseline, --inject cannot be used"),
         ({"inject": -1.0}, "--inject=-1.0"),
+        ({"base": "HEAD", "rounds": 0}, "--rounds=0: must be positive"),
         ({"base": "HEAD", "accuracy_loss": -0.1}, "--accuracy_loss=-0.1: must not be negative"),
         ({"resolve": True, "base": "HEAD"}, "--resolve compares B with itself"),
         ({"base": "nowhere"}, "git rev-parse"),

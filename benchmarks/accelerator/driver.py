@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 4.0  # with a stage, in estimates of its time
 _SHORTEST_S = 120.0  # the same for short ones
 _ENDING_S = 12.0  # of the budget are left for a process that is told to end
+# What XLA says if no kernel compiles for several products, or for one; and what leaves cuBLAS's.
+_NO_KERNEL = ("Failed to get configs for", "No supported config found")
+_CUBLAS = "--xla_gpu_enable_triton_gemm=false"
 _TEMPORARY_BYTES = 2**30  # free for the files of compilers, PyTorch and the profiler
 
 State = Literal["done", "failed", "cut", "skipped"]
@@ -132,11 +135,17 @@ def run_all(
     """Runs the stages that are not done: first those that have not failed before.
 
     A stage is ended after `patience` times its estimate, or when the budget ends. One that was cut
-    is run again if it gets more time than before. `again` also runs those that are done.
+    is run again if it gets more time than before. `again` also runs those that are done. If XLA has
+    no kernel for a product, that stage is repeated, and all others run, without Triton's products.
     """
     left = [stage for stage in stages if again or not is_done(stage, out)]
     for stage in sorted(left, key=lambda stage: _was(stage, out, "failed")):
         outcome = _run(stage, out, budget, tell, environ, patience, runner)
+        flags = environ.get("XLA_FLAGS", "")
+        if any(text in outcome.reason for text in _NO_KERNEL) and _CUBLAS not in flags:
+            tell(f"{stage.name}: {outcome.reason[:200]}. From now on with {_CUBLAS}.")
+            environ = {**environ, "XLA_FLAGS": f"{flags} {_CUBLAS}".strip()}
+            outcome = _run(stage, out, budget, tell, environ, patience, runner)
         if outcome.state != "skipped" or not _was(stage, out, "failed", "cut"):  # that is still so
             _keep(stage, out, outcome)
         reason = f": {outcome.reason}" if outcome.reason else ""

@@ -57,7 +57,11 @@ def main(argv: Sequence[str]) -> int:
                 _write(Path(_JSON.value), first.device_kind, found)
             except OSError as error:
                 return cli.complain(error, cli.FAILURE)
-    failed = [precision for precision, one in found.items() if not one.get("holds", True)]
+    failed = [
+        f"{precision} ({one['error'][:80]})" if "error" in one else precision
+        for precision, one in found.items()
+        if not one.get("holds", True)
+    ]
     if failed:
         return cli.complain(f"not as the golden data: {', '.join(failed)}", cli.FAILURE)
     return 0

@@ -234,6 +234,23 @@ def test_xlas_flags_of_a_stage_follow_those_of_the_user(tmp_path):
     ]
 
 
+def test_where_xla_has_no_kernel_for_a_product_all_stages_run_without_tritons(tmp_path):
+    class Refusing(Runner):
+        def __call__(self, arguments, folder, *, environ, **rest):
+            outcome = super().__call__(arguments, folder, environ=environ, **rest)
+            if "triton_gemm=false" in environ.get("XLA_FLAGS", "") or folder.name == "a":
+                return outcome
+            return running.Outcome(1, "INTERNAL: Failed to get configs for: 2 out of 9 products")
+
+    runner = Refusing()
+    found = run([A, B, C], tmp_path, runner, environ={"XLA_FLAGS": "--b=1"})
+
+    assert runner.ran == ["a", "b", "b", "c"]
+    assert {outcome.state for outcome in found.values()} == {"done"}
+    flags = [environ["XLA_FLAGS"] for environ in runner.environs]
+    assert flags == ["--b=1"] * 2 + ["--b=1 --xla_gpu_enable_triton_gemm=false"] * 2
+
+
 def test_where_the_systems_folder_is_small_temporary_files_go_to_the_results(tmp_path, monkeypatch):
     def disk_usage(path):
         return types.SimpleNamespace(free=free)
@@ -485,7 +502,8 @@ def test_a_precision_that_fails_leaves_the_others_on_disk(run_program, monkeypat
 
     done = run_program(stage.module, f"--json={stage.result(tmp_path)}")
 
-    assert (done.returncode, done.stderr) == (1, "error: not as the golden data: bf16\n")
+    said = "error: not as the golden data: bf16 (INTERNAL: ptxas exited)\n"
+    assert (done.returncode, done.stderr) == (1, said)
     assert answers.answer(stage, tmp_path) == (
         "float32 agrees (2 quantities); tf32 not here; bf16 FAILS (INTERNAL: ptxas exited)"
     )

@@ -1,10 +1,12 @@
-"""One-line messages of errors, and detection of errors that mean out of memory."""
+"""One-line messages of errors, and detection of errors that have a way out."""
 
 import errno
 import os
 
 # XLA's file system reports RESOURCE_EXHAUSTED for these errors too, without lack of memory.
 _OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+# What XLA says if no kernel compiles for several products of matrices, or for one.
+_NO_KERNEL = ("Failed to get configs for", "No supported config found for")
 
 
 def one_line(error: BaseException) -> str:
@@ -25,3 +27,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, SystemError) and text.endswith("without exception set"):
         return True
     return "RESOURCE_EXHAUSTED" in text and not any(os.strerror(c) in text for c in _OF_FILES)
+
+
+def lacks_kernel(text: str) -> bool:
+    """Returns whether, by its message, XLA found no kernel for a product on a GPU."""
+    return any(words in text for words in _NO_KERNEL)

@@ -21,6 +21,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.hosts import group as group_lib
 from mlpf_jax.hosts import launchers, starting
+from mlpf_jax.measure import xla_flags
 
 if TYPE_CHECKING:
     import jax
@@ -300,6 +301,8 @@ def _way_out(error: BaseException, config: config_lib.RunConfig) -> str:
             f"out of memory: --batch_size={config.train.batch_size} does not fit. The same "
             f"command with --fit finds one that does. ({text[:160]})"
         )
+    if errors.lacks_kernel(text):
+        return f"XLA has no kernel for a product: set XLA_FLAGS={xla_flags.CUBLAS}. ({text[:160]})"
     return text
 
 

@@ -1,4 +1,4 @@
-"""A lack of memory is distinguished from a full disk."""
+"""Errors with a way out are known by their words: a lack of memory is no full disk."""
 
 import numpy as np
 import pytest
@@ -24,6 +24,18 @@ _TRACE = "RESOURCE_EXHAUSTED: /traces/host.xplane.pb; No space left on device"
 )
 def test_a_lack_of_memory_is_no_full_disk(error, is_memory):
     assert errors.is_out_of_memory(error) == is_memory
+
+
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        ("INTERNAL: Failed to get configs for: 2 out of 171 instructions. See logs", True),
+        ("INTERNAL: No supported config found for HLO: %gemm_fusion_dot.50 = f32[9]", True),
+        ("INTERNAL: ptxas exited with non-zero error code 65280", False),
+    ],
+)
+def test_a_product_without_a_kernel_is_known_by_xlas_words(text, lacks):
+    assert errors.lacks_kernel(text) == lacks
 
 
 def test_an_array_that_is_too_large_is_a_lack_of_memory():

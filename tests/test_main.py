@@ -456,6 +456,15 @@ def test_a_run_may_go_without_samples_for_the_energy_alone(monkeypatch, is_wante
     assert opened == [("gpu", "cuda", [3], {"lengthens": is_wanted})]
 
 
+def test_where_xla_has_no_kernel_for_a_product_the_flag_that_helps_is_named():
+    refused = RuntimeError("INTERNAL: Failed to get configs for: 2 out of 171 instructions.\nmore")
+
+    assert main._way_out(refused, config.RunConfig()) == (
+        "XLA has no kernel for a product: set XLA_FLAGS=--xla_gpu_enable_triton_gemm=false. "
+        "(INTERNAL: Failed to get configs for: 2 out of 171 instructions.)"
+    )
+
+
 @pytest.mark.parametrize("word", ["--help", "-h", "-?", "--helpfull", "--helpshort"])
 def test_help_is_status_0_with_the_programs_text_and_every_flag(monkeypatch, capsys, word):
     status, printed, said = main_in_process(monkeypatch, capsys, "--seed=1", word)

@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.accelerator import stages as stages_lib
-from mlpf_jax import atomic
+from mlpf_jax import atomic, errors
+from mlpf_jax.measure import xla_flags
 from mlpf_jax.study import running
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 4.0  # with a stage, in estimates of its time
 _SHORTEST_S = 120.0  # the same for short ones
 _ENDING_S = 12.0  # of the budget are left for a process that is told to end
-# What XLA says if no kernel compiles for several products, or for one; and what leaves cuBLAS's.
-_NO_KERNEL = ("Failed to get configs for", "No supported config found")
-_CUBLAS = "--xla_gpu_enable_triton_gemm=false"
 _TEMPORARY_BYTES = 2**30  # free for the files of compilers, PyTorch and the profiler
 
 State = Literal["done", "failed", "cut", "skipped"]
@@ -142,9 +140,9 @@ def run_all(
     for stage in sorted(left, key=lambda stage: _was(stage, out, "failed")):
         outcome = _run(stage, out, budget, tell, environ, patience, runner)
         flags = environ.get("XLA_FLAGS", "")
-        if any(text in outcome.reason for text in _NO_KERNEL) and _CUBLAS not in flags:
-            tell(f"{stage.name}: {outcome.reason[:200]}. From now on with {_CUBLAS}.")
-            environ = {**environ, "XLA_FLAGS": f"{flags} {_CUBLAS}".strip()}
+        if errors.lacks_kernel(outcome.reason) and xla_flags.CUBLAS not in flags:
+            tell(f"{stage.name}: {outcome.reason[:200]}. From now on with {xla_flags.CUBLAS}.")
+            environ = {**environ, "XLA_FLAGS": f"{flags} {xla_flags.CUBLAS}".strip()}
             outcome = _run(stage, out, budget, tell, environ, patience, runner)
         if outcome.state != "skipped" or not _was(stage, out, "failed", "cut"):  # that is still so
             _keep(stage, out, outcome)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mlpf_jax.measure import xla_flags as xla_flags_lib
 from mlpf_jax.report import hepscore
 
 Kind = Literal["here", "golden", "roofs", "run", "peers", "profile"]
@@ -23,7 +24,6 @@ _EFFORT = {"JAX_OPTIMIZATION_LEVEL": "O3"}
 _UNBUFFERED = "--xla_gpu_enable_command_buffer="
 _NONDETERMINISTIC = "--xla_gpu_deterministic_ops=false"  # and so autotuned
 _UNTUNED = f"{_NONDETERMINISTIC} --xla_gpu_autotune_level=0"
-_CUBLAS = "--xla_gpu_enable_triton_gemm=false"
 _AS_IN_RUNS = "--xla_gpu_deterministic_ops=true"  # otherwise mlpf_jax/runtime.py sets it
 
 
@@ -108,7 +108,7 @@ def _rest(place: Place) -> Iterator[Stage]:
     yield profile(f"profile-{fast}", precision=fast)
     yield from _reproducibility(place)
     yield run("nondeterministic", base=base, xla_flags=_NONDETERMINISTIC, estimate_s=80)
-    yield run("cublas", base=base, xla_flags=_CUBLAS, again="other XLA flags")
+    yield run("cublas", base=base, xla_flags=xla_flags_lib.CUBLAS, again="other XLA flags")
     yield peers(f"peers-compiled-{fast}-batch-16", _COMPILED, precision=fast, batch=16)
     yield from _kernel(place)
     yield run(f"{fast}-batch-1", batch=1, base=base, again="another batch")

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+CUBLAS = "--xla_gpu_enable_triton_gemm=false"  # leaves all products to cuBLAS, none to Triton
 _REFUSED = {
     "--xla_force_host_platform_device_count": "Give --num_devices=N instead.",
 }

@@ -24,6 +24,7 @@ _FEWEST_FOR_DRIFT = 10
 # have a p-value below this.
 _DRIFT_P_VALUE = 0.005
 _DRIFT_SHARE = 0.02
+_MOST_FOR_SLOPE = 1000  # values: the slope takes memory for every pair of them
 _CORRELATED_P_VALUE = 0.01
 
 
@@ -145,11 +146,12 @@ def correlation_p_value(values: Sequence[float]) -> float:
 def drift(values: Sequence[float]) -> Drift:
     """Tests whether values taken one after the other have a rising or falling trend.
 
-    The change is the Theil-Sen slope times the length of the series. The verdict is "drifting" if
-    the change exceeds 2 % and is significant at 1 % by the Mann-Kendall test. The variance of the
-    test is multiplied by the correlation time of the residuals, and the degrees of freedom follow
-    from the effective number of values. The verdict is "too few samples" for fewer than ten values,
-    and for values so correlated that even a monotone series would not be significant.
+    The change is the Theil-Sen slope times the length of the series; of a long series, the slope of
+    the medians of a thousand parts. The verdict is "drifting" if the change exceeds 2 % and is
+    significant at 1 % by the Mann-Kendall test. The variance of the test is multiplied by the
+    correlation time of the residuals, and the degrees of freedom follow from the effective number
+    of values. The verdict is "too few samples" for fewer than ten values, and for values so
+    correlated that even a monotone series would not be significant.
 
     Raises:
         ValueError: if there are no values, or one is not finite.
@@ -160,7 +162,7 @@ def drift(values: Sequence[float]) -> Drift:
     if array.size < _FEWEST_FOR_DRIFT:
         return Drift(0.0, 1.0, "too few samples")
     place = np.arange(array.size)
-    slope = float(scipy.stats.theilslopes(array, place).slope)
+    slope = _slope(array)
     middle = abs(float(np.median(array)))
     change = slope * (array.size - 1) / middle if middle else 0.0
     time = _correlation_time(array - slope * place, num_fitted=2)
@@ -185,19 +187,41 @@ def steady_start(step_s: Sequence[float]) -> int:
     """
     values = np.asarray(step_s, np.float64)
     most = min(values.size // 2, values.size - _FEWEST_STEADY)
-    for num_cut in range(most, 0, -1):
+    for num_cut in _possible_cuts(values, most):
         later = values[num_cut:]
         middle = float(np.median(later))
-        limit = middle + _WARM_UP_SHARE * middle
-        if np.min(values[:num_cut]) <= limit:  # the usual case, and the spread is slow to compute
-            continue
         num_spreads = _WARM_UP_SPREADS * (1 + _WARM_UP_FEW / later.size)
-        limit = max(limit, middle + num_spreads * spread(later))
+        limit = middle + max(_WARM_UP_SHARE * middle, num_spreads * spread(later))
         if np.all(values[:num_cut] > limit):
             num_slow = num_cut + np.count_nonzero(later > limit)
             chance = math.comb(num_slow, num_cut) / math.comb(values.size, num_cut)
             return num_cut if num_slow == num_cut or chance <= _WARM_UP_CHANCE else 0
     return 0
+
+
+def _slope(array: Float[np.ndarray, "values"]) -> float:
+    """Returns the Theil-Sen slope; of many values, that of the medians of equal parts."""
+    place = np.arange(array.size)
+    if array.size > _MOST_FOR_SLOPE:
+        parts = np.array_split(place, _MOST_FOR_SLOPE)
+        place = np.array([part.mean() for part in parts])
+        array = np.array([np.median(array[part]) for part in parts])
+    return float(scipy.stats.theilslopes(array, place).slope)
+
+
+def _possible_cuts(values: Float[np.ndarray, "values"], most: int) -> list[int]:
+    """Returns the cuts, the largest first, whose samples may all be slower than the later ones.
+
+    Without cuts that a bound excludes, because a median for every cut takes minutes for a long run.
+    The bound: the median of a part of the values is at least as large as the value of this rank
+    among all.
+    """
+    if most < 1:
+        return []
+    cuts = np.arange(most, 0, -1)
+    lowest = np.minimum.accumulate(values)[cuts - 1]
+    least_median = np.sort(values)[(values.size - cuts - 1) // 2]
+    return cuts[lowest > least_median + _WARM_UP_SHARE * least_median].tolist()
 
 
 def _finite(values: Sequence[float] | Float[np.ndarray, "values"]) -> Float[np.ndarray, "values"]:

@@ -210,6 +210,14 @@ def test_too_few_or_too_similar_samples_show_no_drift():
     assert stats.drift([3.0] * 20) == stats.Drift(0.0, 1.0, "none")
 
 
+def test_the_drift_of_a_long_run_is_found_without_memory_for_every_pair():
+    times = np.random.default_rng(5).normal(10 * np.linspace(0.95, 1.05, 20_000), 0.1)
+    drift = stats.drift(times.tolist())
+
+    assert drift.verdict == "drifting"
+    assert drift.change == pytest.approx(0.1, abs=0.001)
+
+
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
@@ -245,6 +253,28 @@ def test_warm_up_samples_are_slower_than_the_median_of_the_rest_in_any_unit(time
 
     assert stats.steady_start([1024 * time for time in times]) == cut
     assert all(time > 1.1 * np.median(times[cut:]) for time in times[:cut])
+
+
+def plain_steady_start(times):
+    """The rule as it is written, which tries every cut."""
+    for num_cut in range(min(len(times) // 2, len(times) - 3), 0, -1):
+        early, later = np.array(times[:num_cut]), np.array(times[num_cut:])
+        allowed = max(0.1 * np.median(later), 5 * (1 + 6 / len(later)) * stats.spread(later))
+        limit = np.median(later) + allowed
+        if np.all(early > limit):
+            others = np.count_nonzero(later > limit)
+            chance = math.comb(num_cut + others, num_cut) / math.comb(len(times), num_cut)
+            return num_cut if not others or chance <= 0.05 else 0
+    return 0
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.sampled_from([1.0, 1.01, 1.02, 1.1, 1.11, 1.3, 3.0]), max_size=12),
+    st.lists(st.floats(1.0, 1.2), max_size=12),
+)
+def test_cuts_that_are_not_tried_would_not_have_been_made(first, others):
+    assert stats.steady_start(first + others) == plain_steady_start(first + others)
 
 
 def share_cut(series, least=1):

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from mlpf_jax.report import copies, facts, reader
+from mlpf_jax.report import copies, facts, fields, reader
 
 Tell = Callable[[str], None]  # called with a line about each skipped file
 _KEYS = {"app", "report", "run_info"}  # keys that identify the report of a run
@@ -89,7 +89,7 @@ def group(reports: Iterable[reader.Report]) -> list[Group]:
 def is_report(path: Path) -> bool:
     """Whether a file is the report of a run, or too damaged to decide; reading reports it then."""
     try:
-        if path.stat().st_size > reader.MOST_BYTES:
+        if path.stat().st_size > fields.MOST_BYTES:
             return True
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -21,6 +21,8 @@ CATEGORIES: tuple[Category, ...] = get_args(Category)
 Scope = Literal["training", "inference", "epochs"]  # epochs: epoch time and accuracy
 PHASES: tuple[Scope, ...] = ("training", "inference")
 ALL: tuple[Scope, ...] = (*PHASES, "epochs")
+# Limit for a result file, written and read: two days of samples of 0.2 s.
+MOST_BYTES = 256 * 2**20
 LEFT_OUT: Any = object()  # returned for a field that a run does not have
 _REQUIRED: Any = object()
 
@@ -89,7 +91,7 @@ class Kind(Generic[T]):
 
 # JSON allows numbers like 1e999. Numbers within these limits are safe for all computations.
 _MOST = 1e30
-_MOST_BYTES = 1e18
+_MOST_SIZE = 1e18
 _MOST_COUNTED = 1e15
 ANY = Kind[Any]({})
 TEXT = Kind[str]({"type": "string"})
@@ -100,7 +102,7 @@ POSITIVE = Kind[float]({"type": "number", "exclusiveMinimum": 0, "maximum": _MOS
 SECONDS = Kind[float]({"type": "number", "minimum": 1e-12, "maximum": _MOST})  # a divisor
 FRACTION = Kind[float]({"type": "number", "minimum": 0, "maximum": 1})
 COUNT = Kind[int]({"type": "integer", "minimum": 1, "maximum": _MOST_COUNTED})
-SIZE = Kind[int]({"type": "integer", "minimum": 0, "maximum": _MOST_BYTES})
+SIZE = Kind[int]({"type": "integer", "minimum": 0, "maximum": _MOST_SIZE})
 SHA256 = Kind[str]({"type": "string", "pattern": "^[0-9a-f]{64}$"})
 MD5 = Kind[str]({"type": "string", "pattern": "^[0-9a-f]{32}$"})
 

@@ -33,10 +33,11 @@ def write(document: dict[str, Any], folder: Path) -> Written:
     """Writes the report into `folder` atomically.
 
     It is validated first, unless `is_validated` is false because there is no validator. The report
-    of a run without a score gets another name: it is not HEPscore's.
+    of a run without a score gets another name: it is not HEPscore's. A report that would be too
+    large to be read is written without indentation.
 
     Raises:
-        ValueError: if it does not match its schema.
+        ValueError: if it does not match its schema, or is too large to be read.
         OSError: if it cannot be written.
     """
     has_score = "no_score" not in document.get("report", {}).get("wl-stats", {})
@@ -44,5 +45,14 @@ def write(document: dict[str, Any], folder: Path) -> Written:
         validate(document)
     path = folder / (FILE_NAME if has_score else UNSCORED_FILE_NAME)
     folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    return Written(path, atomic.write_new(path, content.encode()))
+    return Written(path, atomic.write_new(path, _content(document)))
+
+
+def _content(document: dict[str, Any]) -> bytes:
+    for indent in (2, None):
+        content = (json.dumps(document, indent=indent, allow_nan=False) + "\n").encode()
+        if len(content) <= fields.MOST_BYTES:
+            return content
+    raise ValueError(
+        f"the report is larger than {fields.MOST_BYTES} bytes, which no program here reads."
+    )

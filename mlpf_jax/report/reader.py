@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpf_jax.report import hepscore, incomplete, schema
+from mlpf_jax.report import fields, hepscore, incomplete, schema
 from mlpf_jax.report.model import Report
 from mlpf_jax.report.phase import Phase
 
 __all__ = ["Phase", "Report", "find", "from_document", "read"]
 _NO_RESULTS = {hepscore.UNSCORED_FILE_NAME, incomplete.FILE_NAME}
-MOST_BYTES = 64 * 2**20  # limit for a result file; a run of a day has less
 
 
 def read(path: Path) -> Report:
@@ -22,8 +21,10 @@ def read(path: Path) -> Report:
         ValueError: if it is not a report of this benchmark; the message begins with the path.
         OSError: if it cannot be read.
     """
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path}: larger than {MOST_BYTES} bytes, so it is not a report of a run.")
+    if path.stat().st_size > fields.MOST_BYTES:
+        raise ValueError(
+            f"{path}: larger than {fields.MOST_BYTES} bytes, so it is not a report of a run."
+        )
     try:
         document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
         _refuse_no_result(document)

@@ -9,7 +9,7 @@ import pytest
 
 from mlpf_jax.compare import history, history_tables, ratio_tables, ratios, runs, talk
 from mlpf_jax.render import tables
-from mlpf_jax.report import reader
+from mlpf_jax.report import fields
 from tests.report import documents
 
 STATS = "report/wl-stats"
@@ -174,7 +174,7 @@ def test_a_file_that_is_too_large_for_a_report_is_not_read(tmp_path, monkeypatch
     """It is told when the reports are read."""
     path = tmp_path / "large.json"
     path.touch()
-    os.truncate(path, reader.MOST_BYTES + 1)
+    os.truncate(path, fields.MOST_BYTES + 1)
     monkeypatch.setattr(pathlib.Path, "read_bytes", None)
 
     assert runs.is_report(path)

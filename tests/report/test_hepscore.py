@@ -8,7 +8,7 @@ import math
 import pytest
 
 from mlpf_jax.measure import environment
-from mlpf_jax.report import app, checksums, hepscore
+from mlpf_jax.report import app, checksums, fields, hepscore, reader
 from tests.report import made_up_result
 
 SHA, MD5 = "0" * 64, "0" * 32
@@ -201,6 +201,20 @@ def hepscore_result(document, references):
     for key, reference in references.items():
         product *= round(float(document["report"]["wl-scores"][key]) / reference, 4)
     return round(product ** (1 / len(references)), 4)
+
+
+def test_a_report_too_large_to_be_read_is_written_smaller_or_not_at_all(tmp_path, monkeypatch):
+    most = len(json.dumps(DOCUMENT)) + 1
+    monkeypatch.setattr(fields, "MOST_BYTES", most)
+    path, _ = hepscore.write(DOCUMENT, tmp_path)
+
+    assert path.stat().st_size == most
+    assert reader.read(path).document == DOCUMENT
+
+    monkeypatch.setattr(fields, "MOST_BYTES", most - 1)
+    with pytest.raises(ValueError, match=f"larger than {most - 1} bytes"):
+        hepscore.write(DOCUMENT, tmp_path / "new")
+    assert not list(tmp_path.glob("new/*"))
 
 
 def test_hep_score_can_read_it(tmp_path):

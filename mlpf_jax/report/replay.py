@@ -6,10 +6,13 @@ Source: `HEPscore._proc_results`, `gen_score` and `weighted_geometric_mean` of h
 import dataclasses
 import json
 import math
+import stat
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from mlpf_jax.report import fields
 
 _DIGITS = 4  # to which hep-score rounds in every step
 _PARTS = ("app", "run_info", "report")
@@ -35,12 +38,18 @@ class _SkippedError(Exception):
     pass
 
 
+class _TooLargeError(Exception):
+    pass
+
+
 def read(path: Path, references: Mapping[str, float]) -> Run:
     """Reads the summary of one repetition; `references` are the scores of the reference machine."""
     try:
         ratios = _ratios(_document(path), references)
     except _SkippedError as error:
         return Run(path, "skipped", str(error))
+    except _TooLargeError as error:
+        return Run(path, "meaningless", str(error))
     except _CRASHES as error:
         return Run(path, "crashes", f"{type(error).__name__}: {error}")
     for name, ratio in ratios.items():
@@ -67,11 +76,20 @@ def final(runs: Sequence[Run], repetitions: int, scaling: float = 1.0) -> float:
 
 def _document(path: Path) -> Any:
     try:
+        _check_file(path)
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise _SkippedError(f"cannot be read: {error.strerror}") from None
     except json.JSONDecodeError as error:
         raise _SkippedError(f"is not JSON: {error.msg} in line {error.lineno}") from None
+
+
+def _check_file(path: Path) -> None:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise _SkippedError("is not a regular file")
+    if found.st_size > fields.MOST_BYTES:
+        raise _TooLargeError(f"has more than {fields.MOST_BYTES} bytes, and was not read")
 
 
 def _ratios(document: Any, references: Mapping[str, float]) -> dict[str, float]:

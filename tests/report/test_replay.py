@@ -1,10 +1,12 @@
 """Summaries get the score that hep-score 1.5 gave for the same files, or the reason for none."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from mlpf_jax.report import replay
+from mlpf_jax.report import fields, replay
 
 REFERENCES = {"training": 50.0, "inference": 300.0}
 
@@ -99,3 +101,12 @@ def test_a_file_that_is_skipped_or_crashes_gives_no_score(tmp_path):
         replay.final([good, read(tmp_path, {})], 2)
     with pytest.raises(ValueError, match="TypeError"):
         replay.final([good, read(tmp_path, {"training": [], "inference": 1})], 2)
+
+
+def test_a_file_that_could_fill_the_memory_is_not_read(tmp_path):
+    path = tmp_path / "a.json"
+    path.touch()
+    os.truncate(path, fields.MOST_BYTES + 1)
+
+    assert replay.read(path, REFERENCES).state == "meaningless"
+    assert replay.read(Path("/dev/zero"), REFERENCES).reason == "is not a regular file"

@@ -15,6 +15,7 @@ from typing import Any
 from mlpf_jax.events import pickles, schema, store
 
 DEFAULT_MAX_BYTES = 2**29  # of an uncompressed file: five times the size of the published ones
+_MOST_INFO_BYTES = 2**24  # of a dataset_info.json; a thousand shards take 0.01 MB
 
 _PICKLE = re.compile(r"tev14_pythia8_(ttbar|qcd)_")
 _SHARD = re.compile(r"delphes_pf-(train|test)\.tfrecord-(\d{5})-of-\d{5}")
@@ -132,10 +133,12 @@ def _check_number(path: Path, num_events: int) -> None:
     info, match = path.with_name("dataset_info.json"), _SHARD.fullmatch(path.name)
     if not (match and info.is_file()):
         return
+    with info.open("rb") as file:
+        content = file.read(_MOST_INFO_BYTES)
     try:
-        splits = {split["name"]: split for split in json.loads(info.read_bytes())["splits"]}
+        splits = {split["name"]: split for split in json.loads(content)["splits"]}
         told = int(splits[match[1]]["shardLengths"][int(match[2])])
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         raise ValueError(
             f"{info.name} in the same folder does not give its number of events."
         ) from None

@@ -175,6 +175,17 @@ def with_info(change):
     return writer
 
 
+def with_info_of(text):
+    """A shard next to a dataset_info.json with this text."""
+
+    def writer(folder, events):
+        (path,) = public_files.write_tfds(folder, "1.1.0", {"test": [events]})
+        path.with_name("dataset_info.json").write_text(text)
+        return path
+
+    return writer
+
+
 @pytest.mark.parametrize(
     ("writer", "message"),
     [
@@ -209,6 +220,8 @@ def with_info(change):
         (shard_of_other_widths, r"event 0: ygen has the shape \(2, 6\), not"),
         (with_info(lambda info: info | {"splits": []}), "does not give its number of events"),
         (with_info(lambda info: []), "does not give its number of events"),
+        (with_info_of('{"splits": [{"name": "test", "shardLengths": [1e999]}]}'), "does not give"),
+        (with_info_of("[" * 10**5), "does not give"),
     ],
 )
 def test_a_broken_file_is_refused_in_one_line(tmp_path, simulated, writer, message):

@@ -1,6 +1,7 @@
 """Which cores and devices each copy of a workload gets."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -122,9 +123,24 @@ def on_accelerators(
 
 
 def visible_devices(kind: str, environ: Mapping[str, str], number: int) -> list[str]:
-    """Returns the devices that the environment lets a process use, of `number` in the machine."""
-    listed = environ.get(_VISIBLE[kind])
-    return listed.split(",") if listed else [str(i) for i in range(number)]
+    """Returns the devices that the environment lets a process use, of `number` in the machine.
+
+    By CUDA's rules, which hide those after an empty entry or -1.
+
+    Raises:
+        ValueError: if all are hidden.
+    """
+    name = _VISIBLE[kind]
+    if name not in environ:
+        return [str(i) for i in range(number)]
+    words = [word.strip() for word in environ[name].split(",")]
+    found = list(itertools.takewhile(lambda word: word not in ("", "-1"), words))
+    if not found:
+        raise ValueError(
+            f"{name}={environ[name]} hides all devices: unset it, or measure the CPU with "
+            "--platform=cpu."
+        )
+    return found
 
 
 def selected(listed: str, visible: Sequence[str]) -> list[str]:

@@ -77,6 +77,24 @@ def test_devices_are_counted_among_the_visible_ones(listed, visible, found):
     assert plan.selected(listed, visible) == found
 
 
+@pytest.mark.parametrize(
+    ("environ", "found"),
+    [
+        ({}, ["0", "1"]),
+        ({"CUDA_VISIBLE_DEVICES": "3, 1"}, ["3", "1"]),
+        ({"CUDA_VISIBLE_DEVICES": "1,-1,0"}, ["1"]),
+    ],
+)
+def test_the_visible_devices_are_those_that_the_driver_would_show(environ, found):
+    assert plan.visible_devices("NVIDIA GPU", environ, 2) == found
+
+
+@pytest.mark.parametrize("value", ["", "-1"])
+def test_a_variable_that_hides_all_devices_is_named(value):
+    with pytest.raises(ValueError, match=f"^CUDA_VISIBLE_DEVICES={value} hides all .*--platform=cpu"):
+        plan.visible_devices("NVIDIA GPU", {"CUDA_VISIBLE_DEVICES": value}, 2)
+
+
 @pytest.mark.parametrize("listed", ["", "0_", "0_0", "3-1", "0_1-0", "0-9999"])
 def test_a_list_of_devices_that_are_not_there_is_refused(listed):
     with pytest.raises(ValueError, match="--devices="):

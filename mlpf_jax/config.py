@@ -228,7 +228,8 @@ class RunConfig:
         _require(
             self.mode == "infer" or total >= 2,
             "one training step gives no steady-state sample, because the first call is not a "
-            "sample. Use more events, epochs or steps.",
+            "sample: give --num_steps=2 or more, or more --num_epochs or --num_train_events (now "
+            f"{self.data.num_train_events}, with {self.global_batch_size} per step).",
         )
 
     @property

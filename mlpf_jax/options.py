@@ -215,6 +215,8 @@ class Request:
         if self.given.get("padding") == "tight" or self.files.fit:
             # Tight padding requires it, and --fit tests the whole batch at once.
             implied["events_at_once"] = 0
+        if self.files.fit:
+            implied["num_steps"] = 2  # however large the batch: nothing is trained
         return {name: value for name, value in implied.items() if name not in self.given}
 
 
@@ -233,6 +235,11 @@ def read(values: flags.FlagValues) -> Request:
     files = config_lib.FilesConfig(**_pick(config_lib.FilesConfig, given))
     if files.fit and given.get("padding") == "tight":
         raise ValueError("--fit needs --padding=full: tight padding needs no more memory.")
+    if files.fit and given.get("events_at_once", 0) > 1:
+        raise ValueError(
+            f"--fit tries batches that --events_at_once={given['events_at_once']} does not divide: "
+            "choose --events_at_once=0."
+        )
     price = config_lib.PriceConfig(**_pick(config_lib.PriceConfig, given))
     hosts = config_lib.HostsConfig(**_pick(config_lib.HostsConfig, given))
     return Request(given, files, price, tuple(_told(values)), hosts)

@@ -149,6 +149,8 @@ def test_naming_the_work_means_whole_passes():
         (["--num_devices=0"], "--num_devices=0: must be at least 1"),
         (["--padding=tight", "--events_at_once=1", "--batch_size=2"], "--events_at_once=1 exclude"),
         (["--padding=tight", "--fit"], "--fit needs --padding=full"),
+        (["--fit", "--events_at_once=2", "--batch_size=2"], "--events_at_once=2 does not divide"),
+        (["--fit", "--num_steps=1"], "one training step .*: give --num_steps=2 or more"),
         (["--global_batch_size=0"], "--global_batch_size=0: must be at least 1"),
         (["--num_infer_samples=-1"], "--num_infer_samples=-1: must be at least 1"),
         (["--events_at_once=-1"], "--events_at_once=-1: must not be negative"),
@@ -165,6 +167,13 @@ def test_tight_padding_takes_all_events_at_once_unless_told_otherwise():
     run = config_of("--padding=tight", "--batch_size=4")
     assert (run.data.padding, run.train.events_at_once) == ("tight", 0)
     assert config_of("--batch_size=4").train.events_at_once == 1
+
+
+def test_the_search_for_the_largest_batch_needs_no_epoch_of_two_steps():
+    run = config_of("--fit", "--num_epochs=1", "--num_train_events=9", "--num_devices=8")
+    largest = dataclasses.replace(run.train, batch_size=4096)
+
+    assert dataclasses.replace(run, train=largest).global_batch_size == 8 * 4096
 
 
 def test_flags_take_precedence_over_a_preset_in_any_order():

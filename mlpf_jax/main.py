@@ -172,8 +172,9 @@ def _check_files(draft: config_lib.RunConfig, places: config_lib.FilesConfig) ->
 
     if not (draft.measures_compile or files.has_cache(places)):
         raise ValueError("--nomeasure_compile needs a cache: give --compilation_cache=FOLDER.")
-    if places.checkpoint and importlib.util.find_spec("orbax") is None:
-        raise ValueError("--checkpoint needs orbax: pip install orbax-checkpoint")
+    for flag in ("checkpoint", "checkpoint_dir"):
+        if getattr(places, flag) and importlib.util.find_spec("orbax") is None:
+            raise ValueError(f"--{flag} needs orbax: pip install orbax-checkpoint")
     files.prepare(places, infers_only=draft.mode == "infer")
 
 

@@ -387,6 +387,15 @@ def test_wrong_usage_is_reported_in_one_line_before_jax_starts(
     assert printed == ""
 
 
+@pytest.mark.parametrize("flag", ["checkpoint", "checkpoint_dir"])
+def test_a_flag_whose_package_is_missing_is_refused(monkeypatch, capsys, tmp_path, flag):
+    monkeypatch.setitem(sys.modules, "orbax", None)
+
+    status, _, said = main_in_process(monkeypatch, capsys, f"--{flag}={tmp_path / 'new'}")
+
+    assert (status, said) == (2, f"error: --{flag} needs orbax: pip install orbax-checkpoint\n")
+
+
 @dataclasses.dataclass(frozen=True)
 class FakeDevice:
     platform: str

@@ -63,6 +63,8 @@ def prepare(files: config_lib.FilesConfig, *, infers_only: bool) -> None:
             raise ValueError(
                 f"--mllog={files.mllog}: is a log of training; leave --mode=infer out."
             )
+        if files.mllog.is_dir():
+            raise ValueError(f"--mllog={files.mllog}: is a folder; give a file.")
         _try_writing(f"--mllog={files.mllog}", files.mllog.parent, _BYTES["results_dir"])
     if files.bank is not None and not files.bank.is_file():
         raise ValueError(f"--bank={files.bank}: no such file.")

@@ -66,6 +66,11 @@ def test_a_log_of_training_needs_training(tmp_path):
         )
 
 
+def test_a_log_cannot_take_the_place_of_a_folder(tmp_path):
+    with pytest.raises(ValueError, match=r"--mllog=.*: is a folder; give a file"):
+        files.prepare(config.FilesConfig(results_dir=tmp_path, mllog=tmp_path), infers_only=False)
+
+
 def test_a_user_without_a_home_needs_a_data_folder(tmp_path, monkeypatch):
     def nobody():
         raise RuntimeError("Could not determine home directory.")

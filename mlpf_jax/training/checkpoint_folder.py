@@ -39,7 +39,6 @@ def clear(folder: Path) -> None:
         ValueError: if something else has a number for a name. Orbax would take it for a checkpoint,
             and remove it some time.
     """
-    atomic.remove_leftovers(folder)
     numbered = _numbered(folder)
     for path in numbered:
         if not _is_checkpoint(path):

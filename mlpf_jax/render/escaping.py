@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-_LONGEST = 2000
+_LONGEST, _CUT = 2000, " ..."
 _ESCAPE_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c|$)"  # OSC and others: titles
@@ -21,8 +21,13 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def clean(text: str) -> str:
-    """Returns one line of visible characters of limited length, without escape sequences."""
-    signs = _ESCAPE_SEQUENCE.sub("", text[:_LONGEST])
+    """Returns one line of visible characters, without escape sequences.
+
+    A text that is too long is cut, and ends in " ...".
+    """
+    if len(text) > _LONGEST:
+        return clean(text[: _LONGEST - len(_CUT)]) + _CUT
+    signs = _ESCAPE_SEQUENCE.sub("", text)
     kept = ((sign, unicodedata.category(sign) in _UNSEEN) for sign in signs)
     return "".join(" " if sign.isspace() else "" if unseen else sign for sign, unseen in kept)
 

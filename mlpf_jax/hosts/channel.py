@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MOST_BYTES = 64 * 2**20  # of a message; a training of thousands of steps takes a few
+MOST_BYTES = 256 * 2**20  # of a message, as of the record of a checkpoint, which is one
 Message = Mapping[str, Any]
 Clock = Callable[[], float]  # seconds
 
@@ -86,10 +86,11 @@ class Channel:
             raise Closed("its connection closed")
         self.heard_s = self._clock()
         self._unread += received
-        *lines, rest = self._unread.split(b"\n") if b"\n" in received else (self._unread,)
-        if len(rest) > self.most_bytes:
+        lines: list[bytearray] = []
+        if b"\n" in received:
+            *lines, self._unread = self._unread.split(b"\n")
+        if len(self._unread) > self.most_bytes:
             raise Closed("its message is too long")
-        self._unread = bytearray(rest)
         return [_read(bytes(line)) for line in lines]
 
     def close(self) -> None:

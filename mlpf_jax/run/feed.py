@@ -80,7 +80,7 @@ class Feed:
             yield batch
 
     def take(self, number: int) -> list[FedBatch]:
-        """Returns the next `count` batches, or fewer at the end."""
+        """Returns the next `number` batches, or fewer at the end."""
         return list(itertools.islice(self, number))
 
     def _next(self) -> FedBatch | None:

@@ -20,6 +20,7 @@ Verdict = Literal["faster", "slower", "cannot tell"]
 
 _REJECTED = 0.05  # the interval contains every ratio that a test at this level does not reject
 _LARGEST_LOG = 700.0
+_MOST_SAMPLES = 1000  # of a side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,8 @@ def independent_ratio(
 
     Source: Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, chapter 4.
     """
+    if correlated:
+        a, b = _joined(a), _joined(b)
     logs_a, logs_b = _logs(a), _logs(b)
     if not 0 <= run_noise < math.inf:
         raise ValueError(f"run_noise must be finite and not negative, not {run_noise}.")
@@ -161,6 +164,10 @@ def _logs(values: Sequence[float]) -> Float[np.ndarray, "values"]:
             "positive."
         )
     return np.log(array)
+
+
+def _joined(values: Sequence[float]) -> list[float]:
+    return summaries.medians_of_parts(np.asarray(values, np.float64), _MOST_SAMPLES).tolist()
 
 
 def _exp(log: float) -> float:

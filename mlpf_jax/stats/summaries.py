@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import scipy.special
 import scipy.stats
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 _CONFIDENCE = 0.95
 _FEWEST_STEADY = 3
@@ -199,14 +199,20 @@ def steady_start(step_s: Sequence[float]) -> int:
     return 0
 
 
+def medians_of_parts(
+    values: Shaped[np.ndarray, " values"], most: int
+) -> Shaped[np.ndarray, " parts"]:
+    """Returns the medians of at most so many equal parts of a series; of few values, themselves."""
+    if values.size <= most:
+        return values
+    return np.array([np.median(part) for part in np.array_split(values, most)])
+
+
 def _slope(array: Float[np.ndarray, "values"]) -> float:
     """Returns the Theil-Sen slope; of many values, that of the medians of equal parts."""
     place = np.arange(array.size)
-    if array.size > _MOST_FOR_SLOPE:
-        parts = np.array_split(place, _MOST_FOR_SLOPE)
-        place = np.array([part.mean() for part in parts])
-        array = np.array([np.median(array[part]) for part in parts])
-    return float(scipy.stats.theilslopes(array, place).slope)
+    parts = (medians_of_parts(one, _MOST_FOR_SLOPE) for one in (array, place))
+    return float(scipy.stats.theilslopes(*parts).slope)
 
 
 def _possible_cuts(values: Float[np.ndarray, "values"], most: int) -> list[int]:

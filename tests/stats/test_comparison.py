@@ -162,6 +162,14 @@ def test_an_interval_contains_its_ratio_and_widens_with_run_noise(a, b, run_nois
     assert noisy.p_value >= ratio.p_value - 1e-9
 
 
+def test_samples_of_long_processes_are_compared_without_memory_for_every_pair():
+    a, b = np.random.default_rng(7).normal(10.0, 0.2, (2, 20_000))
+    ratio = comparison.independent_ratio(a.tolist(), (1.01 * b).tolist())
+
+    assert ratio.low < 1.01 < ratio.high
+    assert ratio.high - ratio.low < 0.004
+
+
 def test_equal_sides_have_a_ratio_of_one_and_no_verdict():
     values = [1.0, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98]
 

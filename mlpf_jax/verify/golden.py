@@ -86,9 +86,10 @@ def load(path: Path) -> GoldenCase:
     arrays = _read(path)
     try:
         meta = json.loads(str(arrays.pop("meta_json")))
-    except (KeyError, json.JSONDecodeError):
+    except (KeyError, ValueError, RecursionError):
         raise ValueError(f"{path}: not a golden file: it has no meta_json.") from None
-    missing = [key for key in _REQUIRED_META if key not in meta]
+    found = meta if isinstance(meta, dict) else {}
+    missing = [key for key in _REQUIRED_META if not isinstance(found.get(key), int | float)]
     missing += [key for key in ("X", "ygen") if key not in arrays]
     if missing or not group(arrays, "weights/"):
         raise ValueError(f"{path}: not a golden file: {', '.join(missing) or 'weights'} missing.")

@@ -41,10 +41,15 @@ def write_npz(path, **arrays):
         (lambda p: p.write_bytes(b"") or p, "not a golden file"),
         (lambda p: write_npz(p, a=np.zeros(3)), "no meta_json"),
         (lambda p: write_npz(p, meta_json=np.array("{")), "no meta_json"),
+        (lambda p: write_npz(p, meta_json=np.array("[" * 10**5)), "no meta_json"),
+        (lambda p: write_npz(p, meta_json=np.array("5")), "bin_size"),
         (lambda p: write_npz(p, meta_json=np.array(json.dumps({"n_pad": 1}))), "bin_size"),
         (lambda p: write_npz(p, a=np.array([{}], dtype=object)), "not a golden file"),
     ],
-    ids=["missing", "garbage", "empty", "other npz", "broken json", "no sizes", "pickled"],
+    ids=[
+        *("missing", "garbage", "empty", "other npz", "broken json", "deep json", "a number"),
+        *("no sizes", "pickled"),
+    ],
 )
 def test_a_file_that_is_not_a_golden_file_is_refused_in_one_line(tmp_path, make, message):
     path = make(tmp_path / "case.npz")

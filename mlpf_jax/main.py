@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mlpf_jax.telemetry import recorder as recorder_lib
 
 _FLAGS = options.define()
+_EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)  # of a run; others are bugs
 
 
 def main(argv: Sequence[str]) -> int:
@@ -138,11 +139,13 @@ def _carry_out(
         if group is not None:
             group.leave(f"stopped ({stopped.reason})")
         raise stopping.Stopped(course.last_words(stopped.reason), stopped.status) from None
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+    except Exception as error:
         problems = [_way_out(error, config)]
         if group is not None:
             group.leave(problems[0])
         course.fail(error)
+        if not isinstance(error, _EXPECTED):
+            raise
     for problem in problems:
         cli.complain(problem, cli.FAILURE)
     return cli.FAILURE if problems else 0
@@ -160,7 +163,7 @@ def _watched(group: group_lib.Group | None, *arguments) -> list[str]:
         problems = _run(group, *arguments)
         if group is not None:
             group.finish()
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+    except _EXPECTED as error:
         if group is not None:
             group.settle(errors.one_line(error))
         raise
@@ -228,7 +231,7 @@ def _fit(
 
     try:
         return 0 if fit.print_table(config, devices, progress) else cli.FAILURE
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+    except _EXPECTED as error:
         return cli.complain(_way_out(error, config), cli.FAILURE)
 
 

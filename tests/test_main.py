@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import types
 
 import jsonschema
@@ -426,6 +427,25 @@ def test_the_first_command_runs_on_what_is_there(
     departs = "16 events per step cannot be divided evenly among 3 devices: each takes 5, 15 in all"
     assert (departs in said) == (start["departure"] == departs) == (number == 3)
     assert ("no accelerator found: 8 virtual devices share 2" in said) == (platform == "cpu")
+
+
+def test_an_error_that_nobody_expected_leaves_an_incomplete_report(monkeypatch, capsys, tmp_path):
+    def fail(*arguments):
+        raise KeyError("shape")
+
+    found = devices_lib.Found((FakeDevice("cpu"),) * 8)
+    monkeypatch.setattr(main, "_start_jax", lambda *given: found)
+    monkeypatch.setattr(main, "_run", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    settings = runtime.RuntimeSettings("", "default", "asynchronous", 2)
+
+    status, _, said = main_in_process(
+        monkeypatch, capsys, f"--results_dir={tmp_path}", settings=settings
+    )
+
+    assert status == 1
+    assert "error: unexpected: KeyError: 'shape' (traceback: " in said
+    assert json.loads((tmp_path / incomplete.FILE_NAME).read_text())["reason"] == "'shape'"
 
 
 def test_a_number_that_is_not_there_is_refused_with_the_ways_out(monkeypatch, capsys):

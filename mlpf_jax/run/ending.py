@@ -35,9 +35,9 @@ def deliver(finished: result.RunResult, extra_arguments: str, folder: Path) -> l
         if path is None:
             print(_text(document))
         sys.stdout.flush()
-    except (OSError, ValueError) as error:  # closed pipe, or an encoding without such characters
+    except Exception as error:  # noqa: BLE001 - a closed pipe or whatever: the report is written
         reason = getattr(error, "strerror", None) or errors.one_line(error)
-        problems.append(f"standard output: {reason}. The report is {path}.")
+        problems.append(f"standard output: {reason}. The report is {path or 'lost'}.")
     return problems
 
 

@@ -93,6 +93,18 @@ def test_an_output_that_nobody_reads_costs_no_report(deliver, tmp_path, monkeypa
     assert path.is_file()
 
 
+def test_a_summary_that_cannot_be_shown_costs_nothing_else(deliver, tmp_path, monkeypatch):
+    def show(*arguments):
+        raise KeyError("total")
+
+    monkeypatch.setattr(summary, "show", show)
+    (problem,) = deliver(DOCUMENT, tmp_path / "results")
+
+    path = tmp_path / "results" / hepscore.FILE_NAME
+    assert problem == f"standard output: 'total'. The report is {path}."
+    assert json.loads(path.read_text()) == DOCUMENT
+
+
 def test_an_optional_file_that_cannot_be_written_costs_only_itself():
     done = []
 

@@ -93,7 +93,7 @@ def add(folder: Path, paths: Iterable[Path]) -> list[Added]:
         ValueError: if a file is not a valid report, or the stored file differs from it.
         OSError: if a file cannot be read or written.
     """
-    contents = [(_place(folder, file), file.read_bytes()) for file in reader.find(paths)]
+    contents = [_placed(folder, file) for file in reader.find(paths)]
     added = []
     for path, content in contents:
         is_new = not path.exists()
@@ -157,11 +157,12 @@ def _words(report: reader.Report) -> str:
     return f"{report.variant}, {num_events} events, batch {stats['batch_size_total']}"
 
 
-def _place(folder: Path, file: Path) -> Path:
-    report = runs.read(file)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+def _placed(folder: Path, file: Path) -> tuple[Path, bytes]:
+    """Returns the place of a result in the store, and its content."""
+    report, content = runs.read(file), file.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()[:12]
     name = f"{started_at(report):%Y%m%dT%H%M%SZ}_{digest}.json"
-    return folder / report.machine_class[:_LONGEST_NAME] / name
+    return folder / report.machine_class[:_LONGEST_NAME] / name, content
 
 
 def _points(reports: Sequence[reader.Report], metric: Metric) -> tuple[Point, ...]:

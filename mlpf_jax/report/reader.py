@@ -72,6 +72,8 @@ def find(paths: Iterable[Path]) -> list[Path]:
 
 
 def _is_result(file: Path, folder: Path) -> bool:
+    if file.exists() and not file.is_file():  # a pipe would keep its reader waiting
+        return False
     is_in_copy = file.parent != folder and re.fullmatch(r"proc_[0-9]+", file.parent.name)
     is_of_copy = is_in_copy and file.name == hepscore.COPY_FILE_NAME
     return file.name not in _NO_RESULTS and not is_of_copy

@@ -297,6 +297,8 @@ def _hashes(folder: Path) -> dict[str, str]:
     for path in (folder, *paths):
         if path.is_symlink():
             raise ValueError(f"has a symbolic link, {path.name}.")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ValueError(f"has something that is no file, {path.name}.")
     return {
         path.relative_to(folder).as_posix(): _sha256(path)
         for path in paths

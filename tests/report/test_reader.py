@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import types
 
 import jsonschema
@@ -86,6 +87,15 @@ def test_copies_of_a_workload_are_no_results_of_their_own(tmp_path):
 
     assert found == [tmp_path / "report.json", tmp_path / "run0" / "sum.json"]
     assert reader.find([copy]) == reader.find([copy.parent]) == [copy]
+
+
+def test_what_is_no_file_is_left_out_of_a_folder(tmp_path):
+    """Reading a pipe would wait for ever."""
+    path = documents.write(tmp_path / "a.json")
+    os.mkfifo(tmp_path / "b.json")
+    (tmp_path / "c.json").mkdir()
+
+    assert reader.find([tmp_path]) == [path]
 
 
 def test_missing_files_and_empty_folders_are_named(tmp_path):

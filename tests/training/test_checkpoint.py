@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 import types
 
@@ -177,12 +178,17 @@ def test_a_sealed_checkpoint_that_orbax_cannot_read_is_left_out(store, name):
     assert problem.startswith(f"{path}: ")
 
 
-def test_a_checkpoint_with_a_link_is_refused(saved, tmp_path):
+def test_a_checkpoint_with_a_link_or_a_pipe_is_refused(saved, tmp_path):
     (tmp_path / "elsewhere").symlink_to(saved / "0")
     path = saved / "0" / "weights" / "_METADATA"
     path.rename(tmp_path / "there")
     path.symlink_to(tmp_path / "there")
 
-    for path in (tmp_path / "elsewhere", saved / "0"):
+    for folder in (tmp_path / "elsewhere", saved / "0"):
         with pytest.raises(ValueError, match="has a symbolic link"):
-            checkpoint.verify(path)
+            checkpoint.verify(folder)
+
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="has something that is no file, _METADATA"):
+        checkpoint.verify(saved / "0")

@@ -137,24 +137,7 @@ def run(
         batch_sha256=track.batch_sha256 if trained else None,
         params_sha256=params_sha256(current),
     )
-    extras: dict[str, Callable[[], None]] = {}
-    if checkpoint is not None and trained is not None:
-        extras["checkpoint"] = lambda: resuming.checkpoints().export(checkpoint, current)
-    if profile is not None:
-        steps = {"inference step": lambda: test.step(current, test.examples[0].on_device)}
-        if trained is not None:  # last, because it donates the state
-            again, batch = trained.step, trained.batch
-            steps["training step"] = lambda: again(current, batch)
-        extras["profile"] = lambda: progress.say(
-            f"profile: {profiling.write_trace(profile, steps)}"
-        )
-    if window.server is not None:
-        served: dict[str, loop.TrainStep] = {"inference": lambda s, x: (s, test.step(s, x))}
-        if trained is not None:
-            served["training"] = trained.step
-        apart, batch = spread.replicate(current), test.examples[0].on_device
-        windows = serving.windows(setup, served, finished.phases, apart, batch)
-        extras["serve"] = functools.partial(window.server, windows)
+    extras = _extras(setup, spread, finished, current, trained, test, checkpoint, profile)
     return Finished(finished, extras)
 
 
@@ -290,6 +273,38 @@ def _train(
         phase = compiled.phase(config, first_call_s, samples, flops_per_event)
         phase = phases.lengthen(setup, phase, fed, _spare(setup, train_step, spread, trained))
     return _Trained(trained, phase, train_step, batches[-1])
+
+
+def _extras(
+    setup: setup_lib.Setup,
+    spread: parallel.Devices,
+    finished: result.RunResult,
+    current: state.TrainState,
+    trained: _Trained | None,
+    test: _Test,
+    checkpoint: Path | None,
+    profile: Path | None,
+) -> dict[str, Callable[[], None]]:
+    """Returns the remaining optional work, see `run`."""
+    extras: dict[str, Callable[[], None]] = {}
+    if checkpoint is not None and trained is not None:
+        extras["checkpoint"] = lambda: resuming.checkpoints().export(checkpoint, current)
+    if profile is not None:
+        steps = {"inference step": lambda: test.step(current, test.examples[0].on_device)}
+        if trained is not None:  # last, because it donates the state
+            again, batch = trained.step, trained.batch
+            steps["training step"] = lambda: again(current, batch)
+        extras["profile"] = lambda: setup.progress.say(
+            f"profile: {profiling.write_trace(profile, steps)}"
+        )
+    if window.server is not None:
+        served: dict[str, loop.TrainStep] = {"inference": lambda s, x: (s, test.step(s, x))}
+        if trained is not None:
+            served["training"] = trained.step
+        apart, batch = spread.replicate(current), test.examples[0].on_device
+        windows = serving.windows(setup, served, finished.phases, apart, batch)
+        extras["serve"] = functools.partial(window.server, windows)
+    return extras
 
 
 def _spare(

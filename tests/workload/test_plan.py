@@ -91,7 +91,9 @@ def test_the_visible_devices_are_those_that_the_driver_would_show(environ, found
 
 @pytest.mark.parametrize("value", ["", "-1"])
 def test_a_variable_that_hides_all_devices_is_named(value):
-    with pytest.raises(ValueError, match=f"^CUDA_VISIBLE_DEVICES={value} hides all .*--platform=cpu"):
+    with pytest.raises(
+        ValueError, match=f"^CUDA_VISIBLE_DEVICES={value} hides all .*--platform=cpu"
+    ):
         plan.visible_devices("NVIDIA GPU", {"CUDA_VISIBLE_DEVICES": value}, 2)
 
 

@@ -79,11 +79,10 @@ def run(
     drawn, init_s = _first_state(setup, key, checkpoint)
     known = resuming.facts(config, devices, inputs, environment)
     if group is None:
-        current = spread.replicate(keeper.open(known, drawn))
+        opened = keeper.open(known, drawn)
     else:
-        group.agree(resuming.common(known))
-        collectives.check_sums(devices)
-        current = spread.replicate(_open_together(group, keeper, devices, known, drawn))
+        opened = _open_together(group, keeper, devices, known, drawn)
+    current = spread.replicate(opened)
     graph = cost.graph_cost(config)
     test = _prepare_test(setup, spread, inputs.test.events, current)
     keeper.check_program("inference", test.step.sha256)
@@ -96,10 +95,7 @@ def run(
 
     inference = quality = None
     if config.mode != "train":
-        with window.together("inference", _noted(stop, lambda: test.call(current))):
-            samples = phases.infer(setup, current, test.step, test.batches)
-            inference = test.step.phase(config, test.first_call_s, samples, graph.infer_flops)
-            inference = phases.lengthen(setup, inference, test.batches, test.timed(setup, current))
+        inference = _infer(setup, current, test, graph.infer_flops)
         # Trained weights have just been validated on the same events.
         quality = track.epochs[-1].validation if trained else test.quality(setup, current)
         if wrong := track_lib.not_finite(quality.losses if not trained else {}):
@@ -148,7 +144,12 @@ def _open_together(
     known: resuming.Facts,
     drawn: state.TrainState,
 ) -> state.TrainState:
-    """Returns the state to begin with; that of a checkpoint comes from process 0, as its track."""
+    """Returns the state to begin with; that of a checkpoint comes from process 0, as its track.
+
+    Compares the facts and checks the all-reduce of all processes first.
+    """
+    group.agree(resuming.common(known))
+    collectives.check_sums(devices)
     others = {f"host of process {one.process_id}": one.boot for one in group.members[1:]}
     opened = keeper.open({**known, **others}, drawn)
     has_resumed = bool(keeper.track.earlier)
@@ -218,6 +219,16 @@ def _prepare_test(
         phases.time_inference(setup, current, compiled, [example])[1] for example in examples
     )
     return _Test(batches, examples, compiled, first_call_s)
+
+
+def _infer(
+    setup: setup_lib.Setup, current: state.TrainState, test: _Test, flops_per_event: float
+) -> result.PhaseResult:
+    """Times inference, at the same time as the other runs of a meeting."""
+    with window.together("inference", _noted(setup.stop, lambda: test.call(current))):
+        samples = phases.infer(setup, current, test.step, test.batches)
+        phase = test.step.phase(setup.config, test.first_call_s, samples, flops_per_event)
+        return phases.lengthen(setup, phase, test.batches, test.timed(setup, current))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -122,7 +122,7 @@ def test_an_unknown_user_without_a_home_is_told_the_way_out_in_one_line(tmp_path
 
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1
-    if module != "tools.regress":  # which looks for a repository first
+    if module != "tools.regress":  # which looks for its preset first
         assert done.stderr == (
             "error: no home folder for events: set HOME or XDG_CACHE_HOME, or name a "
             "folder with --data_dir=.\n"

@@ -95,7 +95,8 @@ class Request:
             lines = self.preset.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "is no text"
-            raise ValueError(f"--preset={self.preset}: {reason}.") from None
+            way_out = "name a file, or run this in the top folder of a checkout"
+            raise ValueError(f"--preset={self.preset}: {reason}; {way_out}.") from None
         return tuple(line for line in map(str.strip, lines) if line and not line.startswith("#"))
 
 

@@ -21,7 +21,6 @@ from mlpf_jax.sides import driver
 
 RUNS_PER_BLOCK, PAIRS_PER_BLOCK = 4, 2
 _BLOCKS = ("AB", "BA"), ("BA", "AB")
-Clock = Callable[[], float]  # seconds
 Tell = Callable[[str], None]
 Stopped = Literal["decided", "out of time", "out of pairs"]
 
@@ -78,7 +77,7 @@ def gather(
     *,
     coins: random.Random,
     tell: Tell,
-    clock: Clock = time.monotonic,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Gathered:
     """Returns pairs of runs until they are enough, or the runs or the time are used up.
 

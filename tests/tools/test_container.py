@@ -1,6 +1,9 @@
 """The scripts that build the container image and check what it promises."""
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +79,41 @@ def test_a_build_that_is_impossible_ends_in_one_line(arguments, environ, message
     assert done.returncode == 2
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
+
+
+def test_docker_and_apptainer_start_the_same_program():
+    docker = re.search(r"^ENTRYPOINT (\[.*\])$", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+    definition = (FOLDER / "mlpf-jax-bmk.def").read_text()
+    apptainer = re.search(r'^%runscript\n +exec (.*) "\$@"$', definition, re.MULTILINE)
+
+    assert docker is not None
+    assert apptainer is not None
+    assert apptainer[1].split() == json.loads(docker[1])
+
+
+def test_an_apptainer_build_replaces_an_earlier_file_only_if_it_succeeds(tmp_path):
+    shutil.copytree(FOLDER, tmp_path / "tools/container")
+    # What is called: save --output ARCHIVE IMAGE; build --build-arg archive=ARCHIVE NEW DEFINITION.
+    engine, apptainer = tmp_path / "engine", tmp_path / "apptainer"
+    engine.write_text('#!/bin/sh\necho "$4" >"$3"\n')
+    apptainer.write_text('#!/bin/sh\n! [ -e "$4" ] && cp "${3#archive=}" "$4" && exit "$STATUS"\n')
+    for program in (engine, apptainer):
+        program.chmod(0o755)
+
+    done = [
+        run(
+            tmp_path / "tools/container/build_sif",
+            image,
+            ENGINE=str(engine),
+            STATUS=status,
+            PATH=f"{tmp_path}:{os.environ['PATH']}",
+        ).returncode
+        for image, status in (("a:1", "0"), ("a:2", "0"), ("a:3", "255"))
+    ]
+
+    assert done == [0, 0, 255]
+    assert [file.name for file in (tmp_path / "build").iterdir()] == ["mlpf-jax-bmk.sif"]
+    assert (tmp_path / "build/mlpf-jax-bmk.sif").read_text() == "a:2\n"
 
 
 @pytest.mark.slow

@@ -45,7 +45,8 @@ def test_a_build_with_podman_is_given_the_time_of_the_sources_and_the_base(engin
     done = run("build", "cuda", "--quiet", ENGINE=program, BASE="a:1", SOURCE_DATE_EPOCH="7")
 
     words, image = done.stdout.splitlines()
-    assert {"--timestamp=7", "--target=cuda", "--build-arg=BASE=a:1"} <= set(words.split())
+    expected = {"--timestamp=7", "--no-cache", "--target=cuda", "--build-arg=BASE=a:1"}
+    assert expected <= set(words.split())
     assert words.endswith(" --quiet .")
     assert image.startswith("localhost/mlpf-jax-bmk:v")
     assert image.endswith("-cuda12")

@@ -85,11 +85,25 @@ def test_a_build_that_is_impossible_ends_in_one_line(arguments, environ, message
 def test_docker_and_apptainer_start_the_same_program():
     docker = re.search(r"^ENTRYPOINT (\[.*\])$", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
     definition = (FOLDER / "mlpf-jax-bmk.def").read_text()
-    apptainer = re.search(r'^%runscript\n +exec (.*) "\$@"$', definition, re.MULTILINE)
+    apptainer = re.search(r'^ +exec (.*) "\$@"$', definition, re.MULTILINE)
 
     assert docker is not None
     assert apptainer is not None
     assert apptainer[1].split() == json.loads(docker[1])
+
+
+def test_the_host_s_python_does_not_reach_the_program_that_apptainer_starts():
+    script = (FOLDER / "mlpf-jax-bmk.def").read_text().partition("%runscript\n")[2]
+
+    done = subprocess.run(
+        ["sh", "-c", re.sub("exec .*", "env", script)],
+        env=os.environ | {"PYTHONHOME": "/host", "PYTHONPATH": "/host", "OTHER": "/host"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert [line for line in done.stdout.splitlines() if line.endswith("=/host")] == ["OTHER=/host"]
 
 
 def test_an_apptainer_build_replaces_an_earlier_file_only_if_it_succeeds(tmp_path):

@@ -151,7 +151,7 @@ class Track:
                 by `to_json`.
         """
         sums = [
-            step_lib.StepSums(**jax.tree.map(np.float32, one, is_leaf=_is_number_or_rows))
+            step_lib.StepSums(**jax.tree.map(_float32, one, is_leaf=_is_number_or_rows))
             for one in document["sums"]
         ]
         found = built(cls, {**document, "sums": []})
@@ -176,6 +176,14 @@ def loss_sha256(steps: Sequence[Mapping[str, float]]) -> str:
         for name in sorted(losses):
             digest.update(np.float32(losses[name]).tobytes())
     return digest.hexdigest()
+
+
+def _float32(value: Any) -> Any:
+    try:
+        with np.errstate(over="raise"):
+            return np.float32(value)
+    except FloatingPointError:
+        raise OverflowError("a number is too large for float32") from None
 
 
 def _is_number_or_rows(value: Any) -> bool:

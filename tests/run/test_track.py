@@ -119,6 +119,15 @@ def test_a_validation_loss_that_is_not_finite_is_told(done):
         done.close_epoch(1, good, bad, 0.1, stop)
 
 
+@pytest.mark.parametrize("number", [3.41e38, 10**400])
+def test_a_number_that_float32_cannot_hold_is_refused(done, number):
+    document = done.to_json()
+    document["sums"][0]["counts"] = [[number]]
+
+    with pytest.raises(OverflowError):
+        track.Track.from_json(document)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "1", "é"]),
     lambda inner: (
@@ -142,5 +151,6 @@ def test_a_track_with_foreign_content_is_read_or_refused(done, data, put):
         place = place[key]
     place[key] = put
 
-    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+    refused = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+    with contextlib.suppress(*refused):
         track.Track.from_json(document)

@@ -693,6 +693,8 @@ def test_ctrl_c_while_xla_compiles_is_one_line_too(environ, tmp_path):
         text=True,
     )
 
+    # On a busy machine XLA compiles for longer than the run may take to answer.
+    words = r"error: (interrupted|stopped \(SIGINT; it did not answer\)) while compiling"
     assert done.returncode == 130
-    assert done.stderr.splitlines()[-1].startswith("error: interrupted while compiling")
+    assert re.match(words, done.stderr.splitlines()[-1])
     assert [path.name for path in tmp_path.iterdir()] == [incomplete.FILE_NAME]

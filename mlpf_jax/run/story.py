@@ -78,11 +78,11 @@ def run(
 
     drawn, init_s = _first_state(setup, key, checkpoint)
     known = resuming.facts(config, devices, inputs, environment)
+    # The state of a checkpoint has no name here: its memory is free again.
     if group is None:
-        opened = keeper.open(known, drawn)
+        current = spread.replicate(keeper.open(known, drawn))
     else:
-        opened = _open_together(group, keeper, devices, known, drawn)
-    current = spread.replicate(opened)
+        current = spread.replicate(_open_together(group, keeper, devices, known, drawn))
     graph = cost.graph_cost(config)
     test = _prepare_test(setup, spread, inputs.test.events, current)
     keeper.check_program("inference", test.step.sha256)

@@ -162,7 +162,6 @@ def _run(
             "--num_devices=1",
             f"--batch_size={batch}",
             f"--precision={precision or place.fast}",
-            _BRIEF,
             *flags,
         ),
         estimate_s=estimate_s,
@@ -175,7 +174,7 @@ def _run(
 
 def _common(place: Place) -> list[str]:
     # A stage is a run of its own, whatever has started this program.
-    return [f"--platform={place.facts['platform']}", "--distributed=off", *_data(place)]
+    return [f"--platform={place.facts['platform']}", "--distributed=off", _BRIEF, *_data(place)]
 
 
 def _data(place: Place) -> list[str]:
@@ -204,7 +203,7 @@ def _reproducibility(place: Place) -> Iterator[Stage]:
             name=f"reproducibility-{number}",
             kind="run",
             module="mlpf_jax.main",
-            arguments=(*_common(place), *preset, "--num_devices=1", _BRIEF, *own),
+            arguments=(*_common(place), *preset, "--num_devices=1", *own),
             estimate_s=40 if own else 75,
             base="reproducibility-1" if number > 1 else None,
         )

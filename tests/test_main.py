@@ -271,11 +271,12 @@ def test_a_checkpoint_gives_inference_the_trained_weights(
 ):
     before, folder = trained
     again = run_main(environ, *small, f"--checkpoint={folder}", f"--results_dir={tmp_path / 'b'}")
-    inferred, _ = run_small(tmp_path / "c", f"--checkpoint={folder}", "--mode=infer")
+    inferred, done = run_small(tmp_path / "c", f"--checkpoint={folder}", "--mode=infer")
 
     assert again.returncode == 2
     assert "exists already and is not overwritten" in again.stderr
     after = inferred["report"]["wl-stats"]
+    assert "drawing the weights" not in done.stderr
     assert after["inference_weights"] == "checkpoint"
     assert after["params_sha256"] == before["params_sha256"]
     assert after["inference_loss"] == before["inference_loss"]

@@ -157,7 +157,7 @@ def _lower(config, phase, target):
         1, config.train.batch_size, num_elements=config.data.num_elements
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
-    abstract = jax.eval_shape(functools.partial(state.create, config), key)
+    abstract = state.shapes(config)
     if phase == "train":
         function = spread.spread_train_step(functools.partial(step.train_step, config))
         traced = function.trace(abstract, batch, key)
@@ -200,9 +200,10 @@ def _compile(lowered) -> dict[str, Any]:
 
 def _document() -> dict[str, Any]:
     from mlpf_jax.measure import environment, xla_flags
-    from mlpf_jax.training import cost
+    from mlpf_jax.training import cost, state
 
-    graph = cost.graph_cost(_config("h200", "float32", "xla"))
+    config = _config("h200", "float32", "xla")
+    graph = cost.graph_cost(config, state.shapes(config))
     return {
         "num_elements": _NUM_ELEMENTS.value,
         "flops_per_event": {"train": graph.train_flops, "infer": graph.infer_flops},

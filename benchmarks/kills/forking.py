@@ -25,8 +25,8 @@ _context = multiprocessing.get_context("fork")
 PHASES = {
     "starting": None,
     "simulating": "source.simulate_store",
-    "drawing weights": "story._first_state",
     "resuming": "resuming.Keeper.open",
+    "drawing weights": "story._draw",  # only without a checkpoint
     "compiling": "programs.compile_step",
     "training": "loop.train",
     "validating": "phases.evaluate",
@@ -36,7 +36,7 @@ PHASES = {
 }
 _BETWEEN = "between phases"
 _SAMPLE_S = 0.01  # instead of 1 s, so that checkpoints fall into an epoch
-Memory = dict[tuple[str, str], Any]
+Memory = dict[tuple[str, ...], Any]  # by phase, function and, of a text, first argument
 
 
 class Running:
@@ -170,10 +170,10 @@ class Nursery:
     def _remember(self, memory: Memory, tell: Callable[[Memory], None] | None) -> None:
         """Takes results from the memory, or tells them."""
 
-        def remembering(phase, pack, unpack, function):
+        def remembering(phase, name, pack, unpack, function):
             @functools.wraps(function)
             def call(*args, **options):
-                key = phase, str(args[0]) if isinstance(args[0], str) else ""
+                key = phase, name, args[0] if isinstance(args[0], str) else ""
                 if key in memory:
                     return unpack(memory[key])
                 found = function(*args, **options)
@@ -184,11 +184,11 @@ class Nursery:
             return call
 
         for phase, name, pack, unpack in (
-            ("drawing weights", "story._first_state", _to_host, _to_jax),
-            ("resuming", "cost.graph_cost", _same, _same),
+            ("drawing weights", "story._draw", _to_host, _to_jax),
+            ("drawing weights", "cost.graph_cost", _same, _same),
             ("compiling", "programs.compile_step", _pack_programs, _unpack_programs),
         ):
-            self._replace(name, functools.partial(remembering, phase, pack, unpack))
+            self._replace(name, functools.partial(remembering, phase, name, pack, unpack))
 
     def _replace(self, name: str, replacement: Callable) -> None:
         *path, last = name.split(".")
@@ -231,19 +231,17 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _to_host(found: Any) -> Any:
+def _to_host(state: Any) -> Any:
     import jax
     import numpy as np
 
-    state, seconds = found
-    return jax.tree.map(np.asarray, state), seconds
+    return jax.tree.map(np.asarray, state)
 
 
 def _to_jax(packed: Any) -> Any:
     import jax
 
-    state, seconds = packed
-    return jax.device_put(state), seconds
+    return jax.device_put(packed)
 
 
 def _pack_programs(programs: Any) -> Any:

@@ -38,8 +38,9 @@ _PHASES = (
 )
 _SHARE_FRESH = 0.02  # of all processes, because one takes as long as ten others
 # Phases by how they follow each other over the processes of a run: once the events are simulated,
-# they stay, and after the last epoch there is no training. Simulating takes longest.
-_FIRST, _LAST = ("simulating",), ("inferring", "reporting")
+# they stay, once there is a checkpoint no weights are drawn, and after the last epoch there is no
+# training. Simulating takes longest.
+_FIRST, _LAST = ("simulating", "drawing weights"), ("inferring", "reporting")
 _WEIGHTS = {"simulating": 0.3}
 # How often a phase may be entered before the kill.
 _MOST_OFTEN = {"compiling": 2, "training": 2, "validating": 2, "saving": 2}
@@ -168,7 +169,8 @@ def _targets(rng: random.Random, number: int) -> list[str]:
     """Draws the phases to kill a run in, in an order in which they can be reached."""
     phases = list(forking.PHASES)
     drawn = rng.choices(phases, [_WEIGHTS.get(phase, 1.0) for phase in phases], k=number)
-    return sorted(drawn, key=lambda phase: (phase not in _FIRST, phase in _LAST))
+    first = {phase: rank for rank, phase in enumerate(_FIRST)}
+    return sorted(drawn, key=lambda phase: first.get(phase, len(first) + (phase in _LAST)))
 
 
 def _kill_each(
@@ -227,7 +229,11 @@ def _kill_fork(
     """As `_kill_fresh`, at a random time after a fork of the run has entered the phase `target`."""
     running = plan.nursery.start(flags, place / "log", forget_from=target)
     often = rng.randint(1, _MOST_OFTEN.get(target, 1))
-    running.listen(_TIMEOUT_S, lambda: running.entered.count(target) >= often)
+
+    def skips() -> bool:  # a run with a checkpoint draws no weights
+        return target in _FIRST and "compiling" in running.entered
+
+    running.listen(_TIMEOUT_S, lambda: running.entered.count(target) >= often or skips())
     running.listen(rng.uniform(0.0, plan.longest_s.get(target, 0.0)))
     if not running.is_running():
         _check_end(running.wait(_TIMEOUT_S), place)

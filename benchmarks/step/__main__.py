@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
     runtime.set_up_jax(1)
     # Imported late: it imports JAX, which needs a configured process.
     from benchmarks.step import report, whole, workload
-    from mlpf_jax.training import cost
+    from mlpf_jax.training import cost, state
 
     try:
         if _JSON.value:
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     if _JSON.value:
         document = {
             "config": dataclasses.asdict(config),
-            "flops_per_event": dataclasses.asdict(cost.graph_cost(config)),
+            "flops_per_event": dataclasses.asdict(cost.graph_cost(config, state.shapes(config))),
             "environment": environment.describe() | {"runtime": dataclasses.asdict(settings)},
             **dataclasses.asdict(found),
         }

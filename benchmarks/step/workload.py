@@ -71,7 +71,7 @@ def drawn_state(config: config_lib.RunConfig) -> state.TrainState:
     The network's own initialisers take ten seconds to compile, and times do not depend on them.
     """
     rng = np.random.default_rng(config.seed)
-    abstract = jax.eval_shape(functools.partial(state.create, config), jax.random.key(0))
+    abstract = state.shapes(config)
 
     def draw(path, leaf):
         if leaf.ndim >= 2:

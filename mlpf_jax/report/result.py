@@ -176,7 +176,7 @@ class RunResult:
     surroundings: surroundings.Surroundings
     started_at: str  # ISO 8601, UTC
     finished_at: str
-    init_s: float  # time to draw the weights, including compilation
+    init_s: float  # time to draw the weights, including compilation, or to read them
     train_data: DatasetResult | None
     test_data: DatasetResult
     training: PhaseResult | None

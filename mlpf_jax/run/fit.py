@@ -64,8 +64,7 @@ def _attempt(config, devices, batch_size, limit_bytes) -> Attempt:
     batch = batch_lib.abstract_batch(
         len(devices), batch_size, num_elements=config.data.num_elements
     )
-    key = jax.random.key(0)
-    abstract = jax.eval_shape(functools.partial(state.create, config), key)
+    abstract, key = state.shapes(config), jax.random.key(0)
     train_step = spread.spread_train_step(functools.partial(step.train_step, config))
     try:
         _, compiled, times = timing.compile_step(train_step, abstract, batch, key)

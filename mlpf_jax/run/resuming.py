@@ -163,16 +163,16 @@ class Keeper:
                 "it."
             )
 
-    def open(self, known: Facts, initial: state.TrainState) -> state.TrainState:
-        """Returns the state to begin with: the given one, or that of the newest checkpoint.
+    def open(self, known: Facts, like: state.TrainState) -> state.TrainState | None:
+        """Returns the state of the newest checkpoint, with the shapes of `like`; None without one.
 
         Raises:
             ValueError: if no checkpoint is sound, or the run there is another one.
         """
         self._facts = dict(known)
         if self._store is None or not self._store.steps:
-            return initial
-        restored, wrong = self._store.newest(initial)
+            return None
+        restored, wrong = self._store.newest(like)
         if restored is None:
             raise ValueError(
                 f"{self._flag}: no checkpoint can be used: {wrong[0]} To start anew, give another "

@@ -76,14 +76,15 @@ def run(
     key = jax.random.key(config.seed)
     before = machine.read()
 
-    drawn, init_s = _first_state(setup, key, checkpoint)
     known = resuming.facts(config, devices, inputs, environment)
-    # The state of a checkpoint has no name here: its memory is free again.
-    if group is None:
-        current = spread.replicate(keeper.open(known, drawn))
-    else:
-        current = spread.replicate(_open_together(group, keeper, devices, known, drawn))
-    graph = cost.graph_cost(config)
+    resume = functools.partial(keeper.open, known)
+    if group is not None:
+        group.agree(resuming.common(known))
+        collectives.check_sums(devices)
+        resume = functools.partial(_resume_together, group, keeper, devices, known)
+    shapes = state.shapes(config)
+    current, init_s = _first_state(setup, spread, key, shapes, checkpoint, resume)
+    graph = cost.graph_cost(config, shapes)
     test = _prepare_test(setup, spread, inputs.test.events, current)
     keeper.check_program("inference", test.step.sha256)
     track = keeper.track
@@ -137,40 +138,48 @@ def run(
     return Finished(finished, extras)
 
 
-def _open_together(
+def _resume_together(
     group: group_lib.Group,
     keeper: resuming.Keeper,
     devices: Sequence[jax.Device],
     known: resuming.Facts,
-    drawn: state.TrainState,
-) -> state.TrainState:
-    """Returns the state to begin with; that of a checkpoint comes from process 0, as its track.
-
-    Compares the facts and checks the all-reduce of all processes first.
-    """
-    group.agree(resuming.common(known))
-    collectives.check_sums(devices)
+    like: state.TrainState,
+) -> state.TrainState | None:
+    """Returns the state of a checkpoint, which comes from process 0, as its track."""
     others = {f"host of process {one.process_id}": one.boot for one in group.members[1:]}
-    opened = keeper.open({**known, **others}, drawn)
-    has_resumed = bool(keeper.track.earlier)
-    document = group.share(keeper.track.to_json() if has_resumed else None)
+    opened = keeper.open({**known, **others}, like)
+    document = group.share(None if opened is None else keeper.track.to_json())
     if document is None:
-        return opened
+        return None
     keeper.track = track_lib.Track.from_json(document)
-    return collectives.from_first(devices, opened)
+    return collectives.from_first(devices, state.zeros(like) if opened is None else opened)
 
 
 def _first_state(
-    setup: setup_lib.Setup, key: jax.Array, checkpoint: Path | None
+    setup: setup_lib.Setup,
+    spread: parallel.Devices,
+    key: jax.Array,
+    shapes: state.TrainState,
+    checkpoint: Path | None,
+    resume: Callable[[state.TrainState], state.TrainState | None],
 ) -> tuple[state.TrainState, float]:
-    """Returns the initial state, drawn or from a checkpoint, and the seconds."""
-    setup.progress.say("drawing the weights")
+    """Returns the state to begin with on all devices, drawn or from a checkpoint, and the seconds.
+
+    What lies on one device or on the host alone has no name after this: its memory is free again.
+    """
     start = timing.clock_ns()
-    created = state.create(setup.config, jax.random.fold_in(key, _INIT))
+    first = resume(shapes)
     if setup.config.mode == "infer" and checkpoint is not None:
-        created = resuming.checkpoints().load_weights(checkpoint, created)
-    state.require_float32(created, "the state: ")
-    return jax.block_until_ready(created), (timing.clock_ns() - start) / 1e9
+        first = resuming.checkpoints().load_weights(checkpoint, shapes)
+    if first is None:
+        first = _draw(setup, key)
+    state.require_float32(first, "the state: ")
+    return jax.block_until_ready(spread.replicate(first)), (timing.clock_ns() - start) / 1e9
+
+
+def _draw(setup: setup_lib.Setup, key: jax.Array) -> state.TrainState:
+    setup.progress.say("drawing the weights")
+    return jax.block_until_ready(state.create(setup.config, jax.random.fold_in(key, _INIT)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from orbax import checkpoint as ocp
@@ -130,8 +129,9 @@ class Store:
         self._manager.reload()
 
     def newest(self, like: state.TrainState) -> tuple[Restored | None, tuple[str, ...]]:
-        """Returns the newest sound checkpoint with the shapes of `like`, and what is wrong with
-        newer ones.
+        """Returns the newest sound checkpoint, and what is wrong with newer ones.
+
+        It has the shapes and dtypes of `like`.
         """
         problems = []
         for step in self.steps:
@@ -167,7 +167,9 @@ def export(folder: Path, current: state.TrainState) -> None:
 
 
 def load_weights(folder: Path, like: state.TrainState) -> state.TrainState:
-    """Returns `like` with the weights and the step of the newest checkpoint, as host arrays.
+    """Returns the weights and the step of the newest checkpoint, as host arrays.
+
+    They have the shapes and dtypes of `like`. The optimiser's state is zero, as at the start.
 
     Raises:
         ValueError: if it is incomplete, damaged, or for another network.
@@ -178,7 +180,8 @@ def load_weights(folder: Path, like: state.TrainState) -> state.TrainState:
     path = folder / str(found[0])
     try:
         verify(path)
-        return _with_weights(like, _restore(path / _WEIGHTS, _weights(like)))
+        weights = _restore(path / _WEIGHTS, _weights(like))
+        return state.TrainState(**weights, opt_state=state.zeros(like.opt_state))
     except ValueError as error:
         raise ValueError(f"--checkpoint={folder}: step {found[0]}: {error}") from None
 
@@ -240,11 +243,11 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
 def _read(path: Path, step: int, like: state.TrainState) -> Restored:
     verify(path)
     record = read_record(path)
-    restored = _with_weights(like, _restore(path / _WEIGHTS, _weights(like)))
+    weights = _restore(path / _WEIGHTS, _weights(like))
     optimizer = _restore(path / _OPTIMIZER, like.opt_state)
-    if int(restored.step) != step:
-        raise ValueError(f"contains step {int(restored.step)}.")
-    return Restored(step, restored._replace(opt_state=optimizer), record)
+    if int(weights["step"]) != step:
+        raise ValueError(f"contains step {int(weights['step'])}.")
+    return Restored(step, state.TrainState(**weights, opt_state=optimizer), record)
 
 
 def _restore(path: Path, like: Any) -> Any:
@@ -269,14 +272,6 @@ def _alone() -> ocp.options.MultiprocessingOptions:
 
 def _weights(current: state.TrainState) -> dict[str, Any]:
     return {"step": current.step, "params": current.params, "rotations": current.rotations}
-
-
-def _with_weights(like: state.TrainState, weights: Mapping[str, Any]) -> state.TrainState:
-    return like._replace(
-        step=jnp.asarray(weights["step"]),
-        params=weights["params"],
-        rotations=weights["rotations"],
-    )
 
 
 def _refuse_other_network(found: Any, wanted: Any) -> None:

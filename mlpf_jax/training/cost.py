@@ -28,20 +28,20 @@ class GraphCost:
     graph_sha256: str  # digest of the StableHLO of one event's loss and gradient
 
 
-def graph_cost(config: config_lib.RunConfig) -> GraphCost:
+def graph_cost(config: config_lib.RunConfig, shapes: state.TrainState) -> GraphCost:
     """Lowers the graph for one event, without compiling or running it.
 
+    `shapes` is the state of one device.
     It is lowered for a CPU (TF32 for CUDA) and without the fused kernel, because XLA cannot count
     its operations. The fingerprint is thus the same on every machine with the same version of JAX.
     """
     model = pfnet.PFNet(dataclasses.replace(config.model, pair_kernel="xla"))
     batch = _one_event(config)
-    abstract = jax.eval_shape(functools.partial(state.create, config), jax.random.key(0))
     forward = functools.partial(step.batch_sums, model)
     platform = "cuda" if config.model.precision == "tf32" else "cpu"
 
     def lower(function):
-        traced = jax.jit(function).trace(abstract.params, abstract.rotations, batch)
+        traced = jax.jit(function).trace(shapes.params, shapes.rotations, batch)
         return traced.lower(lowering_platforms=(platform,))
 
     train = lower(jax.value_and_grad(forward, has_aux=True))

@@ -1,9 +1,11 @@
 """The training state and the optimiser."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Int, Key, PyTree
 
@@ -52,6 +54,16 @@ def create(config: config_lib.RunConfig, key: Key[Array, ""]) -> TrainState:
         )
 
     return jax.jit(draw)(rngs)  # one program: creating hundreds of small arrays takes a second
+
+
+def shapes(config: config_lib.RunConfig) -> TrainState:
+    """Returns the shapes and dtypes of what `create` draws, without compiling or drawing."""
+    return jax.eval_shape(functools.partial(create, config), jax.random.key(0))
+
+
+def zeros(tree: PyTree) -> PyTree:
+    """Returns host arrays of zeros with the shapes and dtypes of a tree."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
 
 
 def optimizer(config: config_lib.TrainConfig) -> optax.GradientTransformation:

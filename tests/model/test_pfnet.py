@@ -1,7 +1,5 @@
 """Invariants of the network for any weights: padding has no effect, events are independent."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +34,7 @@ def gradient(variables, batch):
 
 
 def test_published_sizes_have_the_published_number_of_weights():
-    created = jax.eval_shape(functools.partial(state.create, config.RunConfig()), jax.random.key(0))
+    created = state.shapes(config.RunConfig())
     assert state.count_parameters(created.params) == state.NUM_TRAINABLE == 3_285_841
     assert state.count_parameters(created.rotations) == state.NUM_FIXED == 38_400
 

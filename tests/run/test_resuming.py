@@ -17,7 +17,7 @@ from mlpf_jax import progress as progress_lib
 from mlpf_jax.run import loop, resuming, story, track
 from mlpf_jax.run import setup as setup_lib
 from mlpf_jax.telemetry import recorder as recorder_lib
-from mlpf_jax.training import checkpoint_folder, state
+from mlpf_jax.training import checkpoint_folder
 from tests import tiny
 from tests.run.test_story import fake_inputs, surroundings
 
@@ -303,7 +303,13 @@ def run(stop_after, folder, run_config, **settings):
 def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_bits(
     tmp_path, monkeypatch, padding
 ):
-    monkeypatch.setattr(state, "create", lambda run, key: tiny.random_state(run))
+    drawn = []
+
+    def draw(setup, key):
+        drawn.append(setup)
+        return tiny.random_state(setup.config)
+
+    monkeypatch.setattr(story, "_draw", draw)
     data = dataclasses.replace(RUN.data, padding=padding, shuffle=True)
     config = dataclasses.replace(
         RUN,
@@ -319,6 +325,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_bits(
         assert checkpoint_folder.steps(tmp_path / "checkpoints")[0] == step
     resumed = run(None, tmp_path / "checkpoints", config, checkpoint_every="100")
 
+    assert len(drawn) == 2  # for the whole run and for the first segment: others read a checkpoint
     for name in ("loss_sha256", "params_sha256", "batch_sha256", "inference_quality"):
         assert getattr(resumed, name) == getattr(whole, name)
     assert [epoch.train for epoch in resumed.epochs] == [epoch.train for epoch in whole.epochs]

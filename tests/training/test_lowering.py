@@ -19,7 +19,7 @@ def lowered(platform, **numerics):
     model = dataclasses.replace(run.model, num_id_layers=1, num_energy_layers=1, **numerics)
     run = dataclasses.replace(run, model=model)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    abstract = jax.eval_shape(functools.partial(state.create, run), key)
+    abstract = state.shapes(run)
     batch = batch_lib.abstract_batch(1, 2, num_elements=tiny.NUM_ELEMENTS)
     spread = parallel.Devices.described(targets.ABSENT[platform])
     train = spread.spread_train_step(functools.partial(step.train_step, run))

@@ -38,9 +38,10 @@ def keeper_of(folder, **settings):
 
 @contextlib.contextmanager
 def opened(folder, known=KNOWN, **settings):
-    keeper = keeper_of(folder, **settings)
+    """A keeper, and the state of the checkpoint that it finds, or another one."""
+    keeper, drawn = keeper_of(folder, **settings), tiny.random_state(RUN)
     try:
-        yield keeper, keeper.open(known, tiny.random_state(RUN))
+        yield keeper, keeper.open(known, drawn) or drawn
     finally:
         keeper._store.close()
 

@@ -9,6 +9,7 @@ The process that forks must have one thread and no initialised back end of JAX.
 
 import dataclasses
 import functools
+import gc
 import multiprocessing
 import os
 import sys
@@ -96,6 +97,7 @@ class Nursery:
         """Must be called before JAX is imported."""
         self._settings = runtime.prepare(num_devices)
         self._modules = _import()
+        gc.freeze()  # no fork has to look through what was imported
         self.memory: Memory = {}
 
     def start(
@@ -184,6 +186,7 @@ class Nursery:
             return call
 
         for phase, name, pack, unpack in (
+            ("simulating", "state.shapes", _same, _same),
             ("drawing weights", "story._draw", _to_host, _to_jax),
             ("drawing weights", "cost.graph_cost", _same, _same),
             ("compiling", "programs.compile_step", _pack_programs, _unpack_programs),
@@ -220,10 +223,10 @@ def _import() -> dict[str, Any]:
         story,
     )
     from mlpf_jax.telemetry import opening
-    from mlpf_jax.training import checkpoint, cost
+    from mlpf_jax.training import checkpoint, cost, state
 
     modules = (main, source, environment, devices, ending, files, inputs, leaving, loop, phases)
-    modules += (programs, resuming, runtime, setup, story, opening, checkpoint, cost)
+    modules += (programs, resuming, runtime, setup, story, opening, checkpoint, cost, state)
     return {module.__name__.rpartition(".")[2]: module for module in modules}
 
 

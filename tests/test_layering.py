@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "events": {"atomic", "cache", "config", "keeping", "measure", "simulation"},
     "model": {"config", "events"},
     "training": {"atomic", "config", "errors", "events", "model"},
-    "verify": {"config", "events", "model", "training"},
+    "verify": {"config", "events", "model", "simulation", "training"},
     "telemetry": {"measure", "stats"},
     "report": {"atomic", "config", "measure", "render", "stats", "streams", "telemetry"},
     "compare": {"atomic", "config", "render", "report", "stats"},

@@ -26,6 +26,15 @@ NUM_FEATURES = {"elements": 12, "targets": 7, "candidates": 7}
 # The names of the arrays in the content digest, as in the published data set.
 _DIGEST_NAMES = {"elements": "X", "targets": "ygen", "candidates": "ycand"}
 _MOST_MAPPED = 16  # shards
+# What NumPy raises for a damaged header.
+_UNREADABLE = (
+    EOFError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+    ValueError,
+    tokenize.TokenError,
+)
 _DTYPES = {"offsets": np.dtype("<i8")} | {name: np.dtype("<f4") for name in NUM_FEATURES}
 
 
@@ -230,7 +239,7 @@ def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         raise manifest_lib.DamagedError(f"{path} is missing.")
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, SyntaxError, tokenize.TokenError, EOFError, RecursionError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise manifest_lib.DamagedError(f"{path} is not a complete .npy file: {reason}") from None
     if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:

@@ -18,19 +18,16 @@ import os
 import shutil
 import signal
 import threading
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlpf_jax.simulation import bank, encoding, generator, thinning
+from mlpf_jax.simulation import bank, encoding, generator, npz, thinning
 
 PIECE_EVENTS = 100  # a second of work
 _RECORD = "pieces.json"
-_DAMAGED = (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error)
 
 Progress = Callable[[int, int], None]  # collisions done, collisions wanted
 
@@ -257,9 +254,9 @@ def _keep(folder: Path, pieces: Sequence[Piece], num_kept: int) -> encoding.Enco
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except _DAMAGED as error:
+        with path.open("rb") as file:
+            return npz.read(file)
+    except (OSError, ValueError) as error:
         path.unlink(missing_ok=True)
         raise OSError(f"{path} was damaged and has been removed: repeat the command") from error
 

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from mlpf_jax.simulation import bank, encoding, species
+from mlpf_jax.simulation import bank, encoding, npz, species
 
 
 @pytest.fixture
@@ -96,9 +96,9 @@ def test_an_altered_shipped_bank_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_small_bank_that_unpacks_to_much_is_refused(columns, write, monkeypatch):
-    monkeypatch.setattr(bank, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(npz, "MOST_BYTES", 1000)
 
-    assert "it unpacks to more than 1000 bytes" in refusal(write(columns))
+    assert "bytes, more than 1000" in refusal(write(columns))
 
 
 @pytest.mark.parametrize(

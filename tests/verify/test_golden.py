@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from mlpf_jax.simulation import npz
 from mlpf_jax.verify import golden
 
 
@@ -77,7 +78,7 @@ def test_a_missing_weight_is_named():
 def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "zeros.npz"
     np.savez_compressed(path, X=np.zeros(10**6))
-    monkeypatch.setattr(golden, "_MOST_BYTES", 10**6)
+    monkeypatch.setattr(npz, "MOST_BYTES", 10**6)
 
     with pytest.raises(ValueError, match="not a golden file"):
         golden.load(path)

@@ -1,0 +1,51 @@
+"""Reads archives of arrays (.npz), which may be damaged or written by a stranger."""
+
+import io
+import tokenize
+import warnings
+import zipfile
+import zlib
+
+import numpy as np
+
+MOST_BYTES = 2**32  # of all arrays
+# What zipfile, zlib and NumPy raise for damaged or foreign files, besides ValueError. A header can
+# ask for more memory than there is.
+_UNREADABLE = (
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
+    """Returns the arrays by name. Nothing is unpickled.
+
+    Raises:
+        ValueError: if it is not an archive of plain arrays, or unpacks to more than `MOST_BYTES`.
+    """
+    start = file.read(2)
+    if start != b"PK":  # np.load would try other formats
+        raise ValueError("it is not an npz archive")
+    file.seek(0)
+    try:
+        with warnings.catch_warnings(action="ignore"), np.load(file, allow_pickle=False) as archive:
+            num_bytes = sum(one.file_size for one in archive.zip.infolist())
+            if num_bytes > MOST_BYTES:
+                raise ValueError(f"it unpacks to {num_bytes} bytes, more than {MOST_BYTES}")
+            arrays = {name: archive[name] for name in archive.files}
+    except _UNREADABLE as error:
+        raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # bytes, of a file of another kind
+            raise ValueError(f"{name} in it is not an array")  # noqa: TRY004
+    return arrays

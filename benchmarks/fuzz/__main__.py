@@ -4,11 +4,13 @@
 
 Needs atheris, which is no dependency of this project (35 MB): pip install atheris. Every reader
 runs in a process of its own, which must not crash, hang (10 s), take more than 2 GiB, or raise
-anything but its documented refusal. An input that makes it do so is kept in --out. Exit status: 0
-if nothing was found, 1 if something was, 2 for wrong usage, 130 on Ctrl-C.
+anything but its documented refusal. An input that makes it do so is kept in --out. The number of
+branches that the inputs reached tells how deep they came. Exit status: 0 if nothing was found, 1 if
+something was, 2 for wrong usage, 130 on Ctrl-C.
 """
 
 import importlib.util
+import random
 import re
 import shutil
 import sys
@@ -17,14 +19,17 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.fuzz import targets
+from benchmarks.fuzz import mutating, targets
 from mlpf_jax import cli, processes
 
 _SECONDS = flags.DEFINE_integer("seconds", 60, "Seconds for each reader.", lower_bound=1)
 _READERS = flags.DEFINE_list("readers", list(targets.TARGETS), "Readers to fuzz.")
 _OUT = flags.DEFINE_string("out", "fuzz", "Folder for inputs, logs and findings.")
 _ONE = flags.DEFINE_string("one", None, "Internal: fuzz this reader in this process.")
-_LIMITS = ("-timeout=10", "-rss_limit_mb=2048", "-max_len=65536", "-print_final_stats=1")
+_LIMITS = (
+    *("-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"),
+    f"-max_len={targets.MOST_BYTES}",
+)
 _PATIENCE_S = 60  # for the start, besides --seconds
 
 
@@ -43,7 +48,9 @@ def main(argv: Sequence[str]) -> int:
         folder = Path(_OUT.value) / name
         folder.mkdir(parents=True, exist_ok=True)
         status = _run(name, folder)
-        print(f"{name:10} {_count(folder):>9} inputs  {'nothing' if not status else 'FOUND'}")
+        inputs, branches = _counts(folder)
+        found_any = "FOUND" if status else "nothing"
+        print(f"{name:11} {inputs:>9} inputs  {branches:>5} branches  {found_any}", flush=True)
         found += [name] if status else []
     if found:
         return cli.complain(f"found: {', '.join(found)}, see {_OUT.value}.", cli.FAILURE)
@@ -64,10 +71,12 @@ def _run(name: str, folder: Path) -> int:
     )
 
 
-def _count(folder: Path) -> str:
+def _counts(folder: Path) -> tuple[str, str]:
+    """Returns how many inputs there were, and how many branches they reached."""
     text = "\n".join(processes.tail(folder / "log.txt"))
-    found = re.search(r"number_of_executed_units: *(\d+)", text)
-    return found[1] if found else "?"
+    inputs = re.findall(r"number_of_executed_units: *(\d+)", text)
+    branches = re.findall(r" cov: (\d+)", text)
+    return inputs[-1] if inputs else "?", branches[-1] if branches else "?"
 
 
 def _fuzz(name: str, folder: Path) -> None:
@@ -76,8 +85,12 @@ def _fuzz(name: str, folder: Path) -> None:
 
     with atheris.instrument_imports(include=["mlpf_jax"]):
         target = targets.guarded(name)
+
+    def change(content: bytes, most_bytes: int, seed: int) -> bytes:
+        return mutating.mutated(content, most_bytes, random.Random(seed), atheris.Mutate)
+
     limits = [*_LIMITS, f"-max_total_time={_SECONDS.value}", f"-artifact_prefix={folder}/found-"]
-    atheris.Setup([sys.argv[0], str(folder / "inputs"), *limits], target)
+    atheris.Setup([sys.argv[0], str(folder / "inputs"), *limits], target, custom_mutator=change)
     atheris.Fuzz()
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 Target = Callable[[bytes], object]
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
-_MOST_BYTES = 2**20  # that a reader may allocate, where it takes a limit
+MOST_BYTES = 2**17  # of an input; every seed is smaller
+_MOST_BYTES_READ = 2**20  # that a reader may allocate, where it takes a limit
 
 
 def _with_file(read: Callable[[Path], object], name: str = "input") -> Target:
@@ -72,17 +73,30 @@ def _shard() -> Target:
 def _pickle() -> Target:
     from mlpf_jax.events import pickles
 
-    return lambda content: pickles.load(io.BytesIO(content), max_bytes=_MOST_BYTES)
+    return lambda content: pickles.load(io.BytesIO(content), max_bytes=_MOST_BYTES_READ)
+
+
+def _delphes() -> Target:
+    from mlpf_jax.events import delphes
+
+    name = "tev14_pythia8_qcd_0_0.pkl"
+    return _with_file(lambda path: delphes.read_events(path, max_bytes=_MOST_BYTES_READ), name)
 
 
 def _tfrecord() -> Target:
     from mlpf_jax.events import tfrecord
 
     def target(content: bytes) -> None:
-        for record in tfrecord.read_records(io.BytesIO(content), max_bytes=_MOST_BYTES):
+        for record in tfrecord.read_records(io.BytesIO(content), max_bytes=_MOST_BYTES_READ):
             tfrecord.parse_example(record, ("X", "ygen"))
 
     return target
+
+
+def _example() -> Target:
+    from mlpf_jax.events import tfrecord
+
+    return lambda content: tfrecord.parse_example(content, ("X", "ygen"))
 
 
 def _golden() -> Target:
@@ -100,7 +114,14 @@ def _bank() -> Target:
 def _seal() -> Target:
     from mlpf_jax.training import checkpoint
 
-    return _with_file(lambda path: checkpoint.verify(path.parent), "sha256.json")
+    folder = Path(tempfile.mkdtemp(prefix="mlpf-jax-fuzz-"))
+    (folder / "record").write_bytes(b"x")
+
+    def target(content: bytes) -> None:
+        (folder / "sha256.json").write_bytes(content)
+        checkpoint.verify(folder)
+
+    return target
 
 
 def _track() -> Target:
@@ -156,7 +177,9 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
     "manifest": _manifest,
     "shard": _shard,
     "pickle": _pickle,
+    "delphes": _delphes,
     "tfrecord": _tfrecord,
+    "example": _example,
     "golden": _golden,
     "bank": _bank,
     "seal": _seal,
@@ -187,11 +210,10 @@ def seeds(name: str) -> Iterator[Path]:
     """Yields valid inputs to begin with: the kept ones, and files of the repository."""
     yield from sorted((CORPUS / name).glob("*"))
     patterns = {
-        "report": "benchmarks/results/*reproducibility*.json",
-        "baseline": "benchmarks/baselines/**/*.json",
+        "report": "tests/data/reports/*.json",
+        "baseline": "tests/data/baseline.json",
         "study": "tests/data/scaling.json",
-        "golden": "mlpf_jax/**/small_A.npz",
         "flags": "flags/*.cfg",
     }
     if name in patterns:
-        yield from sorted(ROOT.glob(patterns[name]), key=lambda path: path.stat().st_size)[:2]
+        yield from sorted(ROOT.glob(patterns[name]), key=lambda path: path.stat().st_size)[:4]

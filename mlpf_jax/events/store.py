@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import tokenize
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -238,7 +239,8 @@ def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     if not path.is_file():
         raise manifest_lib.DamagedError(f"{path} is missing.")
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
+        with warnings.catch_warnings(action="ignore"):  # of headers as Python 2 wrote them
+            array = np.lib.format.open_memmap(path, mode="r")
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise manifest_lib.DamagedError(f"{path} is not a complete .npy file: {reason}") from None

@@ -1,6 +1,7 @@
 """Reads archives of arrays (.npz), which may be damaged or written by a stranger."""
 
 import io
+import sys
 import tokenize
 import warnings
 import zipfile
@@ -48,4 +49,12 @@ def read(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # bytes, of a file of another kind
             raise ValueError(f"{name} in it is not an array")  # noqa: TRY004
+        if array.dtype.kind == "U" and not _is_text(array):
+            raise ValueError(f"{name} in it is not text")
     return arrays
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """Whether a text array has only characters; NumPy makes a broken str of other numbers."""
+    codes = np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(array.dtype.byteorder))
+    return bool(codes.max(initial=0) <= sys.maxunicode)

@@ -71,6 +71,17 @@ def test_what_is_no_plain_array_is_refused_in_one_line(members, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_text_of_impossible_characters_is_refused(order):
+    header = array_with(f"{{'descr': '{order}U1', 'fortran_order': False, 'shape': ()}}")
+    code = (0x110000).to_bytes(4, "little" if order == "<" else "big")
+    buffer = packed(a_npy=header + code)
+    buffer.seek(0)
+
+    with pytest.raises(ValueError, match="a in it is not text"):
+        npz.read(buffer)
+
+
 def test_an_archive_of_an_unknown_kind_is_refused():
     content = bytearray(packed(a_npy=array_with("{}")).getvalue())
     place = content.index(b"PK\x01\x02")

@@ -11,6 +11,7 @@ interrupted, 143 terminated by another signal. JAX is imported late, after the f
 
 import dataclasses
 import functools
+import importlib
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mlpf_jax.telemetry import recorder as recorder_lib
 
 _FLAGS = options.define()
+_WITH_JAX = ("jax", "mlpf_jax.run.devices", "mlpf_jax.run.story")
 _EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)  # of a run; others are bugs
 
 
@@ -38,7 +40,11 @@ def main(argv: Sequence[str]) -> int:
     """Runs the benchmark, or with --fit finds the largest batch."""
     del argv  # no arguments are left
     with stopping.Stop() as stop:
-        return _main(stop)
+        try:
+            return _main(stop)
+        except stopping.Stopped as stopped:
+            stop.end()
+            raise stopping.Stopped(stop.last_words(stopped.reason), stopped.status) from None
 
 
 def _main(stop: stopping.Stop) -> int:
@@ -49,8 +55,12 @@ def _main(stop: stopping.Stop) -> int:
         num_local = request.num_virtual_devices
         if place is not None:
             request, num_local = _for_process(request, place)
+        _import(stop, "mlpf_jax.run.files")  # NumPy
         _check_files(request.check(), request.files)
         settings = runtime.prepare(num_local)
+        _import(stop, *_WITH_JAX)
+        if request.files.checkpoint_dir or request.files.checkpoint:
+            _import(stop, "mlpf_jax.training.checkpoint")  # Orbax
     except ValueError as error:
         return cli.complain(error, cli.USAGE)
     group = None
@@ -63,6 +73,17 @@ def _main(stop: stopping.Stop) -> int:
         except ValueError as error:
             return cli.complain(error, cli.FAILURE)
     return _carry_out(stop, request, settings, num_local, group)
+
+
+def _import(stop: stopping.Stop, *names: str) -> None:
+    """Imports modules with all that they need.
+
+    A signal waits for that: raised in the start of an extension module, it can crash Python.
+    """
+    with stop.deferred():
+        for name in names:
+            importlib.import_module(name)
+    stop.poll()
 
 
 def _for_process(
@@ -138,7 +159,7 @@ def _carry_out(
         stop.end()
         if group is not None:
             group.leave(f"stopped ({stopped.reason})")
-        raise stopping.Stopped(course.last_words(stopped.reason), stopped.status) from None
+        raise
     except Exception as error:
         problems = [_way_out(error, config)]
         if group is not None:

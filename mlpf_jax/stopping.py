@@ -29,6 +29,7 @@ _WORDS_S = 4.0  # for the last words, whose file system may be what was lost, an
 _SAVE_S = 25.0  # more, while it saves: batch systems kill after 30 s
 _REPEAT_S = 1.0  # a signal this soon after the first one is the same
 _TIMED_OUT = "--time_limit"
+_GERUNDS = {"inference": "inferring"}  # of phases that are no gerund
 
 
 class Stopped(KeyboardInterrupt):
@@ -48,7 +49,7 @@ class Stop:
 
     def __init__(self):
         self.phase = "starting"
-        self.last_words: Callable[[str], str] = lambda reason: f"stopped ({reason})."
+        self.last_words: Callable[[str], str] = self.how
         self.reason: str | None = None  # why the process must end
         self.status = 0
         self.longest_s = 0.0  # duration of the longest step or save so far
@@ -144,6 +145,11 @@ class Stop:
         """Asks the main thread to end the run; the first reason counts. From any thread."""
         if self.reason is None:
             self.reason, self.status = reason, status
+
+    def how(self, reason: str) -> str:
+        """Returns a sentence: how the run ended, and in which phase."""
+        how = "interrupted" if reason == "SIGINT" else f"stopped ({reason})"
+        return f"{how} while {_GERUNDS.get(self.phase, self.phase)}."
 
     def _note(self, number: int) -> None:
         """Notes that a signal has come."""

@@ -283,8 +283,10 @@ def _problem(place: Path, number: signal.Signals, status: int) -> str | None:
         return "printed a traceback"
     if number == signal.SIGKILL:
         return None if status in (-number, 0) else f"status {status}"
-    if status == -number:  # before the program could install its handler
-        return None if not said else "died of the signal"
+    # Before the program could install its handler, or after it had removed it.
+    is_done = (place / "results" / hepscore.FILE_NAME).exists()
+    if status == -number and (is_done or not said):
+        return None
     if status not in (143, 0):
         return f"status {status}"
     report = place / "results" / incomplete.FILE_NAME

@@ -11,8 +11,6 @@ from mlpf_jax.measure import records
 from mlpf_jax.report import incomplete, result
 from mlpf_jax.run import ending, resuming
 
-_GERUNDS = {"inference": "inferring"}
-
 
 @dataclasses.dataclass
 class Course:
@@ -46,9 +44,9 @@ class Course:
     def last_words(self, reason: str) -> str:
         """Writes the incomplete report; returns one line for the user."""
         if not self.writes:
-            return self._how(reason)
+            return self.stop.how(reason)
         if self.is_reported:
-            return f"{self._how(reason)} The report is complete."
+            return f"{self.stop.how(reason)} The report is complete."
         with contextlib.suppress(OSError, ValueError, TypeError):
             path = incomplete.write(self._run(reason), self.files.results_dir)
             return f"{self._line(reason)} Incomplete report: {path}"
@@ -68,11 +66,7 @@ class Course:
             kept = "No checkpoint was found."
         else:
             kept = f"The same command goes on from step {step}."
-        return f"{self._how(reason)} {kept}"
-
-    def _how(self, reason: str) -> str:
-        how = "interrupted" if reason == "SIGINT" else f"stopped ({reason})"
-        return f"{how} while {_GERUNDS.get(self.stop.phase, self.stop.phase)}."
+        return f"{self.stop.how(reason)} {kept}"
 
     def _checkpoint_step(self) -> int | None:
         try:

@@ -225,6 +225,8 @@ def _kill_fresh(
         else:
             _check_end(process.returncode, place)
             return None
+    if status == 0:  # the signal came too late
+        return None
     problem = _problem(place, number, status)
     return Kill(phase, number.name, True, status, seconds, None, problem)
 
@@ -254,6 +256,8 @@ def _kill_fork(
     os.kill(running.pid, number)
     status = running.wait(_TIMEOUT_S)
     seconds = time.monotonic() - start
+    if status == 0:
+        return None
     later = list(zip(running.entered, running.times, strict=True))[before - 1 :]
     saves = [end for (one, _), (_, end) in itertools.pairwise(later) if one == "saving"]
     saved_s = saves[-1] - start if saves else None
@@ -282,12 +286,12 @@ def _problem(place: Path, number: signal.Signals, status: int) -> str | None:
     if "Traceback" in said:
         return "printed a traceback"
     if number == signal.SIGKILL:
-        return None if status in (-number, 0) else f"status {status}"
+        return None if status == -number else f"status {status}"
     # Before the program could install its handler, or after it had removed it.
     is_done = (place / "results" / hepscore.FILE_NAME).exists()
     if status == -number and (is_done or not said):
         return None
-    if status not in (143, 0):
+    if status != 143:
         return f"status {status}"
     report = place / "results" / incomplete.FILE_NAME
     if report.exists():

@@ -16,7 +16,7 @@ import types
 import jsonschema
 import pytest
 
-from mlpf_jax import config, main, options, progress, runtime
+from mlpf_jax import config, main, options, progress, runtime, stopping
 from mlpf_jax.report import fields, hepscore, incomplete
 from mlpf_jax.run import devices as devices_lib
 from mlpf_jax.run import files
@@ -617,6 +617,21 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(
     jsonschema.validate(document, fields.schema_of(incomplete.Incomplete))
     assert (document["reason"], document["phase"]) == ("SIGINT", phase)
     assert document["num_steps"] >= num_steps
+
+
+def test_a_signal_waits_for_the_end_of_an_import(tmp_path, monkeypatch):
+    """In the start of an extension module it can crash Python."""
+    (tmp_path / "slow_to_import.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nis_whole = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with stopping.Stop() as stop, pytest.raises(stopping.Stopped, match="SIGTERM") as stopped:
+        main._import(stop, "slow_to_import")
+
+    assert stopped.value.status == 143
+    assert sys.modules.pop("slow_to_import").is_whole
+    assert stop.last_words("SIGTERM") == "stopped (SIGTERM) while starting."
 
 
 @pytest.mark.slow

@@ -12,7 +12,6 @@ Files are mapped into memory, and nothing is unpickled. Module `writing` creates
 import dataclasses
 import functools
 import hashlib
-import tokenize
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,21 +20,13 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from mlpf_jax.events import manifest as manifest_lib
+from mlpf_jax.simulation import npz
 
 NUM_FEATURES = {"elements": 12, "targets": 7, "candidates": 7}
 
 # The names of the arrays in the content digest, as in the published data set.
 _DIGEST_NAMES = {"elements": "X", "targets": "ygen", "candidates": "ycand"}
 _MOST_MAPPED = 16  # shards
-# What NumPy raises for a damaged header.
-_UNREADABLE = (
-    EOFError,
-    OverflowError,
-    RecursionError,
-    SyntaxError,
-    ValueError,
-    tokenize.TokenError,
-)
 _DTYPES = {"offsets": np.dtype("<i8")} | {name: np.dtype("<f4") for name in NUM_FEATURES}
 
 
@@ -241,7 +232,7 @@ def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
         with warnings.catch_warnings(action="ignore"):  # of headers as Python 2 wrote them
             array = np.lib.format.open_memmap(path, mode="r")
-    except _UNREADABLE as error:
+    except npz.BAD_HEADER as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise manifest_lib.DamagedError(f"{path} is not a complete .npy file: {reason}") from None
     if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:

@@ -10,19 +10,14 @@ import zlib
 import numpy as np
 
 MOST_BYTES = 2**32  # of all arrays
-# What zipfile, zlib and NumPy raise for damaged or foreign files, besides ValueError. A header can
-# ask for more memory than there is.
-_UNREADABLE = (
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
+# What NumPy raises for a damaged header, which can ask for more memory than there is.
+BAD_HEADER = (
+    *(EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError, ValueError),
     tokenize.TokenError,
+)
+# What zipfile and zlib raise for damaged or foreign files.
+_BAD_ARCHIVE = (
+    *(LookupError, NotImplementedError, OSError, RuntimeError),
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -44,7 +39,7 @@ def read(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
             if num_bytes > MOST_BYTES:
                 raise ValueError(f"it unpacks to {num_bytes} bytes, more than {MOST_BYTES}")
             arrays = {name: archive[name] for name in archive.files}
-    except _UNREADABLE as error:
+    except (*BAD_HEADER, *_BAD_ARCHIVE) as error:
         raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # bytes, of a file of another kind

@@ -129,6 +129,11 @@ def turn_shape(folder):
     path.write_bytes(path.read_bytes().replace(b"(8, 7), } ", b"(-8, 7), }"))
 
 
+def mix_header(folder):
+    path = folder / "shard-00001/targets.npy"
+    path.write_bytes(path.read_bytes().replace(b"'shape': (8, 7), } ", b"B'shape': (8, 7), }"))
+
+
 def empty_file(folder):
     (folder / "shard-00001/targets.npy").write_bytes(b"")
 
@@ -176,6 +181,7 @@ def write_manifest(content):
         (cut_header, "targets.npy is not a complete .npy file"),
         (break_header, "targets.npy is not a complete .npy file"),
         (turn_shape, "targets.npy is not a complete .npy file"),
+        (mix_header, "targets.npy is not a complete .npy file"),
         (empty_file, "targets.npy is not a complete .npy file"),
         (lengthen_file, "targets.npy is longer than its header says"),
         (smuggle_objects, "targets.npy is not a complete .npy file: .*Python objects"),

@@ -169,7 +169,7 @@ def _first_state(
     """
     start = timing.clock_ns()
     first = resume(shapes)
-    if setup.config.mode == "infer" and checkpoint is not None:
+    if first is None and setup.config.mode == "infer" and checkpoint is not None:
         first = resuming.checkpoints().load_weights(checkpoint, shapes)
     if first is None:
         first = _draw(setup, key)

@@ -72,7 +72,7 @@ def _change(owner: Any, key: Any, places: list[tuple[Any, Any]], rng: random.Ran
         case 3 if isinstance(value, list | str):
             owner[key] = value * 2 if rng.random() < 0.5 else value[: len(value) // 2]
         case 3 if isinstance(value, int | float):
-            owner[key] = rng.choice((-value, value + 1, value / 3))
+            owner[key] = rng.choice((-value, value + 1, value // 3))
         case 4 if isinstance(owner, dict):
             owner[rng.choice(("", "x", *owner))] = owner.pop(key)
         case _:

@@ -49,7 +49,7 @@ def reverse(content, most_bytes):
 
 @given(number=st.integers(0, 10**6))
 def test_changed_json_is_json_or_as_changed_by_bytes(number):
-    content = b'{"a": [1, {"b": "text"}], "c": null}'
+    content = b'{"a": [1, {"b": "text"}], "c": null, "d": 1%s, "e": 1e999}' % (b"0" * 400)
 
     found = mutating.mutated(content, 1000, random.Random(number), reverse)
 

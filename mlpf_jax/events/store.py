@@ -12,7 +12,6 @@ Files are mapped into memory, and nothing is unpickled. Module `writing` creates
 import dataclasses
 import functools
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -230,11 +229,9 @@ def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     if not path.is_file():
         raise manifest_lib.DamagedError(f"{path} is missing.")
     try:
-        with warnings.catch_warnings(action="ignore"):  # of headers as Python 2 wrote them
-            array = np.lib.format.open_memmap(path, mode="r")
-    except npz.BAD_HEADER as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise manifest_lib.DamagedError(f"{path} is not a complete .npy file: {reason}") from None
+        array = npz.mapped(path)
+    except ValueError as error:
+        raise manifest_lib.DamagedError(f"{path} is not a complete .npy file: {error}") from None
     if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
         raise manifest_lib.DamagedError(
             f"{path} has the wrong count or type: {array.dtype} {array.shape}, by the manifest it "

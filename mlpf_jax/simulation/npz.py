@@ -1,22 +1,40 @@
-"""Reads archives of arrays (.npz), which may be damaged or written by a stranger."""
+"""Reads NumPy's files of arrays (.npy and .npz), which may be damaged or written by a stranger."""
 
+import contextlib
 import io
 import sys
+import threading
 import tokenize
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
-MOST_BYTES = 2**32  # of all arrays
+MOST_BYTES = 2**32  # of all arrays in an archive
 # What NumPy raises for a damaged header, which can ask for more memory than there is.
-BAD_HEADER = (
+_BAD_HEADER = (
     *(EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError, ValueError),
     tokenize.TokenError,
 )
 # What zipfile and zlib raise for damaged or foreign files. NotImplementedError is a RuntimeError.
 _BAD_ARCHIVE = (LookupError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_PARSING = threading.Lock()
+
+
+def mapped(path: Path) -> np.memmap:
+    """Returns the array of a .npy file, mapped into memory. Nothing is unpickled.
+
+    Raises:
+        ValueError: if it is not a file of a plain array.
+    """
+    try:
+        with _parsing():
+            return np.lib.format.open_memmap(path, mode="r")
+    except _BAD_HEADER as error:
+        raise ValueError(_reason(error)) from error
 
 
 def read(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
@@ -30,19 +48,34 @@ def read(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
         raise ValueError("it is not an npz archive")
     file.seek(0)
     try:
-        with warnings.catch_warnings(action="ignore"), np.load(file, allow_pickle=False) as archive:
+        with _parsing(), np.load(file, allow_pickle=False) as archive:
             num_bytes = sum(one.file_size for one in archive.zip.infolist())
             if num_bytes > MOST_BYTES:
                 raise ValueError(f"it unpacks to {num_bytes} bytes, more than {MOST_BYTES}")
             arrays = {name: archive[name] for name in archive.files}
-    except (*BAD_HEADER, *_BAD_ARCHIVE) as error:
-        raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from error
+    except (*_BAD_HEADER, *_BAD_ARCHIVE) as error:
+        raise ValueError(_reason(error)) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # bytes, of a file of another kind
             raise ValueError(f"{name} in it is not an array")  # noqa: TRY004
         if array.dtype.kind == "U" and not _is_text(array):
             raise ValueError(f"{name} in it is not text")
     return arrays
+
+
+@contextlib.contextmanager
+def _parsing() -> Iterator[None]:
+    """Lets one thread at a time parse headers, without the warnings of those that Python 2 wrote.
+
+    Of two threads that parse Python's syntax at once, one can get a SystemError (CPython 3.11,
+    gh-106905); and warnings are switched off for all threads.
+    """
+    with _PARSING, warnings.catch_warnings(action="ignore"):
+        yield
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _is_text(array: np.ndarray) -> bool:

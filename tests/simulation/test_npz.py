@@ -1,6 +1,9 @@
 """Archives of arrays that are damaged or foreign are refused in one line, whatever is wrong."""
 
+import concurrent.futures
+import gc
 import io
+import sys
 import zipfile
 
 import numpy as np
@@ -99,3 +102,33 @@ def test_a_small_archive_that_unpacks_to_much_is_refused(monkeypatch):
 
     with pytest.raises(ValueError, match=r"unpacks to 8000128 bytes, more than 1000000"):
         npz.read(buffer)
+
+
+@pytest.fixture
+def busy_collector():
+    """Threads change turns in the midst of calls, at garbage collections that run Python code."""
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+
+    def work(*_):
+        sum(range(100))
+
+    gc.callbacks.append(work)
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(5)
+    yield
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(interval)
+    gc.callbacks.remove(work)
+
+
+def test_threads_map_arrays_at_once(tmp_path, busy_collector):
+    """Python 3.11 fails where two threads parse at once, as NumPy does."""
+    np.save(tmp_path / "a.npy", np.arange(3))
+
+    def map_it(_):
+        return [npz.mapped(tmp_path / "a.npy").shape for _ in range(500)]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        shapes = list(pool.map(map_it, range(8)))
+
+    assert shapes == [[(3,)] * 500] * 8

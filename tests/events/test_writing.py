@@ -1,5 +1,6 @@
 """Shards are written atomically, also after interruptions."""
 
+import concurrent.futures
 import dataclasses
 import signal
 import subprocess
@@ -89,7 +90,6 @@ def test_a_writer_killed_between_two_files_leaves_no_shard(
 def test_two_writers_at_once_do_not_disturb_each_other(tmp_path, folder, events, origin):
     shared = tmp_path / "shared"
     barrier = threading.Barrier(4)
-    failures = []
 
     def write():
         try:
@@ -97,17 +97,14 @@ def test_two_writers_at_once_do_not_disturb_each_other(tmp_path, folder, events,
                 barrier.wait()
                 atomic.remove_leftovers(tmp_path)
                 writing.write_store(shared, events, origin, shard_events=2).verify()
-        except (OSError, ValueError) as error:
-            failures.append(error)
-            barrier.abort()
+        except BaseException:
+            barrier.abort()  # for the others, who would wait for ever
+            raise
 
-    writers = [threading.Thread(target=write) for _ in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        failures = [writer.exception() for writer in [pool.submit(write) for _ in range(4)]]
 
-    assert not failures
+    assert failures == [None] * 4
     assert tree(shared) == tree(folder)
 
 

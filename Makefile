@@ -7,7 +7,8 @@ PEER_PYTHON ?= python3.11 # TensorFlow 2.15 has no later one
 
 PY := $(VENV)/bin/python
 # Compiling tiny programs keeps one core busy; more than four workers take much memory.
-WORKERS := -n auto --maxprocesses 4 --dist loadfile
+# One that dies, or whose test hangs, ends the tests: another would try the same again.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 export VENV PYTHON BACKEND
 # What runs is the environment's, not what a site's modules put before it; and programs that tests
 # start are not compiled anew each time.
@@ -41,7 +42,7 @@ bench-regression: venv
 	$(PY) -m tools.regress $(if $(BASE),--base=$(BASE)) $(if $(INJECT),--inject=$(INJECT)) $(REGRESS_FLAGS)
 
 test: lint
-	$(PY) -m pytest -q -m 'not slow' $(WORKERS)
+	$(PY) -m pytest -q -m 'not slow' $(WORKERS) -o faulthandler_timeout=300
 
 lint: venv-test
 	$(PY) -m ruff format --check .

@@ -32,7 +32,7 @@ class Course:
         Returns the problems, one line each.
         """
         self.stop.enter("reporting")
-        with self.stop.deferred():
+        with self.stop.deferred(), self.stop.saving():
             problems = ending.deliver(finished, self.arguments, self.files.results_dir)
             self.is_reported = True
             if self.keeper is not None and not problems:

@@ -1,6 +1,7 @@
 """The last words of a run agree with what it leaves."""
 
 import signal
+import types
 
 import pytest
 
@@ -38,6 +39,25 @@ def test_a_signal_while_the_report_is_written_ends_the_run_after_that(
     assert course.last_words("SIGTERM") == line
     course.fail(OSError("later"))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_report_has_as_much_time_after_a_signal_as_a_save(course, finished, monkeypatch):
+    """That of a long run takes its time to be validated."""
+    left = []
+    monkeypatch.setattr(course.stop, "leave", left.append)
+
+    def deliver(*arguments):
+        for now in (0.0, 20.0):
+            clock = types.SimpleNamespace(monotonic=lambda now=now: now)
+            monkeypatch.setattr(stopping, "time", clock)
+            course.stop._tick([] if now else [signal.SIGTERM], not now)
+        return []
+
+    monkeypatch.setattr(ending, "deliver", deliver)
+    with pytest.raises(stopping.Stopped, match="SIGTERM"):
+        course.deliver(finished)
+
+    assert not left
 
 
 def test_a_time_limit_that_is_near_ends_no_run_that_is_reported(course, finished, monkeypatch):

@@ -59,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
         "atomic",
         "cache",
         "compare",
+        "errors",
         "keeping",
         "measure",
         "processes",

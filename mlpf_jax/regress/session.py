@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mlpf_jax import errors, processes
 from mlpf_jax.measure import records
 from mlpf_jax.regress import (
     baseline,
@@ -167,7 +168,8 @@ def compare(request: Request, tell: pairing.Tell) -> documents.Outcome:
     with _sides(request, tell) as (a, b):
         judge = _Judge(request, known, a, b)
         budget = pairing.Budget(end_s, request.max_pairs, request.rounds)
-        gathered = pairing.gather(a, b, judge, budget, coins=random.Random(), tell=tell)
+        with _failing_as_a_run():
+            gathered = pairing.gather(a, b, judge, budget, coins=random.Random(), tell=tell)
         return documents.Outcome(
             a=a,
             b=b,
@@ -193,7 +195,7 @@ def record(request: Request, name: str, tell: pairing.Tell, *, force: bool) -> P
         raise ValueError("--save_baseline records B: give no A, no --inject and no --resolve.")
     end_s = time.monotonic() + request.budget_s
     num_runs = 2 * request.max_pairs
-    with _live(request, "B", tell) as (source,):
+    with _live(request, "B", tell) as (source,), _failing_as_a_run():
         runs: list[costs.RunMeasures] = []
         longest_s = 0.0
         while not runs or (len(runs) < num_runs and time.monotonic() + longest_s < end_s):
@@ -208,6 +210,15 @@ def record(request: Request, name: str, tell: pairing.Tell, *, force: bool) -> P
             tell(f"run {len(runs)} of {num_runs}: {runs[-1]}")
         made = baseline.make(name, request.settings, source.first, runs)
     return baseline.write(made, request.baseline_folder, force=force)
+
+
+@contextlib.contextmanager
+def _failing_as_a_run() -> Iterator[None]:
+    """Makes system errors of the runs' files, as on a full disk, failures and no wrong usage."""
+    try:
+        yield
+    except OSError as error:
+        raise processes.RunFailedError(errors.one_line(error)) from error
 
 
 @contextlib.contextmanager

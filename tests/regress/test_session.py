@@ -1,12 +1,14 @@
 """Whole comparisons of a repository whose runs take no time."""
 
 import contextlib
+import errno
 import functools
 import json
 import os
 import re
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -411,6 +413,18 @@ def test_a_failing_run_ends_it_all_with_its_last_words(started_repository, tmp_p
 
     assert caught.value.last_lines[-1] == "error: the run of this preset fails"
     assert os.listdir(tmp_path / "temporary") == []
+
+
+def test_a_full_disk_in_the_midst_is_a_failure_and_no_wrong_usage(repository, monkeypatch):
+    repository({})
+
+    def fill(message):
+        if message.startswith("pair 1"):
+            full = OSError(errno.ENOSPC, "No space left on device", "runs")
+            monkeypatch.setattr(sources.Processes, "_new_folder", mock.Mock(side_effect=full))
+
+    with pytest.raises(processes.RunFailedError, match="runs: No space left on device"):
+        session.compare(request(base="HEAD"), fill)
 
 
 def test_files_that_change_while_they_are_compared_end_it(repository):

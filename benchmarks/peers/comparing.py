@@ -33,7 +33,7 @@ class Cell:
     interval: tuple[float, float]
     set_rates: tuple[float, ...]  # of every set the median of its windows
     num_windows: int
-    num_disturbed: int  # windows during CPU use by others; they count
+    num_disturbed: int | None  # windows during CPU use by others, if known; they count
     first_call_s: tuple[float, ...]  # of every process, including compilation
     # Of the GPU, or on a CPU of the process, after the first call; the inference's came first.
     peak_bytes: int
@@ -143,7 +143,7 @@ def _cell(
         interval=(summary.interval_low, summary.interval_high),
         set_rates=tuple(rates),
         num_windows=sum(map(len, windows)),
-        num_disturbed=sum(driver.num_disturbed(one, num_cores, on_cpu=on_cpu) for one in windows),
+        num_disturbed=driver.num_disturbed(windows, num_cores, on_cpu=on_cpu),
         first_call_s=tuple(start["first_call_s"] for start in starts),
         peak_bytes=max(start["peak_bytes"] for start in starts),
     )

@@ -42,7 +42,7 @@ def _row(cell: comparing.Cell, ratio: comparison.Ratio | None) -> list[str]:
         "" if ratio is None else f"{ratio.value:.3f}",
         "" if ratio is None else _interval(ratio.low, ratio.high),
         f"{len(cell.set_rates)}",
-        f"{cell.num_disturbed}/{cell.num_windows}",
+        f"{'?' if cell.num_disturbed is None else cell.num_disturbed}/{cell.num_windows}",
         " ".join(f"{seconds:.1f}" for seconds in cell.first_call_s),
         f"{cell.peak_bytes / 1e9:.2f}",
     ]

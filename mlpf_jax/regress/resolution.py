@@ -68,7 +68,5 @@ def windows(turn: driver.Turns, *, on_cpu: bool) -> dict[str, Any]:
         name: [float(f"{one.seconds / turn.steps:.6g}") for one in taken]
         for name, taken in turn.windows.items()
     }
-    series, cores = turn.windows.values(), slot.num_cores()
-    is_known = all(one.load is not None for taken in series for one in taken)
-    disturbed = sum(driver.num_disturbed(taken, cores, on_cpu=on_cpu) for taken in series)
-    return {"steps": turn.steps, "disturbed": disturbed if is_known else None, **seconds}
+    disturbed = driver.num_disturbed(turn.windows.values(), slot.num_cores(), on_cpu=on_cpu)
+    return {"steps": turn.steps, "disturbed": disturbed, **seconds}

@@ -14,7 +14,7 @@ import selectors
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,18 +219,24 @@ class Turns:
         return statistics.median(math.log(of_b.seconds / of_a.seconds) for of_a, of_b in pairs)
 
 
-def num_disturbed(windows: Sequence[Window], num_cores: int, *, on_cpu: bool = True) -> int:
-    """Returns how many successive windows of a side other programs or the hypervisor disturbed.
+def num_disturbed(
+    series: Iterable[Sequence[Window]], num_cores: int, *, on_cpu: bool = True
+) -> int | None:
+    """Returns how many windows other programs or the hypervisor disturbed; None if unknown.
 
-    Judged is the mean over as many windows as make a second.
+    Each of the series is of successive windows of a side. Judged is the mean over as many of them
+    as make a second.
     """
-    found, part = 0, list[tuple[load.Load, float]]()
-    known = [(one.load, one.seconds) for one in windows if one.load is not None]
-    for number, one in enumerate(known, start=1):
-        part.append(one)
-        if sum(seconds for _, seconds in part) >= _LOAD_S or number == len(known):
-            found += len(part) * bool(trust.in_load(load.mean(part), num_cores, on_cpu=on_cpu))
-            part.clear()
+    found = 0
+    for windows in series:
+        part = list[tuple[load.Load, float]]()
+        for number, one in enumerate(windows, start=1):
+            if one.load is None:
+                return None
+            part.append((one.load, one.seconds))
+            if sum(seconds for _, seconds in part) >= _LOAD_S or number == len(windows):
+                found += len(part) * bool(trust.in_load(load.mean(part), num_cores, on_cpu=on_cpu))
+                part.clear()
     return found
 
 

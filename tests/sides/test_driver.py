@@ -161,15 +161,18 @@ def test_a_slowdown_is_of_neighbours_so_that_what_lasts_meets_both():
 
 def test_windows_that_others_disturbed_are_counted():
     loads = [load.Load(**CALM), load.Load(**DISTURBED), None]
-    assert driver.num_disturbed([driver.Window(1.0, one) for one in loads], 2) == 1
+    calm, disturbed, unknown = ([driver.Window(1.0, one)] for one in loads)
+
+    assert driver.num_disturbed([calm + disturbed, disturbed], 2) == 2
+    assert driver.num_disturbed([calm, disturbed + unknown], 2) is None
 
 
 def test_one_tick_of_the_clock_disturbs_no_short_window():
     ticks = [0.0, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25]
     short = [driver.Window(0.08, load.Load(one, 0.0)) for one in ticks]
 
-    assert driver.num_disturbed(short, 2) == 0
-    assert driver.num_disturbed(short[:2], 2) == 2
+    assert driver.num_disturbed([short], 2) == 0
+    assert driver.num_disturbed([short[:2]], 2) == 2
 
 
 @pytest.mark.parametrize(

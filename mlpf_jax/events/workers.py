@@ -160,8 +160,11 @@ def _attend(
             _send(worker, job)
             while (task := todo.get()) and _run(worker, task, replies):
                 pass
-        except (BrokenPipeError, json.JSONDecodeError):  # the worker is dead: half a line, or none
-            message = f"a simulation worker died (exit status {worker.wait()})."
+        except (BrokenPipeError, ValueError) as error:  # it is dead, or others write to its output
+            worker.terminate()
+            line = getattr(error, "doc", "")
+            after = f" after the line {line!r}" if line else ""
+            message = f"a simulation worker died (exit status {worker.wait()}){after}."
             replies.put(["error", "OSError", message])
 
 

@@ -301,6 +301,16 @@ def test_the_death_of_a_worker_is_reported(tmp_path, monkeypatch):
     assert opened.digest() == DIGEST_OF_8_QCD
 
 
+def test_a_worker_whose_output_others_write_to_is_ended(tmp_path, monkeypatch):
+    """As Python does at some sites, which greet their users when it starts."""
+    (tmp_path / "sitecustomize.py").write_text("print('welcome')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(source, "SHARD_EVENTS", 1)
+
+    with pytest.raises(OSError, match=r"a simulation worker died .* after the line 'welcome\\n'"):
+        source.simulate_store(tmp_path / "set", "qcd", 2, seed=1, num_workers=2)
+
+
 def test_interrupting_ends_the_workers_and_leaves_whole_shards(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "SHARD_EVENTS", 2)
     started = []

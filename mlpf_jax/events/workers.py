@@ -67,21 +67,25 @@ def simulate_in_workers(
     for item in [*tasks, *[None] * num_workers]:
         todo.put(item)
     replies: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
-    workers = [_start() for _ in range(num_workers)]
-    threads = [
-        threading.Thread(target=_attend, args=(worker, job, todo, replies)) for worker in workers
-    ]
-    for thread in threads:
-        thread.start()
+    workers: list[subprocess.Popen[str]] = []
+    threads: list[threading.Thread] = []
     try:
+        for _ in range(num_workers):
+            workers.append(_start())
+            arguments = (workers[-1], job, todo, replies)
+            threads.append(threading.Thread(target=_attend, args=arguments))
+            threads[-1].start()
         _follow(replies, len(tasks), on_event)
     except BaseException:
         for worker in workers:
             worker.terminate()
         raise
     finally:  # without further tasks, workers end by themselves
-        for thread in threads:
+        for thread in filter(threading.Thread.is_alive, threads):
             thread.join()
+        for worker in workers:
+            with worker:  # one whose thread could not start is still there
+                pass
         # A worker that is killed right after creating a temporary folder leaves it behind.
         atomic.remove_leftovers(Path(job.folder))
 

@@ -8,6 +8,7 @@ import pathlib
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -309,6 +310,26 @@ def test_a_worker_whose_output_others_write_to_is_ended(tmp_path, monkeypatch):
 
     with pytest.raises(OSError, match=r"a simulation worker died .* after the line 'welcome\\n'"):
         source.simulate_store(tmp_path / "set", "qcd", 2, seed=1, num_workers=2)
+
+
+def test_workers_end_if_one_cannot_be_attended_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "SHARD_EVENTS", 1)
+    started, threads = [], []
+    start, start_thread = workers._start, threading.Thread.start
+    monkeypatch.setattr(workers, "_start", lambda: started.append(start()) or started[-1])
+
+    def start_one(thread):
+        if threads:
+            raise RuntimeError("can't start new thread")
+        threads.append(thread)
+        start_thread(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        source.simulate_store(tmp_path / "set", "qcd", 20, seed=1, num_workers=2)
+
+    assert [worker.returncode is None for worker in started] == [False, False]
+    assert not threads[0].is_alive()
 
 
 def test_interrupting_ends_the_workers_and_leaves_whole_shards(tmp_path, monkeypatch):

@@ -216,7 +216,7 @@ def _map_shard(folder: Path, shard: manifest_lib.Shard) -> dict[str, np.ndarray]
     }
     arrays = {name: _map_array(folder / f"{name}.npy", shapes[name]) for name in shapes}
     offsets = arrays["offsets"]
-    if offsets[0] != 0 or offsets[-1] != shard.num_elements or np.any(np.diff(offsets) < 0):
+    if offsets[0] != 0 or offsets[-1] != shard.num_elements or np.any(offsets[1:] < offsets[:-1]):
         raise manifest_lib.DamagedError(
             f"{folder / 'offsets.npy'} is damaged: its offsets are inconsistent."
         )

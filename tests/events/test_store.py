@@ -221,6 +221,14 @@ def test_a_damaged_set_is_refused_in_one_line(folder, damage, message):
     assert "\n" not in str(caught.value)
 
 
+def test_offsets_whose_differences_overflow_are_refused(tmp_path, events, origin):
+    writing.write_store(tmp_path, events, origin)
+    np.save(tmp_path / "shard-00000/offsets.npy", np.array([0, 2**63 - 1, -(2**63), -1, 0, 16]))
+
+    with pytest.raises(ValueError, match=r"offsets.npy is damaged: its offsets are inconsistent"):
+        store.open_store(tmp_path)
+
+
 def test_a_shard_of_another_length_than_the_manifest_says_is_refused(folder):
     shards = json.loads((folder / "manifest.json").read_text())["shards"]
     shards[0]["num_events"] += 1

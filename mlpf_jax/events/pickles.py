@@ -41,7 +41,7 @@ def load(stream: io.BufferedIOBase, *, max_bytes: int) -> Any:
         RefusedError: if it contains anything else, or exceeds `max_bytes`.
         ValueError: if it is not a complete pickle.
     """
-    machine = _Machine()
+    machine = _Machine(max_bytes)
     limited = _Limited(stream, max_bytes)
     try:
         for instruction, argument, _ in pickletools.genops(cast(IO[bytes], limited)):
@@ -80,10 +80,11 @@ class _Limited:
 class _Machine:
     """The stack machine of pickle, without its unsafe instructions."""
 
-    def __init__(self):
+    def __init__(self, max_text: int):
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.count = 0
+        self._max_text = self._left = max_text  # characters to encode
 
     def step(self, name: str, argument: Any) -> None:
         """Executes one instruction."""
@@ -140,7 +141,7 @@ class _Machine:
         function, arguments = self.pop(2)
         if not isinstance(function, _StandIn):
             raise RefusedError(f"calls a {type(function).__name__}: {_ADMITTED}.")
-        self.stack.append(function.call(*_of_type(arguments, tuple)))
+        self.stack.append(function.call(*self._counted(arguments)))
 
     def build(self) -> None:
         """Sets the state of one of our replacements."""
@@ -148,7 +149,17 @@ class _Machine:
         target = self.stack[-1]
         if not isinstance(target, _Dtype | _Array):
             raise RefusedError(f"sets the state of a {type(target).__name__}: {_ADMITTED}.")
-        target.set_state(*_of_type(state, tuple))
+        target.set_state(*self._counted(state))
+
+    def _counted(self, arguments: Any) -> tuple[Any, ...]:
+        """Returns the arguments of a replacement, which may encode all text among them.
+
+        A file can repeat a long text with a few bytes, but each encoding takes memory.
+        """
+        self._left -= sum(len(v) for v in _of_type(arguments, tuple) if type(v) is str)
+        if self._left < 0:
+            raise RefusedError(f"encodes more than {self._max_text} characters.")
+        return arguments
 
     def memoize(self, index: int) -> None:
         self.memo[index] = self.stack[-1]

@@ -292,6 +292,23 @@ def test_a_memo_of_any_index_is_small():
     assert load(b"\x80\x02Nr\xff\xff\xff\xff.") is None
 
 
+_TEXT = b"X" + struct.pack("<I", 10**5) + b"a" * 10**5
+_ENCODE = b"c_codecs\nencode\nh\x01\x85R"
+_ARRAY = (
+    b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n)U\x01b\x87R"
+    b"(K\x01J\xa0\x86\x01\x00\x85cnumpy\ndtype\nU\x02u1\x85R\x89h\x01tb"
+)
+
+
+@pytest.mark.parametrize("instructions", [_ENCODE, _ARRAY], ids=["bytes", "array"])
+def test_a_text_that_is_encoded_again_and_again_is_refused(instructions):
+    content = b"\x80\x02" + _TEXT + b"q\x01" + instructions
+
+    assert len(load(content + b".")) == 10**5
+    with pytest.raises(pickles.RefusedError, match="encodes more than 1000000 characters"):
+        load(content + instructions * 10 + b".")
+
+
 def test_bytes_behind_the_end_are_refused():
     with pytest.raises(ValueError, match="there are bytes after its end"):
         load(pickle.dumps(1) + pickle.dumps(2))

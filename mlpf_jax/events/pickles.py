@@ -18,6 +18,9 @@ from typing import IO, Any, cast
 import numpy as np
 
 MAX_INSTRUCTIONS = 2**25  # twice the number for a hundred events of plain lists
+# A file can repeat or multiply what is longer with a few bytes, which takes long.
+_MOST_AXES = 32  # of an array
+_MOST_REST = 7  # of the state of a type, after version and byte order
 
 _NUMBER = re.compile(r"[<>|=]?(f[248]|[iu][1248]|b1)")
 _ADMITTED = "only NumPy arrays of numbers in plain containers are read"
@@ -215,6 +218,8 @@ class _Dtype:
         self.dtype = np.dtype(code)
 
     def set_state(self, version: Any, order: Any, *rest: Any) -> None:
+        if len(rest) > _MOST_REST:
+            raise ValueError("the state of a type is too long")
         if order not in ("<", ">", "|") or rest[:3] != (None, None, None):
             raise RefusedError(f"contains an array of a compound type: {_ADMITTED}.")
         self.dtype = self.dtype.newbyteorder(order)
@@ -249,8 +254,10 @@ def _make_array(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
         content = content.encode("latin1")
     if not isinstance(content, bytes | bytearray) or not isinstance(dtype, np.dtype):
         raise RefusedError(f"contains an array that is not numeric: {_ADMITTED}.")
-    shape = tuple(_of_type(length, int) for length in _of_type(shape, tuple))
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content):
+    if len(_of_type(shape, tuple)) > _MOST_AXES:
+        raise ValueError(f"an array has more than {_MOST_AXES} axes")
+    fits = all(0 <= _of_type(length, int) < 2**63 for length in shape)
+    if not fits or math.prod(shape) * dtype.itemsize != len(content):
         raise ValueError(f"an array of shape {shape} has {len(content)} bytes")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if order == "F" else "C")
 

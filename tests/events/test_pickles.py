@@ -254,6 +254,16 @@ def test_an_extension_code_is_refused():
             "compound type",
         ),
         (b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nU\x01x)U\x01b\x87R.", "of another kind"),
+        # These would take long if they were repeated or multiplied.
+        (
+            b"\x80\x02cnumpy\ndtype\nU\x02f8\x85R(K\x03U\x01<" + b"N" * 1000 + b"tb.",
+            "the state of a type is too long",
+        ),
+        (
+            b"\x80\x02cnumpy.core.numeric\n_frombuffer\n(U\x00cnumpy\ndtype\nU\x02f8\x85R"
+            b"(" + b"K\x7f" * 1000 + b"tU\x01CtR.",
+            "an array has more than 32 axes",
+        ),
     ],
 )
 def test_a_hand_made_pickle_is_refused(content, message):

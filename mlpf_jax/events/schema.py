@@ -56,7 +56,7 @@ def _numbers(name: str, values: Any) -> Float32[np.ndarray, "rows columns"]:
     if values.ndim != 2 or values.shape[1] not in COLUMNS[name]:
         wanted = " or ".join(f"(rows, {width})" for width in COLUMNS[name])
         raise ValueError(f"{name} has the shape {values.shape}, not {wanted}.")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow, and a signalling NaN
         numbers = values.astype(np.float32)
     bad = np.argwhere(~np.isfinite(numbers))
     if len(bad):

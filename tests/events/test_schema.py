@@ -66,6 +66,7 @@ def replace(**changes):
     return lambda arrays: arrays | changes
 
 
+SIGNALLING_NAN = np.array(0x7FF0_0000_0000_0001).view(np.float64)
 CYCLE: list = []
 CYCLE.append(CYCLE)
 
@@ -74,6 +75,7 @@ CYCLE.append(CYCLE)
     ("change", "message"),
     [
         (spoil("X", 2, 5, np.nan), "X has nan in row 2, column 5: not a finite float32"),
+        (replace(X=np.full((3, 12), SIGNALLING_NAN)), "X has nan in row 0, column 0"),
         (spoil("ygen", 1, 3, -np.inf), "ygen has -inf in row 1, column 3: not a finite float32"),
         (spoil("ycand", 0, 2, 1e39), r"ycand has 1e\+39 in row 0, column 2: not a finite float32"),
         (spoil("X", 0, 0, 3), "X has the type 3 in row 0, allowed are 0, 1, 2"),

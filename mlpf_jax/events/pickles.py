@@ -21,6 +21,7 @@ MAX_INSTRUCTIONS = 2**25  # twice the number for a hundred events of plain lists
 # A file can repeat or multiply what is longer with a few bytes, which takes long.
 _MOST_AXES = 32  # of an array
 _MOST_REST = 7  # of the state of a type, after version and byte order
+_MOST_SHOWN = 80  # characters of a name in a message
 
 _NUMBER = re.compile(r"[<>|=]?(f[248]|[iu][1248]|b1)")
 _ADMITTED = "only NumPy arrays of numbers in plain containers are read"
@@ -136,7 +137,7 @@ class _Machine:
         """Pushes our replacement for a function or class named in NumPy's pickles."""
         known = re.sub(r"^numpy\._core\b", "numpy.core", module)
         if (known, name) not in _STAND_INS:
-            raise RefusedError(f"asks for {f'{module}.{name}'!r}: {_ADMITTED}.")
+            raise RefusedError(f"asks for {f'{module}.{name}'[:_MOST_SHOWN]!r}: {_ADMITTED}.")
         self.stack.append(_STAND_INS[known, name])
 
     def reduce(self) -> None:

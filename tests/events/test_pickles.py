@@ -298,6 +298,10 @@ def test_a_size_that_is_only_claimed_takes_no_memory(content):
         load(content)
 
 
+def test_a_long_name_is_not_repeated_in_full():
+    assert len(refusal(b"\x80\x02c" + b"a" * 10**5 + b"\nb\n.")) < 200
+
+
 def test_a_memo_of_any_index_is_small():
     assert load(b"\x80\x02Nr\xff\xff\xff\xff.") is None
 

@@ -14,6 +14,7 @@ from scipy import special, stats
 from mlpf_jax.events.validation import observables, survey
 
 _MIN_IN_BIN = 25  # particles on each side
+_MIN_EVENTS = 16  # on each side: the scatter between fewer is too small by chance, that of one is 0
 _MIN_PAIRS = 25
 _SIGNIFICANT = 1e-3
 
@@ -69,11 +70,12 @@ def _numbers(first: survey.Measurement, second: survey.Measurement) -> Iterator[
 
 
 def _spectra(first: survey.Measurement, second: survey.Measurement) -> Iterator[Difference]:
+    enough = min(first.num_events, second.num_events) >= _MIN_EVENTS
     for name, ours in first.observables.spectra.items():
         theirs = second.observables.spectra.get(name)
         if theirs is None:
             continue
-        used = (ours.counts > _MIN_IN_BIN) & (theirs.counts > _MIN_IN_BIN)
+        used = enough & (ours.counts > _MIN_IN_BIN) & (theirs.counts > _MIN_IN_BIN)
         variance = ours.fraction_errors**2 + theirs.fraction_errors**2
         test, p_value = _chi_squared(
             (ours.fractions - theirs.fractions)[used], variance[used], num_fixed=1

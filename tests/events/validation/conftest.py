@@ -6,7 +6,7 @@ from mlpf_jax.events import store, writing
 from mlpf_jax.events.validation import survey
 from mlpf_jax.simulation import bank, event
 
-NUM_EVENTS = 8
+NUM_EVENTS = 16
 
 
 @pytest.fixture(scope="session")

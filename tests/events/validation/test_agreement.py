@@ -56,7 +56,7 @@ def test_measured_values_are_those_of_the_events(qcd):
     rows = by_quantity(agreement.judge(qcd))
     numbers = qcd.numbers
     assert rows["elements"].measured == numbers["elements"].mean()
-    assert rows["elements"].error == pytest.approx(numbers["elements"].std() / 8**0.5)
+    assert rows["elements"].error == pytest.approx(numbers["elements"].std() / 16**0.5)
     shares = [r for r in agreement.judge(qcd) if r.group == "shares of the elements"]
     assert sum(row.measured for row in shares) == pytest.approx(1, abs=1e-3)
     confusion = qcd.observables.confusion
@@ -88,7 +88,7 @@ def test_implausible_rows_are_outside_whatever_their_number(sets, tmp_path):
 
     rows = by_quantity(agreement.judge(remeasured(sets, tmp_path, turn_round)))
     kind = plausibility.KINDS[0]
-    assert rows[kind].measured == 8
+    assert rows[kind].measured == 16
     assert rows[kind].verdict is verdicts.Verdict.OUTSIDE
 
 

@@ -30,10 +30,10 @@ def test_both_sides_are_reported_as_they_were_measured(qcd, ttbar):
     assert row.second == qcd.numbers["elements"].mean()
 
 
-def made_of(measured, rng, *, shift=0.0):
+def made_of(measured, rng, *, shift=0.0, num_events=200):
     """A measurement of random numbers: Gaussian numbers per event, a spectrum, a response."""
     seen = observables.Observables()
-    for _ in range(200):
+    for _ in range(num_events):
         seen.add_number("elements", rng.normal(100 + shift, 10))
         values = rng.normal(3 + 0.1 * shift, 1, rng.poisson(50) * 2)
         seen.add_spectrum("tracks pt", values, np.linspace(0, 6, 13))
@@ -42,7 +42,7 @@ def made_of(measured, rng, *, shift=0.0):
     seen.efficiencies["photon", "eta"].add(rng.uniform(-6, 6, 9000), rng.random(9000) < 0.8)
     seen.confusion[3] = rng.multinomial(9000, [0.1, 0, 0.1, 0.8, 0, 0])
     return dataclasses.replace(
-        measured, observables=seen, numbers=seen.numbers(), jet_response=None, num_events=200
+        measured, observables=seen, numbers=seen.numbers(), jet_response=None, num_events=num_events
     )
 
 
@@ -62,6 +62,17 @@ def test_p_values_of_alike_sets_are_uniform(qcd):
         ]
         assert len(p_values) == 40
         assert stats.kstest(p_values, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("num_events", [4, 15])
+def test_shapes_of_few_events_are_not_compared(qcd, num_events):
+    """Their errors come from the scatter between the events."""
+    rng = np.random.default_rng(7)
+    few, many = made_of(qcd, rng, num_events=num_events), made_of(qcd, rng)
+
+    for sides in ((few, many), (many, few), (few, few)):
+        (row,) = [d for d in comparison.compare(*sides) if d.quantity == "shape of tracks pt"]
+        assert (row.test, row.p_value) == ("too few", 1)
 
 
 @pytest.mark.parametrize("quantity", ["elements", "shape of tracks pt", "response muon pt, mean"])

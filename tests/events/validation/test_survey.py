@@ -60,7 +60,7 @@ def test_jets_come_with_fastjet_and_only_with_it(sets, qcd, monkeypatch):
 
 
 def test_the_title_says_what_the_set_is(qcd):
-    assert qcd.title == "qcd: 8 simulated events, seed 1, bank 80b2b6b5 (unknown generator)"
+    assert qcd.title == "qcd: 16 simulated events, seed 1, bank 80b2b6b5 (unknown generator)"
 
 
 def test_simulated_events_are_plausible(qcd):

@@ -166,6 +166,10 @@ def _write_set(process: str, files: Iterator[_File], target: Path) -> bool:
         origin = {"kind": "imported", "process": process, "files": records}
         manifest = manifest_lib.Manifest(provenance=origin, shards=tuple(shards))
         writing.write_manifest(folder, manifest)
+    if shards and manifest_lib.read_manifest(target).provenance.get("files") != records:
+        raise ValueError(
+            f"{target} was made by another process meanwhile: remove it, or choose another folder."
+        )
     return bool(shards)
 
 

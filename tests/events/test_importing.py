@@ -120,6 +120,21 @@ def test_an_existing_set_is_not_changed(tmp_path, public_events):
     assert not list((tmp_path / "out/ttbar").iterdir())
 
 
+def test_a_set_that_another_import_made_meanwhile_is_not_taken_for_its_own(tmp_path, public_events):
+    one, two = (
+        public_files.write_pickle(tmp_path / f"tev14_pythia8_qcd_10_{n}.pkl", public_events([n]))
+        for n in (3, 4)
+    )
+
+    def overtake(path):
+        importing.import_files([two], tmp_path / "out")
+
+    with pytest.raises(ValueError, match="qcd was made by another process meanwhile"):
+        importing.import_files([one], tmp_path / "out", on_file=overtake)
+
+    assert store.open_store(tmp_path / "out/qcd").event_lengths.tolist() == [4]
+
+
 def test_interrupted_it_leaves_nothing(tmp_path, public_events):
     paths = [
         public_files.write_pickle(

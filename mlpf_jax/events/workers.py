@@ -33,7 +33,7 @@ class Job:
 
     folder: str
     bank: str | None  # path of the truth bank; None: the bank in the package
-    provenance: Mapping[str, Any]  # contains the process and the seed
+    provenance: Mapping[str, Any]  # has the process, the seed and the bank's SHA-256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
 
     try:
         job = Job(**json.loads(requests.readline()))
-        bank = bank_lib.load_bank(None if job.bank is None else Path(job.bank))
+        bank = _load_bank(job)
         for line in requests:
             _simulate_shard(job, Task(**json.loads(line)), bank, lambda: reply("event"))
             reply("shard")
@@ -124,6 +124,13 @@ def serve(requests: TextIO, replies: TextIO) -> None:
         if isinstance(error, OSError) and error.strerror:
             text = f"{error.filename}: {error.strerror}."
         reply("error", "OSError" if isinstance(error, OSError) else "ValueError", text)
+
+
+def _load_bank(job: Job) -> bank_lib.Bank:
+    bank = bank_lib.load_bank(None if job.bank is None else Path(job.bank))
+    if bank.sha256 != job.provenance["bank_sha256"]:
+        raise ValueError(f"{job.bank} has changed since the simulation began.")
+    return bank
 
 
 def _simulate_shard(

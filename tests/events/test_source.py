@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 from mlpf_jax.events import manifest as manifest_lib
@@ -285,6 +286,21 @@ def test_an_error_of_a_worker_is_raised_here(tmp_path, monkeypatch):
     assert not list((tmp_path / "set").iterdir())
 
 
+def test_a_bank_that_changes_before_the_workers_read_it_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "SHARD_EVENTS", 1)
+    bank = tmp_path / "bank.npz"
+    columns = dict(np.load(bank_lib.SHIPPED_BANK))
+    np.savez(bank, **columns)
+    loaded = bank_lib.load_bank(bank)
+    monkeypatch.setattr(bank_lib, "load_bank", lambda path: loaded)
+    np.savez(bank, **columns | {"qcd_pt": columns["qcd_pt"] + 1})
+
+    with pytest.raises(ValueError, match=f"{bank} has changed since the simulation began"):
+        source.simulate_store(tmp_path / "set", "qcd", 2, seed=1, bank=bank, num_workers=2)
+
+    assert not list((tmp_path / "set").iterdir())
+
+
 def test_the_death_of_a_worker_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "SHARD_EVENTS", 2)
     started = []
@@ -354,9 +370,8 @@ def test_interrupting_ends_the_workers_and_leaves_whole_shards(tmp_path, monkeyp
 
 def test_a_worker_ends_with_its_parent(tmp_path):
     worker = workers._start()
-    job = workers.Job(
-        folder=str(tmp_path), bank=None, provenance={"kind": "", "process": "qcd", "seed": 1}
-    )
+    origin = {"process": "qcd", "seed": 1, "bank_sha256": bank_lib.SHIPPED_SHA256}
+    job = workers.Job(folder=str(tmp_path), bank=None, provenance=origin)
     task = workers.Task(name="shard-00000", first=0, num_events=1000)
 
     with contextlib.suppress(BrokenPipeError), worker:

@@ -114,8 +114,7 @@ def _choices(
     """
     pairs = [(tower, p) if next(uniform) < 0.5 else (p, tower) for p in partners]
     alone_first = next(uniform) * (num_alone + len(pairs)) < num_alone
-    # There are fewer random numbers than sort keys; the remaining entries keep their order.
-    pairs.sort(key=lambda _: next(uniform, 0.5))
+    pairs.sort(key=lambda _: next(uniform))
     own = [tower] if num_alone else []
     shared = [choice for pair in pairs for choice in pair]
     return own + shared if alone_first else shared + own

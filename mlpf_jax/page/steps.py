@@ -36,9 +36,8 @@ def _trace(number: int, row: ratios.Row, name: str) -> sheet.Plot:
 
     def paint(picture: figure.Figure) -> None:
         trace, bins = picture.subplots(1, 2, sharey=True, width_ratios=[5.0, 1.0])
-        num_unsteady = max(phase.num_unsteady for phase in phases)
-        if num_unsteady:
-            trace.axvspan(0.5, num_unsteady + 0.5, color=sheet.SHADE, linewidth=0)
+        for first, last in _unsteady(phases):
+            trace.axvspan(first - 0.5, last + 0.5, color=sheet.SHADE, linewidth=0)
         for place, phase in enumerate(reversed(phases)):
             weight = 1.0 if place == len(phases) - 1 else 0.45
             _draw_run(trace, step_s(phase.samples) / unit, sheet.colour(number), top / unit, weight)
@@ -56,8 +55,9 @@ def _trace(number: int, row: ratios.Row, name: str) -> sheet.Plot:
         f"{row.label}: time of a step of {name}",
         _caption(row, phases, top),
         f"{row.label}, {name}: median {tables.number(summary.median)} s per step, 95 % interval "
-        f"{tables.interval(summary.interval_low, summary.interval_high)}, {summary.count} steady "
-        f"samples, {phases[0].num_unsteady} before the steady state.",
+        f"{tables.interval(summary.interval_low, summary.interval_high)}, "
+        f"{tables.count(summary.count, 'steady sample')}, "
+        f"{sum(phase.num_unsteady for phase in phases)} before the steady state.",
         paint,
         height=_HEIGHT,
     )
@@ -66,6 +66,18 @@ def _trace(number: int, row: ratios.Row, name: str) -> sheet.Plot:
 def step_s(samples: Sequence[records.Sample]) -> Float[np.ndarray, "samples"]:
     """Returns the seconds per step of every sample."""
     return np.array([sample.seconds / sample.num_steps for sample in samples], np.float64)
+
+
+def _unsteady(phases: Sequence[reader.Phase]) -> list[tuple[int, int]]:
+    """Returns the first and last number of every stretch of samples before a steady state.
+
+    Each segment of a resumed run has such a stretch.
+    """
+    is_early = np.zeros(max(len(phase.samples) for phase in phases) + 2, np.int64)
+    for phase in phases:
+        is_early[1 : len(phase.samples) + 1] |= phase.unsteady
+    begins, ends = (np.flatnonzero(np.diff(is_early) == change) for change in (1, -1))
+    return list(zip((begins + 1).tolist(), ends.tolist(), strict=True))
 
 
 def _top(values: Float[np.ndarray, "samples"], steady: summaries.Summary) -> float:

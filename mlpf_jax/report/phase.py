@@ -193,11 +193,16 @@ class Phase(Record):
         return self.share_of_peak["share"] if self.share_of_peak else None
 
     @property
+    def unsteady(self) -> list[bool]:
+        """Whether each sample precedes the steady state; of a resumed run, that of its segment."""
+        if self.sample_is_unsteady is not None:
+            return self.sample_is_unsteady
+        return [number < self.num_unsteady for number in range(len(self.samples))]
+
+    @property
     def steady_samples(self) -> tuple[records.Sample, ...]:
         """The samples that the score is computed from."""
-        if self.sample_is_unsteady is None:
-            return self.samples[self.num_unsteady :]
-        pairs = zip(self.samples, self.sample_is_unsteady, strict=True)
+        pairs = zip(self.samples, self.unsteady, strict=True)
         return tuple(sample for sample, is_unsteady in pairs if not is_unsteady)
 
     @property

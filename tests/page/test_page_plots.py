@@ -197,6 +197,18 @@ def test_warm_up_is_shaded_and_described():
     assert "var(--shade)" not in plain.svg
 
 
+def test_the_warm_up_of_every_segment_is_shaded_where_it_was():
+    fields = "report/wl-stats/phases/training"
+    early = [True, True, *[False] * 20, True, *[False] * 20]
+    changes = {f"{fields}/sample_is_unsteady": early, f"{fields}/num_unsteady_samples": 3}
+    rates = [5.0 if is_early else 10.0 + 0.01 * (i % 5) for i, is_early in enumerate(early)]
+
+    plot = steps.plots([row(training=rates, changes=changes)])[0][0]
+
+    assert plot.svg.count("var(--shade)") == 2
+    assert "40 steady samples, 3 before the steady state" in plot.svg
+
+
 def test_long_runs_are_drawn_in_stretches_and_the_caption_says_so():
     long = [10.0 + 0.01 * (i % 11) for i in range(3000)]
 

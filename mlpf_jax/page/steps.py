@@ -44,7 +44,8 @@ def _trace(number: int, row: ratios.Row, name: str) -> sheet.Plot:
         trace.axhline(summary.median / unit, color=sheet.INK, linewidth=0.8, dashes=(4, 3))
         _draw_bins(bins, steady[steady <= top] / unit, sheet.colour(number))
         low = min(float(step_s(phase.samples).min()) for phase in phases)
-        trace.set_ylim((low - 0.06 * (top - low)) / unit, (top + 0.06 * (top - low)) / unit)
+        edge = 0.06 * (top - low or top)  # all samples may take the same time
+        trace.set_ylim((low - edge) / unit, (top + edge) / unit)
         sheet.scale(trace, "y", log=False)
         trace.set_ylabel(f"{word} per step")
         trace.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))

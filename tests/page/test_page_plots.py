@@ -209,6 +209,13 @@ def test_the_warm_up_of_every_segment_is_shaded_where_it_was():
     assert "40 steady samples, 3 before the steady state" in plot.svg
 
 
+def test_samples_that_all_took_the_same_time_have_an_axis(recwarn):
+    plot = steps.plots([row(training=[10.0])])[0][0]
+
+    assert "1 steady sample, 0 before" in plot.svg
+    assert not recwarn.list
+
+
 def test_long_runs_are_drawn_in_stretches_and_the_caption_says_so():
     long = [10.0 + 0.01 * (i % 11) for i in range(3000)]
 

@@ -15,11 +15,16 @@ from mlpf_jax.report import reader
 
 _PANEL, _FRAME = 70.0, 34.0
 _MOST_SERIES = 6
-_TIMED = {"sample_s", "sample_steps", "sample_events", "sample_elements", "sample_start_s"}
+_NOT_DRAWN = {  # times and work, and to which process of a resumed run a sample belongs
+    *("sample_s", "sample_steps", "sample_events", "sample_elements", "sample_start_s"),
+    "sample_segment",
+}
 _NAME = re.compile(r"sample_[a-z0-9_]{1,40}")
 _WORDS = {
     "sample_other_cores": "cores of others",
     "sample_stolen_cores": "stolen cores",
+    "sample_energy_j": "energy of a sample, J",
+    "sample_host_energy_j": "energy of the host\u2019s CPU packages in a sample, J",
 }
 
 
@@ -34,7 +39,7 @@ def plots(rows: Sequence[ratios.Row]) -> list[sheet.Plot]:
 
 
 def series(report: reader.Report, phase: str) -> dict[str, Float[np.ndarray, "samples"]]:
-    """Returns the values recorded for every sample of a phase, besides its times.
+    """Returns the values recorded for every sample of a phase, besides its times and work.
 
     Unknown values are NaN; series that are always 0 are excluded.
     """
@@ -42,7 +47,7 @@ def series(report: reader.Report, phase: str) -> dict[str, Float[np.ndarray, "sa
     count = len(report.phases[phase].samples)
     found = {}
     for name, values in fields.items():
-        if name in _TIMED or not _NAME.fullmatch(name) or not isinstance(values, list):
+        if name in _NOT_DRAWN or not _NAME.fullmatch(name) or not isinstance(values, list):
             continue
         numbers = np.array([_number(value) for value in values], np.float64)
         if numbers.size == count and np.any(np.nan_to_num(numbers)):
@@ -75,12 +80,12 @@ def _panels(
         sheet.scale(panels[-1], "x", log=False)
         panels[-1].set_xlabel("seconds of samples")
 
-    means = [f"{_words(name)} {np.nanmean(values):.3g}" for name, values in found.items()]
+    means = "; ".join(f"{_words(name)}: {np.nanmean(v):.3g}" for name, v in found.items())
     return sheet.plot(
         f"telemetry-{row.label}-{phase}",
         f"{row.label}: beside the samples of {phase}",
-        f"Mean: {', '.join(means)}.",
-        f"{row.label}, {phase}, means over the samples: {', '.join(means)}.",
+        f"Means: {means}.",
+        f"{row.label}, {phase}, means over the samples: {means}.",
         paint,
         height=_FRAME + _PANEL * len(found),
     )

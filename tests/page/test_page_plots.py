@@ -253,12 +253,21 @@ def test_recorded_series_are_found_by_name_and_zeros_left_out():
     series = {
         f"{fields}/sample_power_w": [300.0] * 7,
         f"{fields}/sample_stolen_cores": [0.0] * 7,
+        f"{fields}/sample_segment": [0, 0, 0, 1, 1, 1, 1],
         f"{fields}/sample_<b>": [1.0] * 7,
     }
 
     found = telemetry.series(row(changes=series).group.first, "training")
 
     assert list(found) == ["sample_power_w"]
+
+
+def test_energies_of_samples_have_their_unit():
+    fields = "report/wl-stats/phases/training"
+
+    (plot,) = telemetry.plots([row(changes={f"{fields}/sample_energy_j": [500.0] * 7})])
+
+    assert plot.caption == "Means: energy of a sample, J: 500."
 
 
 def scaled(*points):

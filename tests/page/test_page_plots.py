@@ -161,6 +161,18 @@ def test_a_spike_among_thousands_is_seen_in_its_place():
     assert abs(found.place[found.high.argmax()] - 1500) <= 10
 
 
+def test_unknown_values_hide_no_spike_of_their_stretch():
+    values = np.ones(3000)
+    values[::5] = np.nan
+    values[1500] = 9.0
+    values[:30] = np.nan
+
+    found = envelope.envelope(values)
+
+    assert np.nanmax(found.high) == 9.0
+    assert np.flatnonzero(np.isnan(found.median)).tolist() == [0, 1]
+
+
 @given(st.lists(st.floats(0, 1), max_size=12), st.floats(0.01, 0.2))
 def test_labels_are_moved_apart_in_order_and_stay_inside_where_there_is_room(heights, space):
     heights = sorted(heights)

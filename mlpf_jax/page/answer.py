@@ -120,7 +120,8 @@ def _counted(rows: Sequence[ratios.Row], phase: str) -> str:
     columns = [(row, row.phases[phase]) for row in rows[1:] if phase in row.phases]
     counts = Counter(column.verdict for _, column in columns)
     listed = [f"{counts[w]} {words} {rows[0].label}" for w, words in _COUNTED if counts[w]]
-    text = f"{phase.capitalize()}, {len(columns)} other rows: {', '.join(listed)}."
+    rows_told = tables.count(len(columns), "other row")
+    text = f"{phase.capitalize()}, {rows_told}: {', '.join(listed)}."
     known = [(c.ratio.value, row) for row, c in columns if c.ratio and c.verdict == "faster"]
     if not known:
         return text

@@ -41,6 +41,7 @@ def page(
     )
     return environment.get_template("template.html.j2").render(
         cells=cells,
+        count=tables.count,
         markup=markupsafe.Markup,
         title=title,
         style=markupsafe.Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),

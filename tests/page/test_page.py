@@ -291,6 +291,14 @@ def test_many_rows_are_counted():
     )
 
 
+def test_one_row_of_many_is_counted_in_the_singular(no_pictures):
+    groups = [group(f"{n}.json", inference=None if n != 5 else documents.RATES) for n in range(7)]
+
+    assert answer.sentences(ratios.compare(groups))[2].startswith("Inference, 1 other row: 1 not")
+    assert ">1 more row<" in report_page(*groups)
+    assert ">1 more figure<" in report_page(*groups[:4])
+
+
 def test_cards_are_named_by_machine_or_by_file_where_machines_are_the_same():
     same = answer.cards(compared(documents.RATES, documents.RATES), 7)
     gpu = {"app/devices": documents.GPU}

@@ -184,8 +184,9 @@ def _facts(row: ratios.Row) -> Iterator[tuple[str, str]]:
         yield "accuracy", " to ".join(ends)
     if row.mean_epoch_s is not None:
         yield "epoch", f"{tables.number(row.mean_epoch_s)} s"
-    compile_s = [column.compile_s for column in row.phases.values() if column.compile_s is not None]
-    if compile_s:
-        yield "compilation", f"{tables.number(sum(compile_s), 3)} s"
+    compile_s = [column.compile_s for column in row.phases.values()]
+    known = [seconds for seconds in compile_s if seconds is not None]
+    if len(known) == len(compile_s):  # a part is not the compilation
+        yield "compilation", f"{tables.number(sum(known), 3)} s"
     largest = max(column.memory_bytes for column in row.phases.values())
     yield "memory per device", f"{tables.number(largest / 2**30, 3)} GiB"

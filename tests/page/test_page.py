@@ -209,6 +209,15 @@ def test_a_compilation_that_was_not_measured_is_left_out(no_pictures, other_has_
     assert ("Before the steady state of training" in text) == other_has_it
 
 
+def test_the_compilation_of_one_step_is_not_that_of_both():
+    from_cache = {"report/wl-stats/phases/training/compile_s": None}
+    rows = ratios.compare([group(changes=from_cache)])
+
+    (card,) = answer.cards(rows, 7)
+
+    assert "compilation" not in dict(card.facts)
+
+
 def test_a_page_of_a_study_alone_has_no_rows(page):
     file = studies.StudyFile(source="study.json", document=STUDY)
 

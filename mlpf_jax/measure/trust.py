@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from mlpf_jax.measure import load, machine, slot
 from mlpf_jax.stats import summaries
 
-# With fewer independent samples, the true median lies outside their range in over 5 % of cases.
-FEWEST_SAMPLES = 6
 _FEWEST_EFFECTIVE = 4.0  # if the samples are significantly correlated
 _WIDEST_INTERVAL = 0.2  # low to high, as a share of the median
 _SHORTEST_S = 1.0  # of a phase whose load is checked: /proc/stat counts in 10 ms
@@ -20,7 +18,7 @@ _MOST_SWAPPED_PAGES = 256
 def in_samples(score: summaries.Summary, drift: summaries.Drift) -> list[str]:
     """Returns reasons to distrust the score that the steady samples themselves show."""
     found = []
-    if score.count < FEWEST_SAMPLES:
+    if not score.has_interval:
         found.append(f"only {score.count} sample{'s' * (score.count != 1)}")
     elif score.is_correlated and score.effective_count < _FEWEST_EFFECTIVE:
         found.append(f"only {score.effective_count:.1f} independent samples")

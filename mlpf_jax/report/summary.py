@@ -9,7 +9,6 @@ import rich.panel
 import rich.table
 
 from mlpf_jax import streams
-from mlpf_jax.measure import trust
 from mlpf_jax.render import tables
 from mlpf_jax.report import consumption, processes, result
 from mlpf_jax.stats import summaries
@@ -90,7 +89,7 @@ def _certainty(score: summaries.Summary) -> str:
         else ""
     )
     interval = f"95 % interval {score.interval_low:.4g} to {score.interval_high:.4g}"
-    if score.count < trust.FEWEST_SAMPLES:  # not even their full range has this coverage
+    if not score.has_interval:
         interval = "no 95 % interval"
     samples = tables.count(score.count, "sample")
     return f"{interval}, spread {score.spread:.2g}, {samples}{worth}"

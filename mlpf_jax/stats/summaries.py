@@ -14,6 +14,8 @@ import scipy.stats
 from jaxtyping import Float, Shaped
 
 _CONFIDENCE = 0.95
+# With fewer independent values, the true median lies outside their range in over 5 % of cases.
+_FEWEST_FOR_INTERVAL = 6
 _FEWEST_STEADY = 3
 _WARM_UP_SPREADS, _WARM_UP_SHARE = 5.0, 0.1
 _WARM_UP_FEW = 6  # doubles the limit for this many samples, which may show too little spread
@@ -48,6 +50,11 @@ class Summary:
     interval_high: float
     effective_count: float  # estimated number of independent values with the same information
     correlation_p_value: float  # one-sided; the null hypothesis is independent values
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are enough values for the interval to be one of 95 %."""
+        return self.count >= _FEWEST_FOR_INTERVAL
 
     @property
     def is_correlated(self) -> bool:

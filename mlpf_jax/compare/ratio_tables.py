@@ -8,6 +8,7 @@ from typing import Any
 from mlpf_jax.compare import comparability, energy_tables, ratios
 from mlpf_jax.render import tables
 from mlpf_jax.report import facts, reader
+from mlpf_jax.stats import summaries
 
 _GIB = 2**30
 _NOTES = (
@@ -44,6 +45,13 @@ def view(found: ratios.Comparison) -> tables.View:
         records=tuple(_record(row) for row in rows),
         document=_document(found),
     )
+
+
+def interval(score: summaries.Summary) -> str:
+    """Formats the 95 % interval of samples; too few of them have none."""
+    if not score.has_interval:
+        return "unknown"
+    return tables.interval(score.interval_low, score.interval_high)
 
 
 def _footnotes(rows: Iterable[ratios.Row]) -> tuple[str, ...]:
@@ -119,7 +127,7 @@ def _throughput(
     score = row.phases[name].throughput
     own = [f for f in row.own if name in f.scopes and f.scopes != comparability.ALL]
     cell = _marked(tables.number(score.median), own, footnotes)
-    return cell, tables.interval(score.interval_low, score.interval_high)
+    return cell, interval(score)
 
 
 def _ratio(

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
-from mlpf_jax.compare import comparability, ratios
+from mlpf_jax.compare import comparability, ratio_tables, ratios
 from mlpf_jax.render import tables
 from mlpf_jax.report import hepscore
 from mlpf_jax.stats import comparison
@@ -74,15 +74,10 @@ def name(row: ratios.Row) -> str:
 def _speeds(row: ratios.Row) -> str:
     speeds = [
         f"{phase} {tables.number(column.throughput.median)} events/s "
-        f"(95 % interval {_interval(column)})"
+        f"(95 % interval {ratio_tables.interval(column.throughput)})"
         for phase, column in row.phases.items()
     ]
     return ", ".join(speeds)
-
-
-def _interval(column: ratios.PhaseColumn) -> str:
-    score = column.throughput
-    return tables.interval(score.interval_low, score.interval_high)
 
 
 def _against(baseline: str, row: ratios.Row) -> str:
@@ -172,7 +167,7 @@ def _score(phase: str, column: ratios.PhaseColumn) -> Score:
     return Score(
         name=phase,
         value=tables.number(column.throughput.median),
-        interval=_interval(column),
+        interval=ratio_tables.interval(column.throughput),
         ratio=tables.number(column.ratio.value, 3) if column.ratio else None,
         verdict=column.verdict,
     )

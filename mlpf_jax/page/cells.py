@@ -4,7 +4,7 @@ import re
 
 from mlpf_jax.render import tables
 
-_NUMBER = re.compile(r"[-+\u2212]?\d|[-\u2013]?$|unbounded|refused|baseline|too few")
+_NUMBER = re.compile(r"[-+\u2212]?\d|[-\u2013]?$|unbounded|unknown|refused|baseline|too few")
 _MARKS = re.compile(r"((?: \[\d+\])+)$")
 _SHORT = 24  # cells with up to so many characters are not wrapped
 _WORDS = ("faster", "slower", "refused", "baseline")

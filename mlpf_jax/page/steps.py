@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib import axes, figure, ticker
 
-from mlpf_jax.compare import ratios
+from mlpf_jax.compare import ratio_tables, ratios
 from mlpf_jax.measure import records
 from mlpf_jax.page import envelope, sheet
 from mlpf_jax.render import tables
@@ -56,8 +56,7 @@ def _trace(number: int, row: ratios.Row, name: str) -> sheet.Plot:
         f"{row.label}: time of a step of {name}",
         _caption(row, phases, top),
         f"{row.label}, {name}: median {tables.number(summary.median)} s per step, 95 % interval "
-        f"{tables.interval(summary.interval_low, summary.interval_high)}, "
-        f"{tables.count(summary.count, 'steady sample')}, "
+        f"{ratio_tables.interval(summary)}, {tables.count(summary.count, 'steady sample')}, "
         f"{sum(phase.num_unsteady for phase in phases)} before the steady state.",
         paint,
         height=_HEIGHT,

@@ -110,6 +110,8 @@ def _lines(rows: Sequence[ratios.Row], phase: str, axis_name: str) -> list[Line]
             *(f.value for f in fixed if f.name in ("precision", "padding", "CPU")),
         )
         ends = score.interval_low, score.interval_high
+        if not score.has_interval:
+            ends = score.median, score.median
         number = rows.index(row)
         point = Point(x, score.median, *ends, report.is_emulated, number, row.label)
         alike.setdefault(key, []).append(point)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import axes, figure
 
-from mlpf_jax.compare import comparability
+from mlpf_jax.compare import comparability, ratio_tables
 from mlpf_jax.compare import ratios as compare
 from mlpf_jax.page import sheet
 from mlpf_jax.render import tables
@@ -42,7 +42,8 @@ def _rates(name: str, rows: Sequence[compare.Row], there: Sequence[compare.Row])
             ticks = _thinned([rate for r in row.group.reports for rate in r.phases[name].rates])
             paint = sheet.colour(number)
             _ticks(ax, place, ticks, paint)
-            _interval(ax, place, score.interval_low, score.interval_high, paint)
+            if score.has_interval:
+                _interval(ax, place, score.interval_low, score.interval_high, paint)
             _point(ax, place, score.median, number, is_hollow=row.group.first.is_emulated)
             sheet.beside(ax, place, tables.number(score.median))
         sheet.rows_down(ax, _labels(rows, there))
@@ -52,12 +53,13 @@ def _rates(name: str, rows: Sequence[compare.Row], there: Sequence[compare.Row])
         f"throughput-{name}",
         f"Throughput of {name}",
         "Point: the median over the steady state, with its value on the right. Bar: its 95 % "
-        f"interval. Ticks: single samples, {_MOST_TICKS} at most. Hollow points are for emulated "
-        "devices. Further right is faster; the axis need not begin at 0.",
+        f"interval, if the samples are enough. Ticks: single samples, {_MOST_TICKS} at most. "
+        "Hollow points are for emulated devices. Further right is faster; the axis need not begin "
+        "at 0.",
         _told(
             [
                 f"{row.label} {tables.number(score.median)} events/s, 95 % interval "
-                f"{tables.interval(score.interval_low, score.interval_high)}"
+                f"{ratio_tables.interval(score)}"
                 for row, score in zip(there, scores, strict=True)
             ]
         ),

@@ -272,6 +272,17 @@ def test_the_answer_of_one_run_is_its_speed():
     )
 
 
+@pytest.mark.parametrize("count", [1, 5])
+def test_too_few_samples_have_no_interval(no_pictures, count):
+    few = group(training=documents.RATES[:count], inference=None)
+
+    text = "".join(Page(report_page(few)).text)
+
+    assert f"{documents.RATES[0]:g} events/s (95 % interval unknown)." in text
+    assert "95\u00a0%: unknown" in text
+    assert not re.search(r"9\.\d+ to 10", text)
+
+
 def test_the_answer_says_who_is_faster_and_who_cannot_be_told_apart():
     faster = [1.5 * rate for rate in documents.RATES]
 

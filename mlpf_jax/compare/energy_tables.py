@@ -37,8 +37,10 @@ def found(rows: Sequence[ratios.Row]) -> tuple[tables.Table, ...]:
 
 
 def ends(low: float | None, high: float | None) -> str:
-    """Formats an interval, or a dash if it is unknown."""
-    return "-" if low is None or high is None else tables.interval(low, high, _DIGITS)
+    """Formats an interval, or a dash if it is unknown. An end of 0 is a measured one."""
+    if low is None or high is None:
+        return "-"
+    return f"{tables.number(low, _DIGITS)} to {tables.number(high, _DIGITS)}"
 
 
 def _table(

@@ -84,6 +84,16 @@ def test_the_table_has_energy_with_its_source_or_the_reason_why_it_is_unknown(me
     )
 
 
+def test_an_interval_from_0_is_not_unbounded(undrawn, measured):
+    wide = json.loads(json.dumps(measured))
+    wide["report"]["wl-stats"]["phases"]["training"]["energy"]["events_per_j_low"] = 0.0
+
+    table = energy.table(rows(wide))
+
+    assert table.rows[0][table.columns.index("interval")] == "0 to 0.2"
+    assert energy.plots(rows(wide))[0].svg == "A 0.2, interval 0 to 0.2."
+
+
 def test_energies_and_costs_are_figures_of_the_rows_that_have_them(undrawn, measured, refused):
     plots = energy.plots(rows(refused, measured))
 

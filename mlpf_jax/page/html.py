@@ -61,8 +61,6 @@ def _clean(value: Any) -> Any:
     """Removes invisible characters from all texts that come from files or the user."""
     if isinstance(value, markupsafe.Markup) or not isinstance(value, str):
         return value
-    if value.startswith("data:"):
-        return value
     return escaping.clean(value).replace(" -> ", " \u2192 ")
 
 

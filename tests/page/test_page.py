@@ -167,6 +167,13 @@ def test_content_of_a_file_is_shown_as_text_and_never_as_markup():
     assert "\u202e" not in evil
 
 
+def test_a_text_that_begins_like_a_download_is_cleaned_all_the_same(no_pictures):
+    text = report_page(group(), title=f"data:{EVIL}")
+
+    assert "\u202e" not in text
+    assert "\x1b" not in text
+
+
 def test_the_same_results_make_the_same_bytes_whatever_matplotlib_is_set_to(two_groups, page):
     mpl = pytest.importorskip("matplotlib")
     file = studies.StudyFile(source="study.json", document=STUDY)

@@ -127,7 +127,7 @@ def _of_study(number: int, name: str, study: Mapping[str, Any]) -> Iterator[shee
     axis = study["axis"]
     label = _plain(study.get("label") or documents.AXIS_LABELS.get(axis, axis))
     title = f"Study {number}, {_plain(study.get('title') or name)}"
-    name = re.sub(r"[^A-Za-z0-9-]", "-", name)
+    name = re.sub(r"[^A-Za-z0-9-]", lambda sign: f"_{ord(sign[0]):x}_", name)  # names stay distinct
     for key, unit in _SHOWN.items():
         by_phase = {phase: _points(study, key, phase) for phase in runs.PHASES}
         found = [Line(phase, points) for phase, points in by_phase.items() if len(points) > 1]

@@ -233,6 +233,16 @@ def test_a_page_of_a_study_alone_has_no_rows(page):
     assert re.findall(r'<h2 id="([a-z]+)-heading">', alone) == ["scaling", "files"]
 
 
+def test_studies_of_similar_names_have_figures_of_their_own(no_pictures):
+    strong = STUDY["studies"]["strong"]
+    names = ("a b", "a-b", "a_20_b", "a\u00e4b")
+    file = studies.StudyFile(source="s", document=STUDY | {"studies": dict.fromkeys(names, strong)})
+
+    ids = Page(report_page(files=(file,))).values("id")
+
+    assert len(ids) == len(set(ids))
+
+
 @settings(max_examples=30)
 @given(st.dictionaries(st.text(max_size=20), st.text(max_size=50), max_size=5))
 def test_a_download_gives_back_the_document(document):

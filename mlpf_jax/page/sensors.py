@@ -13,7 +13,6 @@ from mlpf_jax.page import sheet
 from mlpf_jax.report import facts, reader
 
 _PANEL, _FRAME = 62.0, 48.0
-_MOST_PANELS = 6
 _FEW = 20  # readings that are drawn as points, too
 _HOST = ("host", "CPU packages")  # names of sources; all others are devices
 # What is drawn, in order: of devices or of the host, by name, in words.
@@ -48,7 +47,7 @@ def plots(rows: Sequence[ratios.Row]) -> list[sheet.Plot]:
     return [
         _plot(number, row, panels)
         for number, row in enumerate(rows)
-        if (panels := list(_panels(row.group.first))[:_MOST_PANELS])
+        if (panels := list(_panels(row.group.first)))
     ]
 
 

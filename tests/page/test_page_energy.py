@@ -127,6 +127,24 @@ def test_sensors_are_drawn_for_rows_that_have_readings(undrawn, measured, refuse
     assert "share of time" not in plot.caption
 
 
+def test_a_host_with_every_sensor_shows_what_each_of_them_read(undrawn, measured):
+    full = json.loads(json.dumps(measured))
+    telemetry = full["report"]["wl-stats"]["phases"]["training"]["telemetry"]
+    one = {"mean": 1, "min": 1, "max": 1, "values": [1.0] * len(telemetry["time_s"])}
+    devices = ("power_w", "clock_mhz", "temperature_c", "use")
+    host = ("core_mhz", "busy_cores", "temperature_c")
+    telemetry["sources"] = {
+        "GPU 0": dict.fromkeys(devices, one),
+        "host": dict.fromkeys(host, one),
+        "CPU packages": {"power_w": one},
+    }
+
+    (plot,) = sensors.plots(rows(full))
+
+    assert "busy cores" in plot.caption
+    assert "hottest sensor" in plot.caption
+
+
 def test_series_that_no_run_writes_do_no_harm(measured):
     other = json.loads(json.dumps(measured))
     phases = other["report"]["wl-stats"]["phases"]

@@ -93,10 +93,11 @@ class Kind(Generic[T]):
 _MOST = 1e30
 _MOST_SIZE = 1e18
 _MOST_COUNTED = 1e15
+_MOST_SIGNED = 1e40  # losses may be as large as float32 allows
 ANY = Kind[Any]({})
 TEXT = Kind[str]({"type": "string"})
 BOOLEAN = Kind[bool]({"type": "boolean"})
-NUMBER = Kind[float]({"type": "number"})
+NUMBER = Kind[float]({"type": "number", "minimum": -_MOST_SIGNED, "maximum": _MOST_SIGNED})
 NONNEGATIVE = Kind[float]({"type": "number", "minimum": 0, "maximum": _MOST})
 POSITIVE = Kind[float]({"type": "number", "exclusiveMinimum": 0, "maximum": _MOST})
 SECONDS = Kind[float]({"type": "number", "minimum": 1e-12, "maximum": _MOST})  # a divisor

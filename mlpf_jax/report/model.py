@@ -79,6 +79,22 @@ _DATASET = Kind[Mapping[str, Any]](
 )
 
 
+_COST = Kind[Mapping[str, Any]](
+    {
+        **shaped(price_per_hour=POSITIVE, currency=maybe(TEXT)).schema,
+        "additionalProperties": maybe(NONNEGATIVE).schema,  # of the training, with its ends
+    }
+)
+_PROCESS = shaped(
+    process_id=SIZE,
+    host=TEXT,
+    num_devices=COUNT,
+    step_s=keyed(POSITIVE),
+    params_sha256=SHA256,
+    doubts=listed(TEXT),
+)
+
+
 def _trained(of: Callable[[result_lib.RunResult], Any]) -> Callable[[result_lib.RunResult], Any]:
     """Returns a function whose value is left out for runs without training."""
     return lambda run: of(run) if run.epochs else LEFT_OUT
@@ -308,20 +324,20 @@ class _Run(Record):
     )
     telemetry = optional(
         _STATS,
-        maybe(shaped(absent=keyed(TEXT), sources=keyed(shaped(description=ANY, refused=ANY)))),
+        maybe(
+            shaped(absent=keyed(TEXT), sources=keyed(shaped(description=keyed(ANY), refused=ANY)))
+        ),
         consumption.telemetry,
         compared=facts_of(_sensors),
     )
-    cost = optional(
-        _STATS, maybe(shaped(price_per_hour=POSITIVE, currency=maybe(TEXT))), consumption.cost
-    )
+    cost = optional(_STATS, maybe(_COST), consumption.cost)
     doubts = optional(_STATS, listed(TEXT), "doubts")  # None in older reports
     # Of a workload: what each copy measured by itself. `summing` adds it.
     each_copy = optional(f"{_STATS}copies", listed(shaped(scores=ANY, phases=ANY, cores=ANY), 1))
     # Of a run on several hosts: each process, by its number.
     processes = optional(
         _STATS,
-        listed(shaped(process_id=SIZE, host=TEXT, num_devices=COUNT, step_s=keyed(POSITIVE)), 2),
+        listed(_PROCESS, 2),
         lambda run: run.processes or LEFT_OUT,
         compared=facts_of(
             lambda processes: [

@@ -14,6 +14,9 @@ from tests.report import documents
 
 STATS = "report/wl-stats"
 PHASE = f"{STATS}/phases/training"
+PRICE = {"price_per_hour": 1.0, "currency": None}
+PROCESS = {"process_id": 0, "host": "a", "num_devices": 1, "step_s": {}, "doubts": []}
+SOURCE = {"description": [], "refused": {}}
 
 
 def test_named_files_stay_apart_even_if_they_are_repetitions(tmp_path):
@@ -77,6 +80,10 @@ def test_a_folder_of_several_kinds_is_a_group_for_each(tmp_path):
         ({f"{PHASE}/share_of_peak": {}}, "share"),
         ({f"{STATS}/mean_epoch_time": 1e31}, "mean_epoch_time"),
         ({f"{STATS}/val_accuracy": ["high"]}, "val_accuracy"),
+        ({f"{STATS}/val_loss": [10**400]}, "val_loss"),
+        ({f"{STATS}/cost": {**PRICE, "training": "1"}}, "cost/training"),
+        ({f"{STATS}/processes": [PROCESS] * 2}, "params_sha256"),
+        ({f"{STATS}/telemetry": {"absent": {}, "sources": {"GPU": SOURCE}}}, "description"),
         ({f"{STATS}/batch_size_total": "16"}, "batch_size_total"),
         ({"run_info/config/model": [1]}, "model"),
         ({"app/environment/versions/jax": {"a": 1}}, "versions/jax"),

@@ -154,6 +154,6 @@ def _change(states: tuple[Any, Any] | None, key: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, float):
         return f"{value:.0f}"
     return "-" if value is None else str(value)

@@ -196,7 +196,7 @@ def _peak_sources(rows: Sequence[ratios.Row]) -> tuple[str, ...]:
     labels: dict[str, list[str]] = {}
     for row in rows:
         fields = row.group.first.stats["phases"].values()
-        for source in dict.fromkeys(facts.at(phase, "share_of_peak", "source") for phase in fields):
-            if isinstance(source, str):
-                labels.setdefault(source, []).append(row.label)
+        sources = [facts.at(phase, "share_of_peak", "source") for phase in fields]
+        for source in dict.fromkeys(one for one in sources if isinstance(one, str)):
+            labels.setdefault(source, []).append(row.label)
     return tuple(f"Peak of {', '.join(rows)}: {source}" for source, rows in labels.items())

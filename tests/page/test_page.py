@@ -428,16 +428,18 @@ def test_a_damaged_study_is_refused_in_one_line_with_its_path(tmp_path, path, va
 
 def test_odd_values_of_optional_parts_do_not_break_the_page():
     odd = {
-        "report/wl-stats/machine": {"before": [], "after": {}},
+        "report/wl-stats/machine": {"before": {"swapped_pages": 10**400}, "after": {}},
         "report/wl-stats/val_loss": [1e300 * 1e300],
         "report/wl-stats/train_loss": [-1.0, 2.0],
         "report/wl-stats/phases/training/sample_odd": ["x", {}, None, 1, 1e300, True, -2],
         "report/wl-stats/phases/training/sample_short": [1],
         "report/wl-stats/phases/training/flops_per_s": 0.0,
-        "report/wl-stats/phases/training/share_of_peak": {"share": 0.0},
+        "report/wl-stats/phases/training/share_of_peak": {"share": 0.0, "source": []},
     }
 
-    found = report_page(group(changes=odd))
+    odder = {"report/wl-stats/machine": {"before": [], "after": {}}}
+
+    found = report_page(group(changes=odd), group("b.json", changes=odder))
 
     assert "telemetry-A-training" in found
     assert "roof-training" not in found

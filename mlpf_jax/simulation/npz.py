@@ -8,7 +8,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +49,7 @@ def read(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
     file.seek(0)
     try:
         with _parsing(), np.load(file, allow_pickle=False) as archive:
-            num_bytes = sum(one.file_size for one in archive.zip.infolist())
-            if num_bytes > MOST_BYTES:
-                raise ValueError(f"it unpacks to {num_bytes} bytes, more than {MOST_BYTES}")
+            _bound(archive.zip.infolist())
             arrays = {name: archive[name] for name in archive.files}
     except (*_BAD_HEADER, *_BAD_ARCHIVE) as error:
         raise ValueError(_reason(error)) from error
@@ -61,6 +59,16 @@ def read(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
         if array.dtype.kind == "U" and not _is_text(array):
             raise ValueError(f"{name} in it is not text")
     return arrays
+
+
+def _bound(members: Sequence[zipfile.ZipInfo]) -> None:
+    num_bytes = sum(one.file_size for one in members)
+    if num_bytes > MOST_BYTES:
+        raise ValueError(f"it unpacks to {num_bytes} bytes, more than {MOST_BYTES}")
+    for one in members:
+        # zipfile unpacks the others, which NumPy never writes, without regard to the size.
+        if one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"it is compressed by method {one.compress_type}")
 
 
 @contextlib.contextmanager

@@ -104,6 +104,17 @@ def test_a_small_archive_that_unpacks_to_much_is_refused(monkeypatch):
         npz.read(buffer)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_whose_unpacking_zipfile_does_not_bound_is_refused(method):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("a.npy", array_with("{}"))
+    buffer.seek(0)
+
+    with pytest.raises(ValueError, match=rf"compressed by method {method}"):
+        npz.read(buffer)
+
+
 @pytest.fixture
 def busy_collector():
     """Threads change turns in the midst of calls, at garbage collections that run Python code."""

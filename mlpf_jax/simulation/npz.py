@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 MOST_BYTES = 2**32  # of all arrays in an archive
+_MOST_TEXT_BYTES = 2**24  # of an array of text: read as JSON, it takes many times as much
 # What NumPy raises for a damaged header, which can ask for more memory than there is.
 _BAD_HEADER = (
     *(EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError, ValueError),
@@ -56,8 +57,8 @@ def read(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # bytes, of a file of another kind
             raise ValueError(f"{name} in it is not an array")  # noqa: TRY004
-        if array.dtype.kind == "U" and not _is_text(array):
-            raise ValueError(f"{name} in it is not text")
+        if array.dtype.kind == "U":
+            _check_text(name, array)
     return arrays
 
 
@@ -86,7 +87,10 @@ def _reason(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-def _is_text(array: np.ndarray) -> bool:
-    """Whether a text array has only characters; NumPy makes a broken str of other numbers."""
+def _check_text(name: str, array: np.ndarray) -> None:
+    """Refuses too much text, and text of more than characters: NumPy makes a broken str of it."""
+    if array.nbytes > _MOST_TEXT_BYTES:
+        raise ValueError(f"{name} in it is a text of more than {_MOST_TEXT_BYTES} bytes")
     codes = np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(array.dtype.byteorder))
-    return bool(codes.max(initial=0) <= sys.maxunicode)
+    if codes.max(initial=0) > sys.maxunicode:
+        raise ValueError(f"{name} in it is not text")

@@ -85,6 +85,15 @@ def test_text_of_impossible_characters_is_refused(order):
         npz.read(buffer)
 
 
+def test_much_text_which_could_be_json_is_refused():
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, a=np.array("[]," * 2**21))
+    buffer.seek(0)
+
+    with pytest.raises(ValueError, match=r"a in it is a text of more than \d+ bytes"):
+        npz.read(buffer)
+
+
 def test_an_archive_of_an_unknown_kind_is_refused():
     content = bytearray(packed(a_npy=array_with("{}")).getvalue())
     place = content.index(b"PK\x01\x02")

@@ -54,6 +54,8 @@ def load_bank(path: Path | None = None) -> Bank:
         OSError: if the file cannot be read.
     """
     file = SHIPPED_BANK if path is None else path
+    if file.stat().st_size > npz.MOST_BYTES:
+        raise ValueError(f"{file} is not a truth bank: it has more than {npz.MOST_BYTES} bytes")
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     if path is None and sha256 != SHIPPED_SHA256:

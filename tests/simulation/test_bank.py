@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import zipfile
 
@@ -96,9 +97,10 @@ def test_an_altered_shipped_bank_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_small_bank_that_unpacks_to_much_is_refused(columns, write, monkeypatch):
-    monkeypatch.setattr(npz, "MOST_BYTES", 1000)
+    path = write(columns | {"zeros": np.zeros(10**6)})
+    monkeypatch.setattr(npz, "MOST_BYTES", 10**6)
 
-    assert "bytes, more than 1000" in refusal(write(columns))
+    assert "bytes, more than 1000000" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -171,3 +173,11 @@ def test_the_shipped_file_has_no_pickles():
     with zipfile.ZipFile(bank.SHIPPED_BANK) as archive:
         for name in archive.namelist():
             assert b"'descr': '|O'" not in archive.read(name)[:128]
+
+
+def test_a_file_larger_than_its_arrays_may_be_is_refused_unread(tmp_path):
+    path = tmp_path / "bank.npz"
+    path.touch()
+    os.truncate(path, npz.MOST_BYTES + 1)
+
+    assert "more than 4294967296 bytes" in refusal(path)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 MOST_BYTES = 2**32  # of all arrays in an archive
+_KINDS = "biufU"  # of the elements: numbers and text; the fields of a compound type are not checked
 _MOST_TEXT_BYTES = 2**24  # of an array of text: read as JSON, it takes many times as much
 # What NumPy raises for a damaged header, which can ask for more memory than there is.
 _BAD_HEADER = (
@@ -57,6 +58,8 @@ def read(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # bytes, of a file of another kind
             raise ValueError(f"{name} in it is not an array")  # noqa: TRY004
+        if array.dtype.kind not in _KINDS:
+            raise ValueError(f"{name} in it is no array of numbers or text")
         if array.dtype.kind == "U":
             _check_text(name, array)
     return arrays

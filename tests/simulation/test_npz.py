@@ -85,6 +85,17 @@ def test_text_of_impossible_characters_is_refused(order):
         npz.read(buffer)
 
 
+@pytest.mark.parametrize("kind", ["U1,", "c16", "M8[s]", "V4"])
+def test_elements_that_are_neither_numbers_nor_text_are_refused(kind):
+    """In a field of a compound type, text can have impossible characters, too."""
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.zeros(2, kind))
+    buffer.seek(0)
+
+    with pytest.raises(ValueError, match="a in it is no array of numbers or text"):
+        npz.read(buffer)
+
+
 def test_much_text_which_could_be_json_is_refused():
     buffer = io.BytesIO()
     np.savez_compressed(buffer, a=np.array("[]," * 2**21))

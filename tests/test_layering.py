@@ -95,6 +95,7 @@ ALLOWED: dict[str, set[str]] = {
         "progress",
         "render",
         "report",
+        "stats",
     },
     "main": {
         "cli",

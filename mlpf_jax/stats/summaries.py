@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 
 _CONFIDENCE = 0.95
 # With fewer independent values, the true median lies outside their range in over 5 % of cases.
-_FEWEST_FOR_INTERVAL = 6
+FEWEST_FOR_INTERVAL = 6
 _FEWEST_STEADY = 3
 _WARM_UP_SPREADS, _WARM_UP_SHARE = 5.0, 0.1
 _WARM_UP_FEW = 6  # doubles the limit for this many samples, which may show too little spread
@@ -54,7 +54,7 @@ class Summary:
     @property
     def has_interval(self) -> bool:
         """Whether there are enough values for the interval to be one of 95 %."""
-        return self.count >= _FEWEST_FOR_INTERVAL
+        return self.count >= FEWEST_FOR_INTERVAL
 
     @property
     def is_correlated(self) -> bool:

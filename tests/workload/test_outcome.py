@@ -35,6 +35,17 @@ def test_the_result_has_the_sum_and_says_what_each_copy_did(tmp_path):
     assert "not checked: no window is known" in told
 
 
+def test_too_few_samples_claim_no_interval(tmp_path):
+    document = combine(copies(tmp_path, {}, {}))
+    (line,) = (one for one in outcome.lines(document) if one.startswith("training"))
+    assert "events/s, 95 % interval " in line
+
+    document["report"]["wl-stats"]["training"]["count"] = 5
+
+    (line,) = (one for one in outcome.lines(document) if one.startswith("training"))
+    assert "events/s, no 95 % interval; by copy" in line
+
+
 def test_a_report_of_a_copy_is_not_taken_for_the_summary(tmp_path):
     copies(tmp_path, {}, {})
 

@@ -167,8 +167,10 @@ class Stop:
 
     def _watch(self, reading: int) -> None:
         """Is the thread: reads the numbers of signals until `__exit__` closes the other end."""
+        waiting = select.poll()  # `select.select` knows no descriptor above 1023
+        waiting.register(reading, select.POLLIN)
         while True:
-            ready, _, _ = select.select([reading], [], [], _TICK_S)
+            ready = waiting.poll(1000 * _TICK_S)
             told = os.read(reading, 64) if ready else None
             if told == b"":
                 os.close(reading)

@@ -1,5 +1,8 @@
 """A process ends in good order: by a signal, by its time limit, or because it hangs."""
 
+import fcntl
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -153,6 +156,24 @@ def test_a_signal_that_comes_twice_at_once_is_no_second_one(stop, was_read_first
     stop.now = 1.5
     stop._tick([15], True)
     assert stop.left == ["a second signal"]
+
+
+def test_a_signal_is_read_from_a_descriptor_of_any_number(stop):
+    """A launcher may leave a thousand open descriptors to the process."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[1], 2048), limits[1]))
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, bytes([signal.SIGTERM]))
+        high = fcntl.fcntl(reading, fcntl.F_DUPFD_CLOEXEC, 1024)
+    finally:
+        os.close(reading)
+        os.close(writing)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    stop._watch(high)
+
+    assert stop.reason == "SIGTERM"
 
 
 def test_a_slow_save_has_more_time_to_end(stop):

@@ -240,21 +240,33 @@ class Stop:
                 print(f"error: {lines[-1]}", file=sys.stderr, flush=True)
 
         for speak in (say, tell):
-            with contextlib.suppress(RuntimeError):  # Python is ending, and starts no thread
-                words = threading.Thread(target=speak, name="last words", daemon=True)
-                words.start()
-                words.join(_WORDS_S)
+            _try(speak)
         os._exit(self.status or 1)
 
 
+def _try(speak: Callable[[], None]) -> None:
+    """Calls it in a thread, and waits for it for some seconds."""
+    with contextlib.suppress(RuntimeError):  # Python is ending, and starts no thread
+        words = threading.Thread(target=speak, name="last words", daemon=True)
+        words.start()
+        words.join(_WORDS_S)
+
+
 def _keep_stacks() -> str:
-    try:
-        descriptor, path = tempfile.mkstemp(prefix="mlpf-jax-stacks-", suffix=".txt")
-        with open(descriptor, "w", encoding="utf-8") as file:
-            faulthandler.dump_traceback(file, all_threads=True)
-    except OSError as error:
-        return f"none, {error.strerror}"
-    return path
+    """Returns the file with the stacks, or why there is none."""
+    found = [f"none within {_WORDS_S:g} s"]  # where its file system is what was lost
+
+    def keep() -> None:
+        try:
+            descriptor, path = tempfile.mkstemp(prefix="mlpf-jax-stacks-", suffix=".txt")
+            with open(descriptor, "w", encoding="utf-8") as file:
+                faulthandler.dump_traceback(file, all_threads=True)
+        except OSError as error:
+            path = f"none, {error.strerror}"
+        found.append(path)
+
+    _try(keep)
+    return found[-1]
 
 
 def _tell_unless_stopped(unraisable: "sys.UnraisableHookArgs") -> None:

@@ -251,6 +251,23 @@ def test_a_hung_process_tells_its_stacks(tmp_path, monkeypatch):
     assert "in wait" in stacks.read_text()
 
 
+def test_stacks_that_cannot_be_written_do_not_keep_the_process_alive(stop, monkeypatch):
+    is_back = threading.Event()  # the file system of temporary files
+
+    def mkstemp(**names):
+        is_back.wait()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(stopping.tempfile, "mkstemp", mkstemp)
+    monkeypatch.setattr(stopping, "_WORDS_S", 0.02)
+    stop.limit(minutes=None, minutes_without_progress=1e-9)
+
+    stop._watch_the_clock(was_early=False)
+
+    is_back.set()
+    assert stop.left == ["no progress for 0 s (stacks of all threads: none within 0.02 s)"]
+
+
 def test_last_words_that_cannot_be_written_do_not_keep_the_process_alive(monkeypatch, capsys):
     class Left(Exception):
         pass

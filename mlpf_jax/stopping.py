@@ -236,8 +236,8 @@ class Stop:
 
         def tell() -> None:  # nobody may empty the pipe
             with contextlib.suppress(OSError):
-                sys.stdout.flush()
                 print(f"error: {lines[-1]}", file=sys.stderr, flush=True)
+                sys.stdout.flush()
 
         for speak in (say, tell):
             _try(speak)

@@ -18,7 +18,7 @@ from mlpf_jax import stopping
 def said(program, *signals):
     """Runs a program that prints "ready", sends it signals; returns its status and its stderr."""
     head = (
-        "import sys, threading, time\n"
+        "import os, sys, threading, time\n"
         "from mlpf_jax import cli, stopping\n"
         "stopping._TICK_S = 0.02\n"
         "stopping._REPEAT_S = 0.0\n"
@@ -187,6 +187,15 @@ def test_a_slow_save_has_more_time_to_end(stop):
         stop.now = 31.0
         stop._tick([], False)
         assert stop.left == [said]
+
+
+def test_the_last_words_are_said_although_standard_output_is_full():
+    program = """
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+    print("it stays in the buffer")
+    stop.leave("lost process 1")
+    """
+    assert ended(program) == (1, "error: stopped (lost process 1) while starting.")
 
 
 def test_a_pipe_that_nobody_empties_does_not_keep_the_process_alive(monkeypatch):

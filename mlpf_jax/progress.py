@@ -76,11 +76,30 @@ class Progress:
         return f"{minutes:02d}:{seconds:02d}"
 
 
+class _Terminal:
+    """A terminal that may go away, with a connection or a window: no reason to end the work."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 def _bars(stream: Any) -> "rich.progress.Progress":
     import rich.console
     import rich.progress  # here: --help and plain lines need not wait for it
 
-    console = rich.console.Console(file=stream)
+    console = rich.console.Console(file=cast(IO[str], _Terminal(stream)))
     name = rich.progress.TextColumn("{task.description}", markup=False)
     note = rich.progress.TextColumn("{task.fields[note]}", markup=False)
     number, left = rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn()

@@ -76,6 +76,18 @@ def test_a_log_that_cannot_be_written_ends_nothing():
     assert use(Full()) == ""
 
 
+class Gone(Full):
+    def isatty(self):
+        return True
+
+    def flush(self):
+        raise OSError(5, "Input/output error")
+
+
+def test_a_terminal_that_has_gone_away_ends_nothing():
+    assert use(Gone()) == ""
+
+
 def test_brackets_are_shown_as_they_are():
     stream = Terminal()
     with progress.Progress(stream=stream).stage("importing", 1) as stage:

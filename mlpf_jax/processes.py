@@ -105,7 +105,7 @@ def ended(process: subprocess.Popen, *, patience_s: float = 0.0) -> Iterator[Non
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come; `status` is the exit status that it asks for."""
+    """SIGTERM or SIGHUP has come; `status` is the exit status of both."""
 
     status = 128 + signal.SIGTERM
 
@@ -114,18 +114,24 @@ class Terminated(KeyboardInterrupt):
 def interrupted_by_terminate() -> Iterator[None]:
     """Makes SIGTERM, which cancels jobs, raise `Terminated`, which is handled as Ctrl-C is.
 
-    Once only: `timeout` sends it twice, and the second one must not interrupt the cleanup.
+    So does SIGHUP, of a lost terminal, unless it is ignored. Once only: `timeout` sends a signal
+    twice, and the second one must not interrupt the cleanup.
     """
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup
+        numbers.pop()
 
     def interrupt(number: int, frame: object) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {one: signal.signal(one, interrupt) for one in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def tail(log: Path) -> list[str]:

@@ -69,21 +69,32 @@ def test_a_timeout_ends_the_program_and_its_children(tmp_path):
     wait_for_death(int((tmp_path / "child").read_text()))
 
 
-def test_sigterm_ends_the_program_and_its_children(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_program_and_its_children(tmp_path, number):
     def terminate():
         while not (tmp_path / "child").exists():
             threading.Event().wait(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=terminate).start()
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
 
     with pytest.raises(KeyboardInterrupt) as ended, processes.interrupted_by_terminate():
         run(tmp_path, WITH_CHILD, program=SHELL)
 
     assert ended.value.status == 143
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
     wait_for_death(int((tmp_path / "child").read_text()))
+
+
+def test_a_lost_terminal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with processes.interrupted_by_terminate():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 OBEYS = "trap 'echo asked > asked; exit 3' INT; echo up; while :; do sleep 0.05; done"

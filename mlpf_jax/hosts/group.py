@@ -193,6 +193,13 @@ class Group:
         self._tell({"kind": "end", "reason": reason, "is_alive": is_alive}, but, _END_S)
 
     def _watch(self) -> None:
+        """Is the thread. An error of it ends the process, which would wait for ever without it."""
+        try:
+            self._listen_to_all()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self._stop.leave(f"the watch of the processes failed: {error!r}")
+
+    def _listen_to_all(self) -> None:
         with selectors.DefaultSelector() as selector:
             for number, link in self._channels.items():
                 selector.register(link, selectors.EVENT_READ, number)

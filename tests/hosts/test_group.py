@@ -150,6 +150,16 @@ def test_a_process_that_was_stopped_itself_blames_nobody(team):
     assert stops[0].left == []
 
 
+def test_a_process_that_cannot_watch_the_others_ends(team, monkeypatch):
+    groups, stops = team
+    monkeypatch.setattr(groups[0], "look", lambda: {}["x"])
+    monkeypatch.setattr(group, "_TICK_S", 0.0)
+
+    groups[0]._watch()
+
+    assert stops[0].left == ["the watch of the processes failed: KeyError('x')"]
+
+
 def test_the_death_of_a_process_ends_all_others(team):
     groups, stops = team
     started([groups[0], groups[2]])

@@ -172,6 +172,7 @@ class Group:
                 # A plain wait would keep the signals of this thread waiting, too.
                 while not (has_come() or self._end is not None):
                     self._news.wait(_TICK_S)
+                    self._stop.progressed()  # each process sees to it that it does not hang itself
             finally:
                 self._is_waiting = False
         if not has_come():

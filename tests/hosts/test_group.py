@@ -213,6 +213,17 @@ def test_who_waits_for_a_dead_process_ends_by_itself_and_can_save(team, is_waiti
         groups[0].share()
 
 
+def test_who_waits_for_a_process_at_long_work_does_not_count_as_hung(team, monkeypatch):
+    monkeypatch.setattr(group, "_TICK_S", 0.0)
+    groups, stops = team
+    stops[1]._quiet_ticks = 1799
+    looks = iter([False, True, True])
+
+    groups[1]._wait(lambda: next(looks))
+
+    assert stops[1]._quiet_ticks == 0
+
+
 def test_the_end_of_a_finished_run_is_no_death(team):
     groups, stops = team
     started(groups)

@@ -98,7 +98,7 @@ def _host(
         try:
             other = _member(hello)
             theirs, number = dict(hello["facts"]), int(hello["processes"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             link.close()  # no process of ours
             continue
         if number != place.num_processes or not 0 < other.process_id < number:

@@ -114,7 +114,14 @@ def test_a_process_0_that_does_not_listen_is_named():
 
 
 @pytest.mark.parametrize(
-    "noise", [b"GET / HTTP/1.1\r\n\r\n", b"{}\n", b"[1]\n", b'{"mlpf_jax": 1}\n']
+    "noise",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"{}\n",
+        b"[1]\n",
+        b'{"mlpf_jax": 1}\n',
+        b'{"mlpf_jax": 1, "member": {"host": "", "devices": [], "process_id": Infinity}}\n',
+    ],
 )
 def test_strangers_at_the_port_are_left_alone(server, noise):
     with socket.create_connection(server.getsockname()) as stranger:

@@ -109,6 +109,7 @@ class Processes:
                 *self._program.command(serves=True),
                 *self._own_arguments(results),
                 "--num_infer_samples=1",
+                "--hang_limit=0",  # it waits for the other side, and the driver has a limit for it
             ],
             folder=self._program.folder,
             environ=_SHARE_OF_GPU | self._program.environ(),

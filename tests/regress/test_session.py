@@ -119,6 +119,22 @@ def test_sides_start_at_once_when_no_compilation_is_timed(live_repository, monke
     assert said[8:] == ["start", "start", "wait", "wait"] * 4
 
 
+def test_a_side_may_wait_for_a_long_run_of_the_other_one(live_repository, monkeypatch):
+    said = []
+
+    @contextlib.contextmanager
+    def starting(side):
+        said.append("--hang_limit=0" in side.command)
+        yield lambda: fake_benchmark.Live(side)
+
+    live_repository({})
+    monkeypatch.setattr(driver, "starting", starting)
+
+    compare(base="HEAD")
+
+    assert set(said) == {True}
+
+
 def test_sides_that_can_be_alive_together_run_windows_in_turns(live_repository):
     live_repository({"noise": 0.02})
 

@@ -114,6 +114,22 @@ def test_what_a_killed_guardian_left_is_restored_although_no_point_is_left_to_ru
     assert not state.exists()
 
 
+def test_a_guardian_that_hangs_in_the_driver_keeps_no_sweep_waiting(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpus, "_PATIENCE_S", 0.05)
+    state = tmp_path / "state.json"
+    guardian = gpus.Guardian(state, ("sh", "-c", "exec sleep 600"))
+
+    refusals = [guardian.apply({"power_limit": watts}) for watts in (300, 400)]
+    state.write_text("{}")
+    with pytest.raises(RuntimeError, match="the GPUs were not restored"):
+        guardian.__exit__()
+
+    assert set(refusals) == {"the settings of GPUs: no answer"}
+    assert guardian._process.poll() is None, "it restores if the driver comes back"
+    guardian._process.kill()
+    guardian._process.communicate()
+
+
 @pytest.mark.slow
 def test_nothing_is_measured_on_gpus_that_were_not_restored(tmp_path):
     (tmp_path / "state.json").write_text("{}")

@@ -9,6 +9,7 @@ afterwards. If the guardian itself is killed, its next start with this file rest
 import contextlib
 import importlib
 import json
+import selectors
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from mlpf_jax.telemetry import nvidia, runtimes
 FILE_NAME = "gpus_before.json"
 _COMMAND = (sys.executable, "-m", "mlpf_jax.study.sweep.gpus")
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE_S = 120.0  # with a driver that does not answer
 
 
 class Guardian:
@@ -31,6 +33,7 @@ class Guardian:
         """`state` is the file for what is to be restored, in the folder of the sweep."""
         self._state, self._command = state, command
         self._process: subprocess.Popen[str] | None = None
+        self._answers = True  # until it once did not
 
     def __enter__(self) -> "Guardian":
         if self._state.exists():  # left by one that was killed
@@ -41,7 +44,8 @@ class Guardian:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            self._process.communicate()  # ends its input, and waits
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.communicate(timeout=_PATIENCE_S)  # ends its input, and waits
         if self._state.exists():
             raise RuntimeError(f"the GPUs were not restored: {self._state} has their settings.")
 
@@ -55,7 +59,11 @@ class Guardian:
         with contextlib.suppress(BrokenPipeError):  # it has ended: no answer
             requests.write(json.dumps(dict(settings)) + "\n")
             requests.flush()
-        answer = answers.readline()
+        with selectors.DefaultSelector() as selector:
+            selector.register(answers, selectors.EVENT_READ)
+            # A late answer would be taken for that of the next request.
+            self._answers = self._answers and bool(selector.select(_PATIENCE_S))
+        answer = answers.readline() if self._answers else ""
         return json.loads(answer)["refusal"] if answer else "the settings of GPUs: no answer"
 
     def _start(self) -> subprocess.Popen[str]:

@@ -10,10 +10,12 @@ import datetime
 import errno
 import fcntl
 import itertools
+import math
 import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,8 @@ _PREFIX = ".tmp-"
 _LEFTOVER = re.compile(r"\.tmp-.+-[0-9]+-[0-9a-f]+")  # as `_create` names them
 # Errors of file systems without support for a call (CIFS, some FUSE); others mean lost content.
 _NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_RETRY_S = 0.05
+_PATIENCE_S = 10.0  # with other writers of a file, which take milliseconds
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -33,9 +37,14 @@ def write_new(path: Path, content: bytes) -> Path | None:
     """Writes `content` to `path`; renames an existing file and returns its new name.
 
     The new name contains the time of writing: `a.json` becomes `a_2022-09-20T120000Z.json`.
-    Concurrent writers lose nothing if the file system has locks.
+    Concurrent writers lose nothing if the file system has locks. One that keeps its lock, because
+    it was stopped or has started this process (`flock FOLDER ...`), does not keep this one.
     """
-    with naming(path), _new_file(path, content) as temporary, locked(path.parent):
+    with (
+        naming(path),
+        _new_file(path, content) as temporary,
+        locked(path.parent, patience_s=_PATIENCE_S),
+    ):
         kept = rename_to_its_time(path)
         temporary.replace(path)
     return kept
@@ -177,13 +186,18 @@ def sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Runs the block in one process at a time, if the file system has locks."""
+def locked(folder: Path, *, patience_s: float = math.inf) -> Iterator[None]:
+    """Runs the block in one process at a time, if the file system has locks.
+
+    A process that has waited for `patience_s` runs it all the same.
+    """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # without locks, the block must be harmless
             descriptor = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            end_s = time.monotonic() + patience_s
+            while not hold(descriptor) and time.monotonic() < end_s:
+                time.sleep(_RETRY_S)
         yield
 
 

@@ -85,6 +85,15 @@ def test_a_folder_that_cannot_be_read_is_still_written_into(tmp_path, monkeypatc
     assert folder.is_dir()
 
 
+def test_a_folder_that_stays_locked_keeps_no_report(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_PATIENCE_S", 0.0)
+
+    with atomic.locked(tmp_path):
+        atomic.write_new(tmp_path / "report", b"new")
+
+    assert (tmp_path / "report").read_bytes() == b"new"
+
+
 def test_a_file_is_replaced_whole(tmp_path):
     path = tmp_path / "file"
     atomic.write_file(path, b"old")

@@ -1,4 +1,4 @@
-"""Runs programs in their own process groups, which end with this process in all cases."""
+"""Runs programs in their own process groups, which end with this process, but for SIGKILL."""
 
 import contextlib
 import os
@@ -6,10 +6,11 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _LAST_LINES = 12
 _TAIL_BYTES = 2**16
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class RunFailedError(RuntimeError):
@@ -71,18 +72,47 @@ def status_of(
         OSError: if it cannot start.
         subprocess.TimeoutExpired: if it takes longer than `timeout_s`.
     """
-    with log.open("wb") as output:
-        process = subprocess.Popen(
+    with (
+        log.open("wb") as output,
+        started(
             command,
             cwd=folder,
             env=None if environ is None else dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        with ended(process, patience_s=patience_s):
-            return process.wait(timeout_s)
+            patience_s=patience_s,
+        ) as process,
+    ):
+        return process.wait(timeout_s)
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str], *, patience_s: float = 0.0, **options: Any
+) -> Iterator[subprocess.Popen]:
+    """Starts a program, with the options of `Popen`, and ends it after the block, see `ended`."""
+    with contextlib.ExitStack() as stack:
+        with _delayed_signals():  # one in the midst of the start would leave it running
+            process = subprocess.Popen(command, start_new_session=True, **options)
+            stack.enter_context(ended(process, patience_s=patience_s))
+        yield process
+
+
+@contextlib.contextmanager
+def _delayed_signals() -> Iterator[None]:
+    """Delays the signals that this process handles to the end of the block."""
+    came: list[int] = []
+    before = {one: found for one in _ENDING if callable(found := signal.getsignal(one))}
+    for one in before:
+        signal.signal(one, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 @contextlib.contextmanager

@@ -87,6 +87,24 @@ def test_a_signal_ends_the_program_and_its_children(tmp_path, number):
     wait_for_death(int((tmp_path / "child").read_text()))
 
 
+def test_a_signal_in_the_midst_of_the_start_leaves_nothing_running(tmp_path, monkeypatch):
+    started = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *words, **options):
+            super().__init__(*words, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    with pytest.raises(processes.Terminated), processes.interrupted_by_terminate():
+        run(tmp_path, "sleep 600", program=SHELL)
+
+    status = started[0].poll()
+    started[0].kill()
+    assert status == -signal.SIGKILL
+
+
 def test_a_lost_terminal_that_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

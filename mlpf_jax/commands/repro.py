@@ -10,7 +10,6 @@ Exit status: 0 if all is bit-identical that is promised to be (see docs/reproduc
 is not or a run failed, 2 for wrong usage, 130 on Ctrl-C, 143 on SIGTERM.
 """
 
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -112,13 +111,14 @@ def _interrupt(settings: Sequence[str], folder: Path) -> None:
     """Runs the benchmark until its first checkpoint."""
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "mlpf_jax.main", *_places(folder), *settings]
-    with (folder / "interrupted.txt").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        with processes.ended(process):
-            while process.poll() is None and not list(folder.glob("checkpoints/*/sha256.json")):
-                time.sleep(_POLL_S)
-            process.terminate()
-            status = process.wait()
+    with (
+        (folder / "interrupted.txt").open("wb") as log,
+        processes.started(command, stdout=log, stderr=log) as process,
+    ):
+        while process.poll() is None and not list(folder.glob("checkpoints/*/sha256.json")):
+            time.sleep(_POLL_S)
+        process.terminate()
+        status = process.wait()
     if status != 143:
         raise RuntimeError(f"{folder.name}: ended by itself (log: {folder / 'interrupted.txt'})")
 

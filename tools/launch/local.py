@@ -41,14 +41,13 @@ def main(run_arguments: Sequence[str], argv: Sequence[str]) -> int:
                 "JAX_NUM_PROCESSES": str(_PROCESSES.value),
                 "JAX_PROCESS_ID": str(number),
             }
-            process = subprocess.Popen(
+            process = processes.started(
                 [sys.executable, "-m", "mlpf_jax.main", *run_arguments],
                 env=environ,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                patience_s=_PATIENCE_S,
             )
-            stack.enter_context(processes.ended(process, patience_s=_PATIENCE_S))
-            started.append(process)
+            started.append(stack.enter_context(process))
         return _wait(started, _GRACE.value)
 
 

@@ -84,7 +84,8 @@ def worktree(top: Path, revision: str, folder: Path) -> Iterator[Checkout]:
         yield Checkout(folder, commit[:12], commit)
     finally:
         with contextlib.suppress(ValueError):  # it does not exist if the checkout failed
-            _git(top, "worktree", "remove", "--force", str(folder))
+            # Twice: git locks one until its files are there, and an interrupt leaves it locked.
+            _git(top, "worktree", "remove", "--force", "--force", str(folder))
 
 
 def _is_shallow(top: Path) -> bool:

@@ -49,6 +49,15 @@ def test_a_name_that_is_nowhere_is_told_with_gits_reason(repository, tmp_path):
         pass
 
 
+def test_a_checkout_that_was_interrupted_is_removed(repository, tmp_path):
+    folder = tmp_path / "files"
+    with checkouts.worktree(repository, "main", folder):
+        git(repository, "worktree", "lock", str(folder))  # as git does until its files are there
+
+    assert not folder.exists()
+    assert not list(repository.glob(".git/worktrees/*"))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another user")
 def test_another_owners_repository_is_refused_with_gits_reason_and_its_advice(
     repository, monkeypatch, tmp_path

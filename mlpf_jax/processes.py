@@ -161,7 +161,7 @@ def interrupted_by_terminate() -> Iterator[None]:
         yield
     finally:
         for one, handler in before.items():
-            signal.signal(one, handler)
+            signal.signal(one, handler or signal.SIG_DFL)  # None: it was not set by Python
 
 
 def tail(log: Path) -> list[str]:

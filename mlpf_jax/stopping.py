@@ -89,7 +89,7 @@ class Stop:
     def __exit__(self, *error: object) -> None:
         """Handles the signals as before, and ends the thread."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # None: it was not set by Python
         signal.set_wakeup_fd(-1)
         sys.unraisablehook = self._hook
         os.close(self._writing)

@@ -93,6 +93,23 @@ def test_an_interrupt_that_is_ignored_stays_ignored():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_handler_that_a_library_has_set_fails_no_run():
+    code = textwrap.dedent("""
+        import signal
+        from mlpf_jax import processes, stopping
+
+        before = signal.signal
+
+        def set_handler(number, handler):
+            before(number, handler)  # and returns None, as for a handler that is not Python's
+
+        signal.signal, signal.getsignal = set_handler, lambda number: None
+        with stopping.Stop(), processes.interrupted_by_terminate():
+            pass
+    """)
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 WAIT = "print('ready', flush=True); threading.Event().wait(60)\n"
 
 

@@ -178,7 +178,8 @@ def ending(status: int) -> str:
     """Describes an exit status that is not 0, negative for a signal."""
     if status > 0:
         return f"ended with exit status {status}"
-    return f"was ended by {signal.Signals(-status).name}"
+    names = {one.value: one.name for one in signal.Signals}  # without most of the real-time ones
+    return f"was ended by {names.get(-status, f'signal {-status}')}"
 
 
 def last_lines(log: Path) -> list[str]:

@@ -46,9 +46,10 @@ def test_output_whose_file_was_removed_has_no_last_lines(tmp_path):
     assert processes.last_lines(tmp_path / "gone") == []
 
 
-def test_a_signal_is_named(tmp_path):
-    with pytest.raises(processes.RunFailedError, match="was ended by SIGABRT"):
-        run(tmp_path, "import os; os.abort()")
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGABRT, "SIGABRT"), (35, "signal 35")])
+def test_a_signal_is_named(tmp_path, number, name):
+    with pytest.raises(processes.RunFailedError, match=f"was ended by {name}"):
+        run(tmp_path, f"import os; os.kill(os.getpid(), {int(number)})")
 
 
 def test_a_program_that_is_not_there_is_a_failure(tmp_path):

@@ -95,6 +95,7 @@ def started(
     with contextlib.ExitStack() as stack:
         with _delayed_signals():  # one in the midst of the start would leave it running
             process = subprocess.Popen(command, start_new_session=True, **options)
+            stack.enter_context(process)  # closes its pipes
             stack.enter_context(ended(process, patience_s=patience_s))
         yield process
 

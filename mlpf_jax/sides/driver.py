@@ -157,22 +157,22 @@ def starting(side: Side) -> Iterator[Callable[[], Live]]:
     Raises:
         RunFailedError: if it does not start, dies, hangs or breaks the protocol.
     """
-    with side.log.open("wb") as log:
-        try:
-            process = subprocess.Popen(
+    with contextlib.ExitStack() as stack:
+        with side.log.open("wb") as log:
+            start = processes.started(
                 side.command,
                 cwd=side.folder,
                 env=dict(side.environ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                start_new_session=True,
                 bufsize=0,  # a request is sent at once, and nothing is left when a pipe is closed
             )
-        except OSError as error:
-            message = f"{side.name}: {side.command[0]} does not start: {error.strerror}"
-            raise processes.RunFailedError(message) from None
-    with process, processes.ended(process):
+            try:
+                process = stack.enter_context(start)
+            except OSError as error:
+                message = f"{side.name}: {side.command[0]} does not start: {error.strerror}"
+                raise processes.RunFailedError(message) from None
         ready: list[Live] = []
 
         def wait() -> Live:

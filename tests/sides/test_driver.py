@@ -5,6 +5,7 @@ import json
 import math
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -231,6 +232,33 @@ def test_nothing_that_a_side_started_is_left_running(tmp_path, monkeypatch, fail
             raise KeyError
 
     assert not _is_running(child)
+
+
+def test_a_signal_in_the_midst_of_the_start_leaves_no_side_running(tmp_path, monkeypatch):
+    started = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *words, **options):
+            super().__init__(*words, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    side = driver.Side(
+        name="B",
+        command=["sleep", "600"],
+        folder=tmp_path,
+        environ=os.environ,
+        log=tmp_path / "log.txt",
+        limit_s=1.0,
+    )
+    with pytest.raises(KeyboardInterrupt), driver.starting(side):
+        pass
+
+    with started[0] as process:
+        status = process.poll()
+        process.kill()
+    assert status == -signal.SIGKILL
 
 
 def _is_running(pid):

@@ -34,11 +34,23 @@ def check(document: Any, wanted: Mapping[str, Any], problem: str, whole: str) ->
     """
     import jsonschema  # imported here, because only validation needs it
 
-    errors = jsonschema.Draft202012Validator(wanted).iter_errors(document)
+    errors = _validator()(wanted).iter_errors(document)
     error = jsonschema.exceptions.best_match(errors)
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or whole
         raise ValueError(f"{problem}: {place}: {error.message[:200]}")
+
+
+@functools.cache
+def _validator() -> Any:
+    """Returns the class of validators for which 1.0 is no integer: it cannot count or index."""
+    import jsonschema
+
+    draft = jsonschema.Draft202012Validator
+    types = draft.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    return jsonschema.validators.extend(draft, type_checker=types)
 
 
 def validate(document: Any) -> None:

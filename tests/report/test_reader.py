@@ -70,6 +70,16 @@ def test_a_file_that_is_not_a_report_is_refused_in_one_line_with_its_path(tmp_pa
     assert "\n" not in str(caught.value)
 
 
+def test_a_number_with_a_point_counts_nothing(tmp_path):
+    path = documents.write(tmp_path / "a.json")
+    text, number = path.read_text(), '"num_unsteady_samples": 0'
+    assert number in text
+    path.write_text(text.replace(number, f"{number}.0"))
+
+    with pytest.raises(ValueError, match=r"num_unsteady_samples: 0\.0 is not of type 'integer'"):
+        reader.read(path)
+
+
 def test_a_folder_stands_for_its_files_in_order(tmp_path):
     for name in ("b.json", "a.json", "c.txt"):
         (tmp_path / name).write_text("{}")

@@ -97,8 +97,8 @@ def _host(
     for link, hello in _hellos(server, timeout_s, poll):
         try:
             other = _member(hello)
-            theirs, number = dict(hello["facts"]), int(hello["processes"])
-        except (KeyError, TypeError, ValueError, OverflowError):
+            theirs, number = {**hello["facts"]}, int(hello["processes"])
+        except (KeyError, OverflowError, TypeError, ValueError):
             link.close()  # no process of ours
             continue
         if number != place.num_processes or not 0 < other.process_id < number:

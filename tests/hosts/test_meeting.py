@@ -8,6 +8,10 @@ import pytest
 
 from mlpf_jax.hosts import launchers, meeting
 
+HELLO = (
+    b'{"mlpf_jax": 1, "processes": 2, "facts": {}, '
+    b'"member": {"process_id": 1, "host": "c", "boot": "", "devices": []}}\n'
+)
 FACTS = {"commit": "a" * 40, "arguments": "--seed=1"}
 
 
@@ -120,7 +124,9 @@ def test_a_process_0_that_does_not_listen_is_named():
         b"{}\n",
         b"[1]\n",
         b'{"mlpf_jax": 1}\n',
-        b'{"mlpf_jax": 1, "member": {"host": "", "devices": [], "process_id": Infinity}}\n',
+        HELLO.replace(b'"process_id": 1', b'"process_id": 1e999'),
+        HELLO.replace(b'"processes": 2', b'"processes": Infinity'),
+        HELLO.replace(b"{}", b'[[1, 1], ["a", 1]]'),
     ],
 )
 def test_strangers_at_the_port_are_left_alone(server, noise):

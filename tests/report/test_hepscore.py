@@ -164,6 +164,8 @@ def test_fields_read_from_every_report_are_required(path):
         ("report/wl-scores/epoch_time", 1.0),  # lower is better: no score
         ("report/wl-stats/params_sha256", "abc"),
         ("report/wl-stats/val_accuracy", 0.5),
+        ("report/wl-stats/val_loss", [10**400]),
+        ("report/wl-stats/val_loss", [float("inf")]),
         ("report/wl-stats/phases/training/sample_s", [0.0]),
         ("report/log", "failed"),
         ("extra", 1),

@@ -149,7 +149,7 @@ def read(path: Path) -> Baseline:
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path}: larger than {_MOST_BYTES} bytes, so it is not a baseline.")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = schema.parse(path.read_text(encoding="utf-8"))
         validate(document, "baseline")
         hepscore.validate(document["report"])
     except (ValueError, RecursionError) as error:

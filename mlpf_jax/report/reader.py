@@ -1,6 +1,5 @@
 """Reads result files, for programs that compare or show them."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ def read(path: Path) -> Report:
             f"{path}: larger than {fields.MOST_BYTES} bytes, so it is not a report of a run."
         )
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        document = schema.parse(path.read_text(encoding="utf-8"))
         _refuse_no_result(document)
         schema.validate(document)
         return from_document(document, str(path))
@@ -77,7 +76,3 @@ def _is_result(file: Path, folder: Path) -> bool:
     is_in_copy = file.parent != folder and re.fullmatch(r"proc_[0-9]+", file.parent.name)
     is_of_copy = is_in_copy and file.name == hepscore.COPY_FILE_NAME
     return file.name not in _NO_RESULTS and not is_of_copy
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number.")

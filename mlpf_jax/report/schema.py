@@ -25,6 +25,20 @@ def schema() -> dict[str, Any]:
     }
 
 
+def parse(text: str) -> Any:
+    """Returns the document in a text of JSON.
+
+    Raises:
+        ValueError: if it is none, or has NaN or Infinity: a limit does not stop NaN.
+        RecursionError: if it is too deep.
+    """
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number.")
+
+
 def check(document: Any, wanted: Mapping[str, Any], problem: str, whole: str) -> None:
     """Validates a document against a schema.
 

@@ -1,7 +1,6 @@
 """Study files with all runs and findings: writing, and reading to show or draw them again."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +103,7 @@ def read(path: Path) -> StudyFile | None:
     if path.stat().st_size > _MOST_BYTES:
         return None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = schema.parse(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or document.get("format") != FORMAT:

@@ -128,6 +128,10 @@ def test_a_name_is_one_of_a_file(name):
     [
         (lambda document: document.update(runs=[]), "runs: "),
         (lambda document: document["runs"][0]["seconds"].update(training=0), "training: "),
+        (lambda document: document["runs"][0].update(accuracy=math.nan), "NaN is no number"),
+        (lambda document: document["runs"][0].update(accuracy=10**400), "accuracy: "),
+        (lambda document: document["runs"][0].update(loss=10**400), "loss: "),
+        (lambda document: document["runs"][0]["memory_bytes"].update(training=1e18), "training: "),
         (lambda document: document.update(format="x"), "format: "),
         (lambda document: document["report"].pop("report"), "the report: "),
     ],

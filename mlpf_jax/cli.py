@@ -186,8 +186,11 @@ def complain(reason: str | BaseException, status: int) -> int:
     if isinstance(reason, BrokenPipeError):
         return status
     text = reason if isinstance(reason, str) else errors.one_line(reason)
-    # A name from a hostile file must not control the terminal.
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     with contextlib.suppress(OSError):  # it cannot be said
-        print(f"error: {text}", file=sys.stderr, flush=True)
+        print(f"error: {streams.line(text)}", file=sys.stderr, flush=True)
     return status
+
+
+def tell(text: str) -> None:
+    """Writes a remark to stderr in one line."""
+    print(streams.line(text), file=sys.stderr)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from io import TextIOBase
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from mlpf_jax import streams
+
 if TYPE_CHECKING:
     import rich.progress
 
@@ -57,7 +59,8 @@ class Progress:
         """Prints one line about what is being done."""
         if not self._quiet:
             with contextlib.suppress(OSError):  # nobody reads: no reason to end the work
-                print(f"[{self._elapsed()}] {message}", file=self._stream, flush=True)
+                line = streams.line(message)
+                print(f"[{self._elapsed()}] {line}", file=self._stream, flush=True)
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int) -> Iterator[Stage]:

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 _NAMES = ("stdin", "stdout", "stderr")
+_LONGEST_LINE = 4000
 
 
 class _Output(io.TextIOWrapper):
@@ -56,6 +57,14 @@ def flush() -> OSError | None:
         _discard()
         return None if error.errno == errno.EPIPE else error
     return None
+
+
+def line(text: str) -> str:
+    """Returns one line that is safe to print: text from a hostile file must not fill or control
+    the terminal.
+    """
+    shown = text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def width(stream: Any, most: int) -> int:

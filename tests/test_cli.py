@@ -22,6 +22,7 @@ from mlpf_jax import cli
         (OSError(28, "No space left"), "error: No space left."),
         (ValueError("wrong\nand why"), "error: wrong"),
         (RuntimeError(), "error: RuntimeError"),
+        ("\x1b[2J" + "x" * 10**6, "error: \\x1b[2J" + "x" * 3996 + "..."),
     ],
 )
 def test_problems_are_reported_in_one_line(capsys, reason, line):

@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "keeping": {"atomic", "errors"},
     "processes": set(),
-    "progress": set(),
+    "progress": {"streams"},
     "runtime": {"measure"},
     "stopping": set(),
     "hosts": {"config", "errors", "stopping"},

@@ -88,6 +88,14 @@ def test_a_terminal_that_has_gone_away_ends_nothing():
     assert use(Gone()) == ""
 
 
+def test_what_a_checkpoint_tells_does_not_control_the_terminal():
+    stream = io.StringIO()
+
+    progress.Progress(stream=stream).tell("host: \x1b[2J\nerror: no")
+
+    assert stream.getvalue().endswith("] host: \\x1b[2J\\nerror: no\n")
+
+
 def test_brackets_are_shown_as_they_are():
     stream = Terminal()
     with progress.Progress(stream=stream).stage("importing", 1) as stage:

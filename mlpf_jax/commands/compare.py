@@ -76,15 +76,15 @@ def _add(paths: Sequence[Path]) -> int:
 def _show(paths: Sequence[Path]) -> int:
     seen = copies.Seen()
     if _HISTORY.value:
-        found = history.series(runs.read_all([Path(_HISTORY.value)], seen, _tell), _METRIC.value)
+        found = history.series(runs.read_all([Path(_HISTORY.value)], seen, cli.tell), _METRIC.value)
         _write(history_tables.view(found, _METRIC.value), seen)
         return 0
     if _TALK.value:
-        _write(talk.view(runs.read_all(paths, seen, _tell)), seen)
+        _write(talk.view(runs.read_all(paths, seen, cli.tell)), seen)
         return 0
     first = [Path(_BASELINE.value)] if _BASELINE.value else []
     others = [path for path in paths if path not in first]
-    groups = runs.read_groups([*first, *others], seen, _tell)
+    groups = runs.read_groups([*first, *others], seen, cli.tell)
     found = ratios.compare(groups, run_noise=_RUN_NOISE.value)
     _write(ratio_tables.view(found), seen)
     refusals = ratios.refusals(found)
@@ -93,14 +93,10 @@ def _show(paths: Sequence[Path]) -> int:
     return 0
 
 
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def _write(view: tables.View, seen: copies.Seen) -> None:
     if seen.note:
         view = dataclasses.replace(view, notes=(*view.notes, seen.note))
-        print(seen.note, file=sys.stderr)
+        cli.tell(seen.note)
     width = shutil.get_terminal_size((120, 24)).columns
     is_terminal = sys.stdout.isatty() and not _OUT.value
     text = tables.render(view, cast(tables.Format, _FORMAT.value), width=width, colour=is_terminal)

@@ -7,10 +7,8 @@ needs the extra `report`. See docs/report.md. Exit status: 0 if the page was wri
 damaged, 2 for wrong usage.
 """
 
-import functools
 import importlib
 import importlib.util
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,9 +41,9 @@ def main(argv: Sequence[str]) -> int:
 def _write(paths: Sequence[Path], out: Path) -> None:
     inputs = importlib.import_module("mlpf_jax.page.contents")
     render = importlib.import_module("mlpf_jax.page.html")
-    found = inputs.read(paths, functools.partial(print, file=sys.stderr))
+    found = inputs.read(paths, cli.tell)
     if found.copies_note:
-        print(found.copies_note, file=sys.stderr)
+        cli.tell(found.copies_note)
     page = render.page(found, title=_TITLE.value)
     keeping.write_file(out, page.encode())
 

@@ -16,6 +16,7 @@ from mlpf_jax.report import fields, result
 from mlpf_jax.run import feed, phases
 from mlpf_jax.training import step as step_lib
 
+_SHORTEST_S = 1e-12  # of a sample, as in a report
 OnNotFinite = Callable[[str], None]  # takes what is not finite; raises if the run must end
 
 
@@ -155,7 +156,14 @@ class Track:
             for one in document["sums"]
         ]
         found = built(cls, {**document, "sums": []})
+        if any(_is_empty(one) for one in found.samples):
+            raise ValueError("a sample has no time, or nothing was done in it")
         return dataclasses.replace(found, sums=sums)
+
+
+def _is_empty(sample: records.Sample) -> bool:
+    done = sample.num_steps, sample.num_events, sample.num_elements
+    return sample.seconds < _SHORTEST_S or min(done) < 1
 
 
 def _joined(digests: Sequence[str]) -> str:
@@ -194,7 +202,7 @@ def built(hint: Any, value: Any) -> Any:
     """Returns a value of the type `hint` from its plain form, which a stranger may have written.
 
     Raises:
-        AttributeError, KeyError, OverflowError, TypeError: if it is not of that type.
+        AttributeError, KeyError, OverflowError, TypeError, ValueError: if it is not of that type.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
@@ -203,12 +211,21 @@ def built(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
         return hint(**{name: built(hints[name], item) for name, item in value.items()})
-    if origin in (dict, Mapping):
-        return {key: built(arguments[1], item) for key, item in value.items()}
+    if origin in (dict, Mapping):  # of losses, which need not be finite
+        return {key: _number(item) for key, item in value.items()}
+    if hint is float:
+        if not math.isfinite(found := _number(value)):
+            raise ValueError(f"{value} is no measured number")
+        return found
     plain = origin or hint
-    kind: Any = {float: (int, float), tuple: (list, tuple)}.get(plain, plain)
-    if not isinstance(value, kind):
+    if not isinstance(value, (list, tuple) if plain is tuple else plain):
         raise TypeError(f"{value!r:.40} instead of {hint}")
     if origin in (list, tuple):
         return origin(built(arguments[0], item) for item in value)
     return hint(value)
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r:.40} instead of a number")
+    return float(value)

@@ -128,6 +128,19 @@ def test_a_number_that_float32_cannot_hold_is_refused(done, number):
         track.Track.from_json(document)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seconds", 0.0), ("seconds", -1.0), ("seconds", np.nan), ("num_events", 0), ("load", np.inf)],
+)
+def test_a_sample_that_gives_no_rate_is_refused(done, name, value):
+    document = done.to_json()
+    value = {"other_cores": value, "stolen_cores": 0.0} if name == "load" else value
+    document["samples"][0][name] = value
+
+    with pytest.raises(ValueError, match=r"a sample has no time|no measured number"):
+        track.Track.from_json(document)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "1", "é"]),
     lambda inner: (

@@ -96,6 +96,8 @@ def load(path: Path) -> GoldenCase:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    if path.exists() and not path.is_file():  # a pipe would keep its reader waiting
+        raise ValueError(f"{path}: not a file.")
     try:
         with path.open("rb") as file:
             return npz.read(file)

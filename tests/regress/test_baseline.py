@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 
 import pytest
 
@@ -146,6 +147,14 @@ def test_a_file_that_is_no_baseline_is_refused_by_its_name(tmp_path, damage, mes
         baseline.read(path)
 
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_pipe_among_the_baselines_is_refused_and_not_waited_for(tmp_path):
+    (tmp_path / "a").mkdir()
+    os.mkfifo(tmp_path / "a" / "b.json")
+
+    with pytest.raises(ValueError, match=r"b\.json: not a file"):
+        baseline.read_all(tmp_path)
 
 
 def test_a_run_with_facts_of_another_version_is_read(tmp_path):

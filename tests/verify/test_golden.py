@@ -1,6 +1,8 @@
 """A golden file is read, or refused in one line."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -64,6 +66,14 @@ def test_a_truncated_file_is_refused(tmp_path):
     path = tmp_path / "case.npz"
     path.write_bytes(golden.SMALL_CASE.read_bytes()[:100_000])
     with pytest.raises(ValueError, match="not a golden file"):
+        golden.load(path)
+
+
+def test_a_pipe_in_the_place_of_the_second_file_is_refused_and_not_waited_for(tmp_path):
+    path = shutil.copy(golden.SMALL_CASE, tmp_path / "case.npz")
+    os.mkfifo(tmp_path / "case_f64.npz")
+
+    with pytest.raises(ValueError, match=r"case_f64\.npz: not a file"):
         golden.load(path)
 
 

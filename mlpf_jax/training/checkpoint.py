@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import logging as logging_lib
+import math
 import os
 import shutil
 import sys
@@ -255,6 +256,7 @@ def _restore(path: Path, like: Any) -> Any:
     with _reading(f"its folder {path.name}"), _checkpointer() as checkpointer:
         found = checkpointer.metadata(path.resolve()).item_metadata
         _refuse_other_network(found, wanted)
+        _refuse_large_chunks(found)
         return checkpointer.restore(path.resolve(), wanted)
 
 
@@ -285,6 +287,15 @@ def _refuse_other_network(found: Any, wanted: Any) -> None:
             raise ValueError(
                 f"of another network: {name} is {theirs.get(name, 'missing')} there, {shape} here."
             )
+
+
+def _refuse_large_chunks(found: Any) -> None:
+    """A chunk is unpacked as a whole, however little of it belongs to the array."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(found):
+        chunk = leaf.storage.chunk_shape if leaf.storage else ()
+        if math.prod(chunk or ()) > max(1, math.prod(leaf.shape)):
+            name = jax.tree_util.keystr(path, simple=True)
+            raise ValueError(f"{name} has chunks of {chunk}, and a shape of only {leaf.shape}.")
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import types
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from orbax import checkpoint as ocp
 
 from mlpf_jax import atomic
 from mlpf_jax.training import checkpoint
@@ -47,6 +49,24 @@ def test_another_network_is_refused_with_the_place(saved):
     other = tiny.random_state(dataclasses.replace(RUN, model=model))
     with pytest.raises(ValueError, match=r"of another network: .* here"):
         checkpoint.load_weights(saved, other)
+
+
+def test_a_chunk_that_is_larger_than_its_array_is_refused(saved):
+    """A file of 1 MB can hold a chunk of 1 GB, of which an array of 64 bytes is the corner."""
+    current = tiny.random_state(RUN)
+    weights = saved / "0" / "weights"
+    shutil.rmtree(weights)
+    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=False)
+    ocp.Checkpointer(handler).save(
+        weights.resolve(), jax.tree.map(np.asarray, checkpoint._weights(current))
+    )
+    part = max(weights.glob("params*/.zarray"))
+    layout = json.loads(part.read_text())
+    part.write_text(json.dumps(layout | {"chunks": [2**20] * len(layout["chunks"])}))
+    (saved / "0" / "sha256.json").write_text(json.dumps(checkpoint._hashes(saved / "0")))
+
+    with pytest.raises(ValueError, match=r"step 0: params.* has chunks of \(1048576"):
+        checkpoint.load_weights(saved, current)
 
 
 def test_an_unfinished_write_leaves_nothing(tmp_path, monkeypatch):

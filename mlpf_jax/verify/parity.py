@@ -2,12 +2,15 @@
 
 import dataclasses
 
+import flax.errors
 import numpy as np
 
 from mlpf_jax.verify import computed as computed_lib
 from mlpf_jax.verify import golden, judging, tolerances
 
 _ESSENTIAL = ("outputs", "losses", "gradients")
+# What the network raises, besides ValueError, for sizes and arrays that do not fit each other.
+_UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, flax.errors.FlaxError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,16 +38,19 @@ def verify(case: golden.GoldenCase, *, float64: bool = False) -> Verdict:
 
     Raises:
         ValueError: if float64 is requested but the case has no float64 version, or if a weight is
-            missing.
+            missing or anything does not fit the rest.
     """
     expected = case.float64_arrays if float64 else case.arrays
     if expected is None:
         raise ValueError(f"{case.path}: no *_f64.npz in the same folder, which --x64 needs.")
-    computed = computed_lib.compute(case, np.dtype(np.float64 if float64 else np.float32))
-    judge = judging.Judge(
-        expected, computed, case, tolerances.FLOAT64 if float64 else tolerances.FLOAT32
-    )
-    judge.run()
+    limits = tolerances.FLOAT64 if float64 else tolerances.FLOAT32
+    try:
+        computed = computed_lib.compute(case, np.dtype(np.float64 if float64 else np.float32))
+        judge = judging.Judge(expected, computed, case, limits)
+        judge.run()
+    except _UNFIT as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{case.path}: not a golden file: {reason}") from error
     handled = judge.handled | {"X", "ygen", "meta_json"}
     unknown = sorted(k for k in expected if k not in handled and not k.startswith("weights/"))
     return Verdict(judge.checks, judge.skipped, unknown)

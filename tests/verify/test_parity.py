@@ -117,3 +117,22 @@ def test_a_wrong_shape_fails_instead_of_raising(case):
 def test_float64_needs_the_twin(case):
     with pytest.raises(ValueError, match=r"no \*_f64.npz in the same folder"):
         parity.verify(dataclasses.replace(case, float64_arrays=None), float64=True)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"lr": [1]}, {"dist_mult": 10**400}, {"n_common": 1}, {"output_dim": 10**9}]
+)
+def test_a_file_whose_parts_do_not_fit_is_refused_in_one_line(case, sizes):
+    odd = dataclasses.replace(case, meta={**case.meta, **sizes})
+
+    with pytest.raises(ValueError, match="not a golden file: ") as caught:
+        parity.verify(odd)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_of_another_shape_is_refused(case):
+    odd = dataclasses.replace(case, arrays={**case.arrays, "X": np.zeros(5, np.float32)})
+
+    with pytest.raises(ValueError, match="not a golden file: "):
+        parity.verify(odd)

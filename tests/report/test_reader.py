@@ -80,6 +80,33 @@ def test_a_number_with_a_point_counts_nothing(tmp_path):
         reader.read(path)
 
 
+def test_of_many_numbers_or_errors_few_are_looked_at(monkeypatch):
+    """A report of 256 MB has a hundred million numbers, and may have as many errors."""
+    looked = []
+    kind = schema._validator()
+    original = kind.descend
+
+    def descend(self, item, *arguments, **options):
+        looked.append(item)
+        return original(self, item, *arguments, **options)
+
+    monkeypatch.setattr(kind, "descend", descend)
+    wanted = fields.listed(fields.maybe(fields.NONNEGATIVE)).schema
+    schema.check([1, 0.5, None] * 10_000, wanted, "wrong", "all")
+    with pytest.raises(ValueError, match=r"wrong: \d+: 'x' is not valid"):
+        schema.check(["x"] * 10_000, wanted, "wrong", "all")
+
+    assert len(looked) < 4_000
+
+
+@pytest.mark.parametrize("wrong", [-1, -0.5, 1e31, 10**31, None])
+def test_a_wrong_number_among_many_is_found(wrong):
+    wanted = fields.listed(fields.NONNEGATIVE).schema
+
+    with pytest.raises(ValueError, match=r"^wrong: 3: "):
+        schema.check([1, 0.5, 2, wrong, 7.5, 3], wanted, "wrong", "all")
+
+
 def test_a_folder_stands_for_its_files_in_order(tmp_path):
     for name in ("b.json", "a.json", "c.txt"):
         (tmp_path / name).write_text("{}")

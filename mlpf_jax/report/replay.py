@@ -56,6 +56,8 @@ def read(path: Path, references: Mapping[str, float]) -> Run:
         if not (math.isfinite(ratio) and ratio > 0):
             return Run(path, "meaningless", f"the score {name} is not a positive number", ratios)
     score = round(math.prod(ratios.values()) ** (1 / len(ratios)), _DIGITS)
+    if not math.isfinite(score):  # as is a product of large ratios
+        return Run(path, "meaningless", "the score is not finite", ratios)
     return Run(path, "counted", "", ratios, score)
 
 

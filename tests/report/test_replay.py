@@ -53,6 +53,7 @@ def test_the_score_is_the_median_of_geometric_means_over_the_references(tmp_path
         ({"training": -1.0, "inference": 1}, {}, "meaningless", "training is not a positive"),
         ({"training": 1.0, "inference": float("nan")}, {}, "meaningless", "inference is not"),
         ({"training": 1.0, "inference": "inf"}, {}, "meaningless", "inference is not"),
+        ({"training": 1e200, "inference": 1e200}, {}, "meaningless", "the score is not finite"),
     ],
 )
 def test_a_wrong_file_is_told_apart(tmp_path, scores, changes, state, reason):

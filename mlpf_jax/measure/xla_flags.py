@@ -22,6 +22,7 @@ _DOUBTS = (
     (r"--xla_(cpu|gpu)_enable_fast_(math|min_max)(=(true|1))?", "inexact arithmetic"),
     (r"--xla_(dump_|hlo_profile|enable_dumping|cpu_dump|gpu_dump).*", "XLA writes files"),
 )
+_PATHS = re.compile(r".*_(to|from|file|dir|path)s?")  # flags whose values may be relative paths
 _TRIAL = "import jax; jax.config.update('jax_platforms', 'cpu'); jax.devices()"
 _TRIAL_TIMEOUT_S = 120
 
@@ -90,7 +91,10 @@ def doubts(flags: str) -> list[str]:
 def shown(flags: str) -> str:
     """Returns the flags as they may be published: paths are replaced by PATH."""
     tokens = (flag.partition("=") for flag in shlex.split(flags))
-    return " ".join(name + sign + ("PATH" if "/" in v else v) for name, sign, v in tokens)
+    return " ".join(
+        name + sign + ("PATH" if "/" in v or (v and _PATHS.fullmatch(name)) else v)
+        for name, sign, v in tokens
+    )
 
 
 def _complaint(stderr: str, given: Sequence[str]) -> str:

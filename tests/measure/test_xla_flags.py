@@ -90,6 +90,11 @@ def test_paths_are_not_recorded():
     assert shown == "--xla_dump_to=PATH --xla_cpu_prefer_vector_width=512 --xla_c"
 
 
+@pytest.mark.parametrize("name", ["dump_to", "gpu_kernel_cache_file", "gpu_cuda_data_dir"])
+def test_a_relative_path_is_not_shown_either(name):
+    assert xla_flags.shown(f"--xla_{name}=project7") == f"--xla_{name}=PATH"
+
+
 @pytest.mark.parametrize(
     ("flag", "word"),
     [

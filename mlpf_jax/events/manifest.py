@@ -17,6 +17,7 @@ SHARD_RECORD = "shard.json"
 ARRAYS = ("offsets", "elements", "targets", "candidates")
 KINDS = ("simulated", "imported")
 _MOST_BYTES = 64 * 2**20  # of a manifest; a million events in shards of 50 take 12
+_MOST_EVENTS = 2**25  # whose offsets are in memory; sparse files of offsets take no space on disk
 
 _SAFE_NAME = re.compile(r"shard-[A-Za-z0-9-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -105,6 +106,8 @@ def read_manifest(folder: Path) -> Manifest:
     )
     if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
         raise DamagedError(f"{path} lists a shard twice.")
+    if manifest.num_events > _MOST_EVENTS:
+        raise ValueError(f"{path} lists more than {_MOST_EVENTS} events.")
     for name in ("num_events", "num_elements"):
         if record.get(name) != getattr(manifest, name):
             raise DamagedError(

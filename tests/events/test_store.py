@@ -207,6 +207,7 @@ def write_manifest(content):
         (change(provenance={"kind": "guessed"}), "has no provenance of its events"),
         (change_shard(name="../elsewhere"), "damaged shard record"),
         (change_shard(name="shard-00001"), "lists a shard twice"),
+        (change_shard(num_events=2**25), "lists more than 33554432 events"),
         (change_shard(num_events=True), "damaged shard record"),
         (change_shard(sha256={}), "damaged shard record"),
     ],

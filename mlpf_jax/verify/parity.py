@@ -50,7 +50,7 @@ def verify(case: golden.GoldenCase, *, float64: bool = False) -> Verdict:
         judge.run()
     except _UNFIT as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"{case.path}: not a golden file: {reason}") from error
+        raise ValueError(f"{case.path}: it does not fit the network: {reason}") from error
     handled = judge.handled | {"X", "ygen", "meta_json"}
     unknown = sorted(k for k in expected if k not in handled and not k.startswith("weights/"))
     return Verdict(judge.checks, judge.skipped, unknown)

@@ -125,7 +125,7 @@ def test_float64_needs_the_twin(case):
 def test_a_file_whose_parts_do_not_fit_is_refused_in_one_line(case, sizes):
     odd = dataclasses.replace(case, meta={**case.meta, **sizes})
 
-    with pytest.raises(ValueError, match="not a golden file: ") as caught:
+    with pytest.raises(ValueError, match="it does not fit the network: ") as caught:
         parity.verify(odd)
 
     assert "\n" not in str(caught.value)
@@ -134,5 +134,5 @@ def test_a_file_whose_parts_do_not_fit_is_refused_in_one_line(case, sizes):
 def test_a_batch_of_another_shape_is_refused(case):
     odd = dataclasses.replace(case, arrays={**case.arrays, "X": np.zeros(5, np.float32)})
 
-    with pytest.raises(ValueError, match="not a golden file: "):
+    with pytest.raises(ValueError, match="it does not fit the network: "):
         parity.verify(odd)

@@ -96,6 +96,10 @@ def blocked_measures(
             names = {name for scope in finding.scopes for name in _measures_of(scope)}
             names |= {"compile"} if {"training", "inference"} <= {*finding.scopes} else set()
             blocked |= dict.fromkeys(names, finding.text)
+    if a.phases.keys() != b.phases.keys():
+        # They are of other steps. Also, what only one side did has no judgement, and must not pass.
+        why = " -> ".join(" and ".join(side.phases) for side in (a, b))
+        blocked |= dict.fromkeys(("compile", "accuracy"), f"other phases: {why}")
     return blocked, notes
 
 

@@ -129,6 +129,20 @@ def test_measures_that_must_not_be_compared_are_blocked_and_all_findings_are_tol
     assert bool(notes) == bool(changes)
 
 
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("lacking", ["training", "inference"])
+def test_a_phase_of_one_side_alone_does_not_pass(lacking, side):
+    sides = [documents.report(), documents.report()]
+    sides[side] = documents.report("other.json", **{lacking: None})
+    pair = pairing.Pair(*map(costs.from_report, sides))
+
+    blocked, _ = judging.blocked_measures(*sides, in_one_session=False)
+    found = {one.name: one for one in judging.judge([pair] * 6, RULES, blocked)}
+
+    assert judging.whole([*found.values()]) == "cannot decide"
+    assert found["compile"].decision.verdict == "undecided", "it is of one step and of two"
+
+
 def test_on_another_machine_nothing_is_compared():
     a = documents.report()
     b = documents.report("b.json", changes={"app/environment/runtime/num_cores": 64})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlpf_jax import processes
+from mlpf_jax.compare import comparability
 from mlpf_jax.regress import costs
 from mlpf_jax.report import copies, hepscore, reader
 from mlpf_jax.sides import driver
@@ -186,12 +187,26 @@ def of_files(path: Path, seen: copies.Seen) -> Stored:
     """Returns the reports of a folder, or of one file, as a side, in order of time.
 
     Raises:
-        ValueError: if a file is not a report, or all runs were seen before.
+        ValueError: if a file is not a report, all runs were seen before, or some are of another
+            machine, code or work than the first, which represents all.
         OSError: if one cannot be read.
     """
     reports = seen.new([reader.read(file) for file in reader.find([path])])
     if not reports:
         raise ValueError(f"{path}: only the runs of the other side.")
     reports.sort(key=lambda report: report.stats["started_at"])
-    runs = [costs.from_report(report) for report in reports]
-    return Stored(str(path), reports[0], runs)
+    first, *others = reports
+    for report in others:
+        if reason := _why_other(first, report):
+            raise ValueError(f"{path}: runs of several kinds: {report.source} has {reason}.")
+    return Stored(str(path), first, [costs.from_report(report) for report in reports])
+
+
+def _why_other(a: reader.Report, b: reader.Report) -> str | None:
+    """Returns why two runs are not of one side; None if they are."""
+    if a.machine_class != b.machine_class:
+        return f"another machine than {a.source}: {a.machine_class} -> {b.machine_class}"
+    if a.code != b.code:
+        return f"another code than {a.source}"
+    refused = (one.text for one in comparability.between(a, b) if one.severity == "refused")
+    return next((f"other work than {a.source}: {text}" for text in refused), None)

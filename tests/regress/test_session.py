@@ -14,6 +14,7 @@ import pytest
 
 from mlpf_jax import processes
 from mlpf_jax.regress import baseline, documents, pairing, resolution, session, sources
+from mlpf_jax.report import copies
 from mlpf_jax.sides import driver
 from mlpf_jax.stats import sequential
 from tests import fake_benchmark
@@ -552,6 +553,28 @@ def test_runs_of_two_days_confirm_nothing_of_time(repository, tmp_path):
     assert verdicts(found)["training"] == "undecided"
     assert verdicts(found)["memory training"] == "no regression"
     assert any("not taken in turns" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"app/environment/runtime/num_cores": 64}, "another machine"),
+        ({"app/bmk_checksum": "1" * 32}, "another code"),
+        ({"run_info/config/model/hidden_dim": 32}, "other work .*: another network"),
+        ({"report/wl-stats/data/test/sha256": "1" * 64}, "other work .*: other test events"),
+    ],
+)
+def test_a_side_of_several_kinds_of_runs_is_refused(tmp_path, changes, words):
+    """Its first run represents it, so others would be judged unseen."""
+    later = {"report/wl-stats/started_at": "2030-01-01T00:00:00+00:00"}
+    report_documents.write(tmp_path / "1.json")
+    report_documents.write(tmp_path / "2.json", changes=later)
+    assert sources.of_files(tmp_path, copies.Seen()).most_runs == 2
+
+    report_documents.write(tmp_path / "2.json", changes=later | changes)
+
+    with pytest.raises(ValueError, match=f"several kinds: .*2.json has {words}"):
+        sources.of_files(tmp_path, copies.Seen())
 
 
 def test_copies_of_a_file_are_one_run(repository, tmp_path):

@@ -85,6 +85,7 @@ def _is(known: Training, report: reader.Report) -> bool:
         and report.batch_size_total == known.batch
         and report.config["train"]["learning_rate"] == known.learning_rate
         and not report.config["data"]["shuffle"]
+        and report.config["data"]["num_elements"] == config_lib.DataConfig().num_elements
         and data == (known.train_sha256, known.test_sha256)
         and model == {k: v for k, v in published.items() if k not in _NUMERICS}
     )

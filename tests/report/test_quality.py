@@ -52,6 +52,7 @@ def test_an_accuracy_outside_of_the_window_fails(monkeypatch, accuracy, holds):
         {"run_info/config/train/learning_rate": 1e-3},
         {"run_info/config/model/hidden_dim": 32},
         {"run_info/config/data/shuffle": True},
+        {"run_info/config/data/num_elements": 12800},  # padding counts as correct
     ],
 )
 def test_another_training_has_no_window_and_says_so(change):

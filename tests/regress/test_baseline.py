@@ -65,6 +65,7 @@ def test_nothing_is_replaced_unless_that_is_asked_for(tmp_path):
 
 def test_the_noise_is_that_of_neighbouring_runs():
     steps = math.log(1.1) * 1.482602218505602  # 1 over the upper quartile of a normal
+    steps *= 4 / 3  # for four neighbours
     assert make().noises["training"] == pytest.approx(steps)
     assert make().noises["compile"] == 0
     assert make(costs=[1.0] * 3).noises == {}
@@ -79,6 +80,7 @@ def test_a_run_that_compiled_is_no_neighbour_of_one_that_did_not():
         for i, run in enumerate(made.runs)
     ]
     steps = math.log(1.1) * 1.482602218505602  # 1 over the upper quartile of a normal
+    steps *= 5 / 4  # for five neighbours
 
     noises = dataclasses.replace(made, runs=tuple(runs)).noises
 

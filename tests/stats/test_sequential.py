@@ -206,6 +206,15 @@ def test_the_ratio_is_of_costs():
     assert ratio.value == pytest.approx(1.2)
 
 
+@pytest.mark.parametrize("count", [3, 4, 6, 9, 12])
+def test_the_noise_of_few_pairs_is_right_on_average(count):
+    values = np.random.default_rng(0).standard_normal((4000, count))
+
+    found = [sequential.spread(one) for one in values.tolist()]
+
+    assert np.mean(found) == pytest.approx(1.0, abs=0.05)
+
+
 def test_slowdowns_without_any_noise_confirm_nothing():
     noisy = [0.1 + 1e-4 * (-1) ** number for number in range(20)]
 

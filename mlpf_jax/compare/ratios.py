@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mlpf_jax.compare import comparability, runs
-from mlpf_jax.report import facts
+from mlpf_jax.report import facts, reader
 from mlpf_jax.stats import comparison, summaries, turns
 
 RUN_NOISE = 0.03  # relative, of a process's median; two to four per cent on shared machines
@@ -145,7 +145,7 @@ def _phase(
     ratio, ratio_basis = None, None
     if baseline is not None:
         ratio, ratio_basis = _ratio(name, baseline, group, run_noise)
-    energies = [phase.energy or {} for phase in phases]
+    energies = _energies(phases)
     costs = [phase.cost or {} for phase in phases] if _costs(group) else []
     return PhaseColumn(
         throughput=summaries.summarize(_values(name, group, basis)),
@@ -165,9 +165,16 @@ def _phase(
     )
 
 
+def _energies(phases: Sequence[reader.Phase]) -> list[Mapping[str, Any]]:
+    """Returns the energies of all runs; none if one is unknown or they are of different parts."""
+    found = [phase.energy for phase in phases if phase.energy]
+    scopes = {energy.get("scope") for energy in found}
+    return found if len(scopes) == 1 and len(found) == len(phases) else []
+
+
 def _scope(energies: Sequence[Mapping[str, Any]]) -> str | None:
     """Returns what the energy was used by, and whether that was too short to be measured well."""
-    scope = energies[0].get("scope")
+    scope = energies[0].get("scope") if energies else None
     is_short = any(energy.get("is_short") for energy in energies)
     return f"{scope}, too short for the counter" if scope and is_short else scope
 

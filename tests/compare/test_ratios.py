@@ -205,6 +205,17 @@ def test_of_several_runs_an_end_is_unknown_if_that_of_one_is():
     assert (found.events_per_j_low, found.events_per_j_high) == (None, pytest.approx(0.7))
 
 
+@pytest.mark.parametrize("other", [None, ENERGY_OF[0.8] | {"scope": "2 CPU packages"}])
+@pytest.mark.parametrize("order", [1, -1])
+def test_runs_without_a_common_energy_have_none_together(other, order):
+    energies = [ENERGY_OF[0.5] | {"scope": "1 CPU package"}, other][::order]
+    reports = [documents.report(changes={f"{PHASE}/energy": energy}) for energy in energies]
+
+    (row,) = ratios.compare([runs.Group(name="a", reports=tuple(reports))]).rows
+
+    assert (row.phases["training"].events_per_j, row.phases["training"].energy_scope) == (None,) * 2
+
+
 @pytest.mark.parametrize("other", [priced(price=9.0), priced(currency="CHF"), {}])
 def test_runs_of_different_prices_have_no_cost_together(other):
     reports = tuple(documents.report(changes=changes) for changes in (priced(), other))

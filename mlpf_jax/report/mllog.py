@@ -39,9 +39,7 @@ def lines(report: reader.Report) -> list[str]:
     if not report.epoch_times or report.validation_times is None or report.train_time is None:
         raise ValueError(f"{report.source}: a log of MLPerf needs training.")
     init = _seconds(report.started_at)
-    inference = report.phases.get("inference")
-    last = math.fsum(sample.seconds for sample in inference.samples) if inference else 0.0
-    start = max(init, _seconds(report.finished_at) - last - report.train_time)
+    start = max(init, _seconds(report.finished_at) - _after_training(report) - report.train_time)
     found = [_line(start, key, value) for key, value in _settings(report)]
     found = [_line(init, "init_start"), *found, _line(start, "init_stop")]
     found.append(_line(start, "run_start"))
@@ -52,6 +50,15 @@ def lines(report: reader.Report) -> list[str]:
     found.append(_line(stop, "tracked_stats", throughput, step=len(report.epoch_times)))
     found.append(_line(stop, "run_stop", status="success"))
     return found
+
+
+def _after_training(report: reader.Report) -> float:
+    """Returns the seconds of all samples after training, those for the energy alone included."""
+    inference = report.phases.get("inference")
+    seconds = [sample.seconds for sample in inference.samples] if inference else []
+    for phase in report.phases.values():
+        seconds += [sample["seconds"] for sample in phase.extra_samples or ()]
+    return math.fsum(seconds)
 
 
 def _settings(report: reader.Report) -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """The log of MLPerf is one that MLPerf's own checker accepts, with the measured durations."""
 
+import copy
 import importlib.util
 import json
 from pathlib import Path
@@ -13,9 +14,9 @@ from tests.report import documents
 REPORT = reader.read(recorded.REPORTS / "7ca3f33.json")
 
 
-def events():
+def events(report=REPORT):
     marks, parsed = set(), []
-    for line in mllog.lines(REPORT):
+    for line in mllog.lines(report):
         mark, event = line.split(" ", 1)
         marks.add(mark)
         parsed.append(json.loads(event))
@@ -36,6 +37,20 @@ def test_the_log_has_the_measured_durations_in_order_of_time():
     assert first[-1]["time_ms"] - first[0]["time_ms"] == pytest.approx(
         1e3 * REPORT.epoch_times[0], abs=1
     )
+
+
+def test_samples_for_the_energy_alone_come_after_training():
+    extra = [{"seconds": seconds, "num_events": 1, "energy": None} for seconds in (2.5, 4.0)]
+    document = copy.deepcopy(REPORT.document)
+    for phase, sample in zip(("training", "inference"), extra, strict=True):
+        document["report"]["wl-stats"]["phases"][phase]["extra_samples"] = [sample]
+
+    before, after = (
+        next(event["time_ms"] for event in events(report) if event["key"] == "run_start")
+        for report in (REPORT, reader.from_document(document, "x"))
+    )
+
+    assert before - after == pytest.approx(6500, abs=1)
 
 
 def test_a_run_without_training_has_no_log(tmp_path):

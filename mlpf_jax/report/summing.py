@@ -88,8 +88,10 @@ def _of_copy(part: Part, starts: Mapping[str, float]) -> dict[str, Any]:
 
 def _phase(phases: Sequence[reader.Phase], *, on_cpu: bool) -> dict[str, Any]:
     """Returns the phase of all copies together, with the longest of their one-time costs."""
-    steady = zip(*(phase.steady_samples for phase in phases), strict=False)
-    samples = [_sum(together) for together in steady]
+    at_once = zip(*(phase.samples for phase in phases), strict=False)
+    unsteady = zip(*(phase.unsteady for phase in phases), strict=False)
+    # While one copy warms up, the others have more of the machine.
+    samples = [_sum(k) for k, early in zip(at_once, unsteady, strict=True) if not any(early)]
     rates = [sample.events_per_s for sample in samples]
     score = summaries.summarize(rates)
     compile_s = [phase.compile_times.compile_s for phase in phases]

@@ -52,10 +52,10 @@ def test_warm_up_of_one_copy_counts_for_none():
     phase = warming.document["report"]["wl-stats"]["phases"]["training"]
     phase["num_unsteady_samples"] = 1
 
-    summed = summing.add([warming, part([1.0, 1.0, 1.0, 1.0])])
+    summed = summing.add([warming, part([9.0, 1.0, 1.1, 1.2])])
 
     report = reader.from_document(summed, "a.json")
-    assert report.phases["training"].rates == pytest.approx([3.0, 3.0, 3.0])
+    assert report.phases["training"].rates == pytest.approx([3.0, 3.1, 3.2])
 
 
 def test_a_single_copy_is_the_report_of_its_run():

@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import hashlib
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -193,5 +194,6 @@ def _changes(values: Sequence[float]) -> dict[int, float]:
     """Returns the relative change of the median at the start of each new level."""
     ends = [0, *change_points.change_points(values), len(values)]
     medians = [statistics.median(values[i:j]) for i, j in itertools.pairwise(ends)]
-    ratios = [after / before for before, after in itertools.pairwise(medians)]
+    pairs = itertools.pairwise(medians)
+    ratios = [after / before if before else math.inf for before, after in pairs]
     return {i: ratio - 1 for i, ratio in zip(ends[1:-1], ratios, strict=True)}

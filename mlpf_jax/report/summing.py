@@ -92,6 +92,8 @@ def _phase(phases: Sequence[reader.Phase], *, on_cpu: bool) -> dict[str, Any]:
     unsteady = zip(*(phase.unsteady for phase in phases), strict=False)
     # While one copy warms up, the others have more of the machine.
     samples = [_sum(k) for k, early in zip(at_once, unsteady, strict=True) if not any(early)]
+    if not samples:
+        raise ValueError("there is no sample at which all copies were in their steady state.")
     rates = [sample.events_per_s for sample in samples]
     score = summaries.summarize(rates)
     compile_s = [phase.compile_times.compile_s for phase in phases]

@@ -244,6 +244,10 @@ class RunResult:
         recorded = self.telemetry
         if recorded is None:
             return source.Absent("no telemetry was recorded")
+        if self.processes:  # the events are those of all, and the joules would be those of one
+            return source.Absent(
+                f"only process 0 read its counters, and {len(self.processes)} processes computed"
+            )
         windows = [
             energy_lib.Window(
                 start_s=sample.start_s,

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from mlpf_jax import config
-from mlpf_jax.report import hepscore, reader, summary
+from mlpf_jax.report import consumption, hepscore, reader, summary
 from tests.report import made_up_result
 from tests.telemetry import made_up
 
@@ -72,6 +72,17 @@ def test_what_could_not_be_measured_is_null_with_its_reason():
     assert stats["phases"]["training"]["sample_energy_j"] == [None] * 30
     assert stats["cost"] is None
     assert stats["phases"]["training"]["cost"] is None
+
+
+def test_the_joules_of_one_process_are_not_set_against_the_events_of_all():
+    samples = made_up_result.samples(host_joules=100.0)
+    both = ({"step_s": {}, "doubts": []},) * 2
+    run = made_up_result.run(samples, telemetry=recorded(), processes=both)
+
+    for of_host in (False, True):
+        assert consumption.energy(run, run.training, of_host=of_host) is None
+        reason = consumption.why_no_energy(run, run.training, of_host=of_host)
+        assert reason == "only process 0 read its counters, and 2 processes computed"
 
 
 def test_the_sources_are_described_and_missing_ones_have_a_reason():

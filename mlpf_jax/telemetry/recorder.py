@@ -27,26 +27,31 @@ Clock = Callable[[], float]  # seconds
 class Meanwhile:
     """What happened during a timed window. Unknown values are None."""
 
-    start_s: float  # since the start of the recording
+    start_s: float  # of the window, since the start of the recording
     load: load_lib.Load | None  # CPU use by others
     energy: records.Energy | None
 
 
 class Watch:
-    """Observes one timed window, from its creation until `end`. Reads nothing in between."""
+    """Observes one timed window, from its creation until `end`. Reads nothing in between.
+
+    Of several processes, one that is ready waits for the others first: the window is what follows.
+    """
 
     def __init__(self, recorder: "Recorder"):
         self._recorder = recorder
+        self._created_s = recorder.now()
         self._load = load_lib.Watch()
         self._before = recorder.read_energy()
-        self._start_s = recorder.now()
 
     def end(self, seconds: float) -> Meanwhile:
-        """Returns what happened; `seconds` is the length of the window."""
+        """Returns what happened; `seconds` is the length of the window, which has just ended."""
+        ended_s = self._recorder.now()
         after = self._recorder.read_energy()
         used = [_used(*pair) for pair in zip(self._before, after, strict=True)]
         energy = records.Energy(*used) if any(value is not None for value in used) else None
-        return Meanwhile(self._start_s, self._load.lap(seconds), energy)
+        load = self._load.lap(max(seconds, self._recorder.now() - self._created_s))
+        return Meanwhile(ended_s - seconds, load, energy)
 
 
 class Recorder:

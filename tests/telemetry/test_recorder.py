@@ -1,9 +1,11 @@
 """What is recorded around the timed windows of a run, and meanwhile."""
 
+import functools
 import threading
 
 import pytest
 
+from mlpf_jax.measure import load
 from mlpf_jax.telemetry import readings, record, source
 from mlpf_jax.telemetry import recorder as recorder_lib
 from tests.telemetry import made_up
@@ -18,11 +20,17 @@ def opened(clock, *sources, on_cpu=False, absent=None):
     return recorder_lib.Recorder(sources, absent, on_cpu=on_cpu, clock=clock, sleep=clock.sleep)
 
 
-def test_a_window_begins_when_it_is_watched(clock):
-    recorder = opened(clock)
-    clock.now += 9
+def test_a_wait_for_other_processes_before_a_window_is_not_part_of_it(clock, monkeypatch):
+    busy = iter([0.0, 9.5])  # seconds of other processes, one core all the time
+    watch_load = functools.partial(load.Watch, lambda: load.CpuTimes(next(busy), 0.0, 0.0))
+    monkeypatch.setattr(recorder_lib.load_lib, "Watch", watch_load)
 
-    assert recorder.watch().end(2.0).start_s == 9.0
+    watch = opened(clock).watch()
+    clock.now += 9 + 0.5
+    found = watch.end(0.5)
+
+    assert found.start_s == 9.0
+    assert found.load == load.Load(other_cores=1.0, stolen_cores=0.0)
 
 
 def test_energy_is_what_the_counters_rose_by_around_each_window(clock):

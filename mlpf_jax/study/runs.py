@@ -18,7 +18,7 @@ class Run:
     file: str  # path of its report, relative to the study's folder
     seed: int
     is_emulated: bool
-    num_events: int | None = None  # per step, on all devices
+    num_events: int | None = None  # per step, on all devices of a copy
     rates: Mapping[str, float]  # steady-state score of each phase in events/s
     compile_s: Mapping[str, float] = dataclasses.field(default_factory=dict)  # lowering included
     memory_bytes: Mapping[str, int]  # per device by phase, as planned by the compiler
@@ -29,7 +29,7 @@ class Run:
     peak_process_bytes: int | None = None
     epoch_s: float | None = None  # mean as in 2022, including validation
     num_updates: int = 0
-    passes: float = 0.0  # number of passes over the training events
+    passes: float = 0.0  # number of passes over the training events, of a copy
     train_accuracy: float | None = None
     accuracy: float | None = None  # of the last validation, including padding, as in 2022
     doubts: tuple[str, ...] = ()  # the run's own reasons to distrust its speed
@@ -108,10 +108,11 @@ def provenance(
 def _run_of(report: reader.Report, file: str) -> Run:
     stats, phases = report.stats, report.phases
     together = report.batch_size_total
-    training = phases.get("training")
-    trained = sum(sample.num_events for sample in training.samples) if training else 0
+    # Of one copy, for each has its own network; the samples of all together are sums.
+    of_copy = report.each_copy[0]["phases"] if report.each_copy else report.phase_documents
+    trained = sum(of_copy["training"]["sample_events"]) if "training" in phases else 0
     num_events = report.train_set_size
-    if training:  # the first call is not a sample; it had a full batch, or all events
+    if trained:  # the first call is not a sample; it had a full batch, or all events
         trained += min(together, num_events)
     compiled = {name: phase.compile_times.total_s for name, phase in phases.items()}
     planned = {name: phase.memory_bytes for name, phase in phases.items()}
@@ -123,7 +124,7 @@ def _run_of(report: reader.Report, file: str) -> Run:
         rates={name: phase.score.median for name, phase in phases.items()},
         compile_s={name: seconds for name, seconds in compiled.items() if seconds},
         memory_bytes=planned,
-        event_bytes={name: n * len(report.devices) / together for name, n in planned.items()},
+        event_bytes={name: n * report.num_devices / together for name, n in planned.items()},
         events_per_j={
             name: used["events_per_j"]
             for name, phase in phases.items()

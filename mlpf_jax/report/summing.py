@@ -98,6 +98,7 @@ def _phase(phases: Sequence[reader.Phase], *, on_cpu: bool) -> dict[str, Any]:
     score = summaries.summarize(rates)
     compile_s = [phase.compile_times.compile_s for phase in phases]
     mean = trust.mean_load([s.load for s in samples], [s.seconds for s in samples])
+    flops_per_s = score.median * phases[0].flops_per_event
     first = copy.deepcopy(dict(phases[0].document))
     summed_energy.add(first, phases, score, on_cpu=on_cpu)
     return {
@@ -118,8 +119,8 @@ def _phase(phases: Sequence[reader.Phase], *, on_cpu: bool) -> dict[str, Any]:
             summaries.summarize([sample.seconds / sample.num_steps for sample in samples])
         ),
         "elements_per_s": summaries.summarize([s.elements_per_s for s in samples]).median,
-        "flops_per_s": score.median * phases[0].flops_per_event,
-        "share_of_peak": _share_of_peak(phases),
+        "flops_per_s": flops_per_s,
+        "share_of_peak": _share_of_peak(phases, flops_per_s),
     }
 
 
@@ -141,14 +142,12 @@ def _sum(samples: Sequence[records.Sample]) -> records.Sample:
     )
 
 
-def _share_of_peak(phases: Sequence[reader.Phase]) -> dict[str, Any] | None:
-    shares = [phase.share_of_peak for phase in phases]
-    if shares[0] is None or None in shares:
+def _share_of_peak(phases: Sequence[reader.Phase], flops_per_s: float) -> dict[str, Any] | None:
+    known = [share for phase in phases if (share := phase.share_of_peak) is not None]
+    if len(known) < len(phases):
         return None
-    known = [share for share in shares if share is not None]
     peak = sum(share["peak_flops_per_s"] for share in known)
-    rate = sum(share["share"] * share["peak_flops_per_s"] for share in known)
-    return {**known[0], "share": rate / peak, "peak_flops_per_s": peak}
+    return {**known[0], "share": flops_per_s / peak, "peak_flops_per_s": peak}
 
 
 def _add_statistics(stats: dict[str, Any], of_copies: Sequence[Mapping[str, Any]]) -> None:

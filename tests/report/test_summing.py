@@ -142,6 +142,21 @@ def test_copies_on_a_cpu_share_the_power_and_those_on_accelerators_add_it(
     assert "sample_energy_j" not in phase
 
 
+def test_the_share_of_the_peak_is_that_of_the_summed_rate():
+    """The median of the sums is not the sum of the medians."""
+    parts = [part([1.0, 2.0, 4.0]), part([10.0, 30.0, 20.0])]
+    for one, own in zip(parts, (2.0, 20.0), strict=True):
+        phase = one.document["report"]["wl-stats"]["phases"]["training"]
+        peak = 100 * phase["flops_per_event"]
+        phase["share_of_peak"] = {"share": own / 100, "peak_flops_per_s": peak, "source": ""}
+
+    phase = summing.add(parts)["report"]["wl-stats"]["phases"]["training"]
+
+    share = phase["share_of_peak"]
+    assert share["peak_flops_per_s"] == 2 * peak
+    assert share["share"] == pytest.approx(phase["flops_per_s"] / (2 * peak)) == 0.12
+
+
 def test_the_cost_of_copies_has_the_interval_of_their_sum():
     """The copies disturb each other: each is noisy, and all together are not."""
     parts = [part([8.0, 12.0] * 4), part([12.0, 8.0] * 4)]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -83,11 +83,11 @@ def train(
     batches: Iterator[feed.Batch],
     track: track_lib.Track,
     keeper: Keeper,
-) -> tuple[state.TrainState, Sequence[feed.FedBatch]]:
+) -> tuple[state.TrainState, int]:
     """Trains for all epochs that `track` has not finished, validating after each.
 
-    Every step after the first one here is in a sample. Returns the final state, and the batches of
-    the last sample; the results are in `track`.
+    Every step after the first one here is in a sample. Returns the final state, and the number of
+    steps here; the results are in `track`.
     """
     total = sum(setup.config.steps_by_epoch)
     with (
@@ -103,7 +103,7 @@ def train(
             keeper.rescue(trainer.state)
             raise
         keeper.rescue(trainer.state)  # here, where no signal ends it halfway
-    return trainer.state, trainer.fed
+    return trainer.state, trainer.steps_here
 
 
 class _Trainer:
@@ -120,14 +120,13 @@ class _Trainer:
         stage: progress_lib.Stage,
     ):
         self.state = initial
-        self.fed: Sequence[feed.FedBatch] = ()  # of the last sample
+        self.steps_here = 0
         self._setup = setup
         self._train_step = train_step
         self._source = source
         self._track = track
         self._keeper = keeper
         self._stage = stage
-        self._steps_here = 0
         self._steps_per_sample = 1
         self._input_times = track.input_times
         self._lap_ns = timing.clock_ns()
@@ -159,8 +158,7 @@ class _Trainer:
 
     def _advance(self, num_steps_left: int) -> float:
         """Runs the steps of one sample; returns the seconds. The first call is not a sample."""
-        self.fed = ()  # gives back the memory of the last batches
-        self.fed = fed = self._source.take(min(self._steps_per_sample, num_steps_left))
+        fed = self._source.take(min(self._steps_per_sample, num_steps_left))
         on_device = [batch.on_device for batch in fed]
         windows = self._setup.windows
         if windows is not None:
@@ -173,11 +171,11 @@ class _Trainer:
         if windows is not None:
             fed = of_all_devices(fed, windows.notes)
         self._track.add_steps(fed, jax.device_get(sums), self._keeper.object_to)
-        self._steps_here += len(fed)
-        if self._steps_here == 1:
+        self.steps_here += len(fed)
+        if self.steps_here == 1:
             self._track.add_first_call(seconds)
             return seconds
-        if self._steps_here == 2:
+        if self.steps_here == 2:
             self._steps_per_sample = self._setup.steps_per_sample(seconds)
         segment, own_s = self._track.segment, self._setup.own_s
         self._track.samples.append(phases.sample(seconds, fed, meanwhile, segment, own_s))
@@ -219,6 +217,15 @@ def training_batches(
     for taken in itertools.islice(_training_indices(setup, order, total), num_done, None):
         num_elements = setup.num_elements(events, taken)
         yield feed.Batch(setup.make_batch(events, taken), taken, num_elements)
+
+
+def endless_batches(
+    setup: setup_lib.Setup, events: batch_lib.Events, order: Order
+) -> Generator[feed.FedBatch]:
+    """Yields the batches of all steps on the devices, again and again; close it afterwards."""
+    every = (training_batches(setup, events, order, 0) for _ in itertools.count())
+    with feed.Feed(itertools.chain.from_iterable(every), setup.put, setup.batches_ahead) as source:
+        yield from source
 
 
 def _training_indices(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -96,32 +96,33 @@ def infer(
 def lengthen(
     setup: setup_lib.Setup,
     phase: result.PhaseResult,
-    batches: Sequence[feed.FedBatch],
+    batches: Iterator[feed.FedBatch],
     time_steps: Callable[[Sequence[feed.FedBatch]], float],
 ) -> result.PhaseResult:
     """Takes more samples until the phase is long enough for the devices' counter of energy.
 
-    They count for the energy alone, not for the score. `time_steps` runs the step on some batches
-    and returns the seconds. Without a counter nothing is run; without memory or time for more, the
-    energy stays marked as that of a short window.
+    They count for the energy alone, not for the score. `batches` are those of the phase, without
+    end: repeating a short one alone would show fewer events for as much energy. `time_steps` runs
+    the step on some of them and returns the seconds. Without a counter nothing is run; without
+    memory or time for more, the energy stays marked as that of a short window.
     """
     least_s = setup.recorder.least_window_s
-    if least_s is None or not batches or setup.windows is not None:
+    if least_s is None or setup.windows is not None:
         return phase  # several processes would each need another number of samples
-    endless = itertools.cycle(batches)
     num_steps = setup.steps_per_sample(phase.step_s.median)
     extra: list[records.Sample] = []
     left_s = least_s - sum(one.seconds for one in phase.steady_samples)
     while left_s > 0 and setup.stop.reason is None:
-        fed = list(itertools.islice(endless, num_steps))
-        watch = setup.recorder.watch()
         try:
+            fed = list(itertools.islice(batches, num_steps))
+            watch = setup.recorder.watch()
             seconds = time_steps(fed)
         except jax.errors.JaxRuntimeError as error:
             if not errors.is_out_of_memory(error):
                 raise
             break
         extra.append(sample(seconds, fed, watch.end(seconds)))
+        del fed  # gives back the memory of its batches before the next ones come
         setup.stop.progressed()
         left_s -= seconds
     return dataclasses.replace(phase, extra_samples=tuple(extra))

@@ -1,8 +1,10 @@
 """One run, from events to a result, in order."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -237,7 +239,8 @@ def _infer(
     with window.together("inference", _noted(setup.stop, lambda: test.call(current))):
         samples = phases.infer(setup, current, test.step, test.batches)
         phase = test.step.phase(setup.config, test.first_call_s, samples, flops_per_event)
-        return phases.lengthen(setup, phase, test.batches, test.timed(setup, current))
+        endless = itertools.cycle(test.batches)
+        return phases.lengthen(setup, phase, endless, test.timed(setup, current))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,11 +290,16 @@ def _train(
     left = loop.training_batches(setup, events, order, keeper.track.num_steps)
     filler = _noted(setup.stop, _filler(train_step, spread, current, batches[-1]))
     with window.together("training", filler):
-        trained, fed = loop.train(setup, current, train_step, validate, left, keeper.track, keeper)
+        trained, steps_here = loop.train(
+            setup, current, train_step, validate, left, keeper.track, keeper
+        )
         first_call_s = first_calls_s or keeper.track.first_call_s or 0.0
         samples = tuple(keeper.track.samples)
         phase = compiled.phase(config, first_call_s, samples, flops_per_event)
-        phase = phases.lengthen(setup, phase, fed, _spare(setup, train_step, spread, trained))
+        if steps_here:  # else the first call would be part of it
+            spare = _spare(setup, train_step, spread, trained)
+            with contextlib.closing(loop.endless_batches(setup, events, order)) as endless:
+                phase = phases.lengthen(setup, phase, endless, spare)
     return _Trained(trained, phase, train_step, batches[-1])
 
 

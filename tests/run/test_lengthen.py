@@ -1,5 +1,8 @@
 """A phase that is too short for the counter of energy gets more samples, for the energy alone."""
 
+import dataclasses
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -59,7 +62,7 @@ def lengthened(clock, steps, seconds, *, energy=None, reason=None, **wishes):
     )
     samples = made_up_result.samples(num=2, seconds=seconds)
     phase = made_up_result.run(samples).training
-    return phases.lengthen(setup, phase, BATCHES, steps)
+    return phases.lengthen(setup, phase, itertools.cycle(BATCHES), steps)
 
 
 def test_samples_are_added_until_the_phase_is_long_enough(clock, steps):
@@ -91,6 +94,15 @@ def test_the_score_is_that_of_the_samples_before(clock, steps):
 
     assert len(found.samples) == 2
     assert found.score.count == 2
+
+
+def test_a_short_batch_counts_no_more_often_than_in_the_phase(clock, steps, monkeypatch):
+    short = dataclasses.replace(BATCHES[0], num_events=1)
+    monkeypatch.setattr(f"{__name__}.BATCHES", [*BATCHES, short])
+
+    found = lengthened(clock, steps, 4.0)
+
+    assert [sample.num_events for sample in found.extra_samples] == [5, 5, 5, 1] * 2
 
 
 def test_the_energy_is_that_of_all(clock, steps):

@@ -1,10 +1,17 @@
-"""What the processes of a run tell of their batches is what one process would tell."""
+"""What a run tells of its batches, and which ones come again."""
+
+import contextlib
+import dataclasses
+import itertools
 
 import jax
 import numpy as np
 
+from mlpf_jax import progress, stopping
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.run import feed, loop
+from mlpf_jax.run import setup as setup_lib
+from mlpf_jax.telemetry import recorder
 from tests import tiny
 
 
@@ -24,3 +31,17 @@ def test_the_digests_of_all_processes_are_those_of_one_with_as_many_devices():
     assert joined.digests == fed(whole)[0].digests
     assert len(set(joined.digests)) == 4
     assert loop.of_all_devices(second, []) == second
+
+
+def test_the_batches_for_the_energy_are_those_of_training_with_the_short_ones_in_their_share():
+    config = tiny.run_config()
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, num_train_events=5))
+    quiet, stop = progress.Progress(quiet=True), stopping.Stop()
+    setup = setup_lib.Setup(config, "gpu", lambda one: one, quiet, recorder.Recorder(), stop)
+    endless = loop.endless_batches(setup, tiny.FakeEvents(), lambda _: np.arange(5))
+
+    with contextlib.closing(endless):
+        found = [one.num_events for one in itertools.islice(endless, 15)]
+
+    assert sum(config.steps_by_epoch) == 6
+    assert found == [2, 2, 1] * 5

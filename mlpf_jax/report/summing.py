@@ -19,9 +19,9 @@ _OF_PHASE = (
     *("lower_s", "compile_s", "first_call_s", "num_unsteady_samples"),
     *("sample_s", "sample_steps", "sample_events", "sample_elements"),
     *("sample_other_cores", "sample_stolen_cores", "sample_start_s"),
-    *("sample_energy_j", "sample_host_energy_j", "energy", "host_energy"),
+    *("sample_energy_j", "sample_host_energy_j", "extra_samples", "energy", "host_energy"),
 )
-_OF_ONE_COPY = ("sample_start_s", "sample_energy_j", "sample_host_energy_j")
+_OF_ONE_COPY = ("sample_start_s", "sample_energy_j", "sample_host_energy_j", "extra_samples")
 _DIGESTS = ("loss_sha256", "params_sha256")
 _SUMMED = ("mean_throughput", "throughput_per_epoch", "GPU")
 _SLOWEST = ("mean_epoch_time", "epoch_times", "validation_times", "train_time")

@@ -142,6 +142,19 @@ def test_copies_on_a_cpu_share_the_power_and_those_on_accelerators_add_it(
     assert "sample_energy_j" not in phase
 
 
+def test_samples_for_the_energy_stay_with_the_copy_that_took_them():
+    parts = [part(), part()]
+    extra = [{"seconds": 0.5, "num_events": number, "energy": None} for number in (1, 2)]
+    for one, own in zip(parts, extra, strict=True):
+        one.document["report"]["wl-stats"]["phases"]["training"]["extra_samples"] = [own]
+
+    stats = summing.add(parts)["report"]["wl-stats"]
+
+    assert "extra_samples" not in stats["phases"]["training"]
+    found = [one["phases"]["training"]["extra_samples"] for one in stats["copies"]]
+    assert found == [[one] for one in extra]
+
+
 def test_the_share_of_the_peak_is_that_of_the_summed_rate():
     """The median of the sums is not the sum of the medians."""
     parts = [part([1.0, 2.0, 4.0]), part([10.0, 30.0, 20.0])]

@@ -7,6 +7,7 @@ What each copy measured by itself stays in `wl-stats/copies`.
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -125,14 +126,22 @@ def _phase(phases: Sequence[reader.Phase], *, on_cpu: bool) -> dict[str, Any]:
 
 
 def _sum(samples: Sequence[records.Sample]) -> records.Sample:
-    """Returns one sample at the sum of the rates; its steps are those of every copy."""
-    num_events = sum(sample.num_events for sample in samples)
+    """Returns one sample at the sum of the rates, with as many steps of every copy as of the first.
+
+    Each copy chooses by itself how many steps make a sample.
+    """
+    shares = [samples[0].num_steps / sample.num_steps for sample in samples]
+
+    def whole(done: Sequence[int]) -> int:
+        return round(math.fsum(n * share for n, share in zip(done, shares, strict=True)))
+
+    num_events = whole([sample.num_events for sample in samples])
     loads = [sample.load for sample in samples if sample.load is not None]
     return records.Sample(
         seconds=num_events / sum(sample.events_per_s for sample in samples),
         num_steps=samples[0].num_steps,
         num_events=num_events,
-        num_elements=sum(sample.num_elements for sample in samples),
+        num_elements=whole([sample.num_elements for sample in samples]),
         load=load_lib.Load(
             other_cores=sum(load.other_cores for load in loads),
             stolen_cores=sum(load.stolen_cores for load in loads),

@@ -35,6 +35,21 @@ def test_the_rates_of_copies_are_summed_sample_by_sample():
     assert report.stats["training"]["count"] == 3
 
 
+def test_a_step_takes_as_long_as_in_each_copy_however_many_make_a_sample():
+    parts = [part(), part()]
+    for one, steps in zip(parts, (1, 2), strict=True):
+        phase = one.document["report"]["wl-stats"]["phases"]["training"]
+        phase |= {"sample_steps": [steps] * 7, "sample_s": [0.5 * steps] * 7}
+        phase |= {f"sample_{name}": [5 * steps] * 7 for name in ("events", "elements")}
+
+    phase = summing.add(parts)["report"]["wl-stats"]["phases"]["training"]
+
+    assert phase["step_s"]["median"] == 0.5
+    assert (phase["sample_s"][0], phase["sample_steps"][0]) == (0.5, 1)
+    assert (phase["sample_events"][0], phase["sample_elements"][0]) == (10, 10)
+    assert phase["elements_per_s"] == 20.0
+
+
 def test_each_copy_keeps_its_numbers_and_its_offset():
     summed = summing.add([part(cores=(0,), late_s=0.25), part(cores=(4, 5))])
 

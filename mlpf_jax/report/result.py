@@ -306,6 +306,10 @@ class RunResult:
         peak, precision = peaks.find(self.devices[0].name), self.config.model.precision
         if isinstance(peak, peaks.Unknown):
             return peak.reason
+        for sensors in self.telemetry.sensors if self.telemetry else ():
+            share = str(sensors.description.get("share"))
+            if share.startswith("partition"):  # which bears the name of the whole card
+                return f"{sensors.name} is a {share}, and data sheets give no peak rates for parts"
         is_known = getattr(peak, precision) is not None
         return None if is_known else f"{self.devices[0].name}: its data sheet has no {precision}"
 

@@ -1,5 +1,6 @@
 """Telemetry, energy and cost as a report contains them."""
 
+import dataclasses
 import io
 
 import pytest
@@ -83,6 +84,18 @@ def test_the_joules_of_one_process_are_not_set_against_the_events_of_all():
         assert consumption.energy(run, run.training, of_host=of_host) is None
         reason = consumption.why_no_energy(run, run.training, of_host=of_host)
         assert reason == "only process 0 read its counters, and 2 processes computed"
+
+
+def test_the_peak_of_a_card_is_not_that_of_its_partition():
+    """A partition of an MI300X is a device of JAX, with the name of the card."""
+    whole = made_up_result.run(made_up_result.samples(), telemetry=recorded())
+    part = dataclasses.replace(whole.telemetry.sensors[0], description={"share": "partition CPX"})
+    telemetry = dataclasses.replace(whole.telemetry, sensors=(part,))
+    run = dataclasses.replace(whole, telemetry=telemetry)
+
+    assert whole.share_of_peak(1e12) is not None
+    assert run.share_of_peak(1e12) is None
+    assert run.peak_unknown.startswith("GPU 0 is a partition CPX")
 
 
 def test_the_sources_are_described_and_missing_ones_have_a_reason():

@@ -128,7 +128,7 @@ class Bench:
             lines = processes.last_lines(self.beside / "log")
             raise processes.RunFailedError(f"ended with status {status}", lines)
         found = running.memory
-        writes = [str(text) for (kind, _), text in found.items() if kind == "write"]
+        writes = [str(text) for key, text in found.items() if key[0] == "write"]
         if not self.nursery.memory:
             self.nursery.memory = {key: v for key, v in found.items() if key[0] != "write"}
         self.expected = _digests(self.disk / "results" / hepscore.FILE_NAME)

@@ -16,7 +16,6 @@ from mlpf_jax.report import fields, result
 from mlpf_jax.run import feed, phases
 from mlpf_jax.training import step as step_lib
 
-_SHORTEST_S = 1e-12  # of a sample, as in a report
 OnNotFinite = Callable[[str], None]  # takes what is not finite; raises if the run must end
 
 
@@ -163,7 +162,7 @@ class Track:
 
 def _is_empty(sample: records.Sample) -> bool:
     done = sample.num_steps, sample.num_events, sample.num_elements
-    return sample.seconds < _SHORTEST_S or min(done) < 1
+    return sample.seconds < fields.SHORTEST_S or min(done) < 1
 
 
 def _joined(digests: Sequence[str]) -> str:

@@ -143,3 +143,22 @@ def run_program(monkeypatch, capsys):
         return subprocess.CompletedProcess(sys.argv, ended.value.code or 0, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def signal_in_start(monkeypatch):
+    """A function that makes a signal come in the midst of each start; returns what is started."""
+
+    def aim(number):
+        started = []
+
+        class Popen(subprocess.Popen):
+            def __init__(self, *words, **options):
+                super().__init__(*words, **options)
+                started.append(self)
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(subprocess, "Popen", Popen)
+        return started
+
+    return aim

@@ -88,16 +88,8 @@ def test_a_signal_ends_the_program_and_its_children(tmp_path, number):
     wait_for_death(int((tmp_path / "child").read_text()))
 
 
-def test_a_signal_in_the_midst_of_the_start_leaves_nothing_running(tmp_path, monkeypatch):
-    started = []
-
-    class Popen(subprocess.Popen):
-        def __init__(self, *words, **options):
-            super().__init__(*words, **options)
-            started.append(self)
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(subprocess, "Popen", Popen)
+def test_a_signal_in_the_midst_of_the_start_leaves_nothing_running(tmp_path, signal_in_start):
+    started = signal_in_start(signal.SIGTERM)
     with pytest.raises(processes.Terminated), processes.interrupted_by_terminate():
         run(tmp_path, "sleep 600", program=SHELL)
 

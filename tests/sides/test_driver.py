@@ -234,16 +234,8 @@ def test_nothing_that_a_side_started_is_left_running(tmp_path, monkeypatch, fail
     assert not _is_running(child)
 
 
-def test_a_signal_in_the_midst_of_the_start_leaves_no_side_running(tmp_path, monkeypatch):
-    started = []
-
-    class Popen(subprocess.Popen):
-        def __init__(self, *words, **options):
-            super().__init__(*words, **options)
-            started.append(self)
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(subprocess, "Popen", Popen)
+def test_a_signal_in_the_midst_of_the_start_leaves_no_side_running(tmp_path, signal_in_start):
+    started = signal_in_start(signal.SIGINT)
     side = driver.Side(
         name="B",
         command=["sleep", "600"],

@@ -137,7 +137,7 @@ def test_a_second_signal_ends_at_once_what_does_not_answer():
     stop.last_words = lambda reason: f"last words ({reason})"
     with stop.deferred():
         print("ready", flush=True)
-        while stop.reason is None:
+        while stop._asked_s is None:  # until the thread has seen the first one
             time.sleep(0.01)
         print("ready", flush=True)
         threading.Event().wait(60)

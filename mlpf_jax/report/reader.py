@@ -20,12 +20,8 @@ def read(path: Path) -> Report:
         ValueError: if it is not a report of this benchmark; the message begins with the path.
         OSError: if it cannot be read.
     """
-    if path.stat().st_size > fields.MOST_BYTES:
-        raise ValueError(
-            f"{path}: larger than {fields.MOST_BYTES} bytes, so it is not a report of a run."
-        )
     try:
-        document = schema.parse(path.read_text(encoding="utf-8"))
+        document = schema.load(path, fields.MOST_BYTES)
         _refuse_no_result(document)
         schema.validate(document)
         return from_document(document, str(path))

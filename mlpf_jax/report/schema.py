@@ -7,6 +7,7 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mlpf_jax.report import fields, model
@@ -29,14 +30,19 @@ def schema() -> dict[str, Any]:
     }
 
 
-def parse(text: str) -> Any:
-    """Returns the document in a text of JSON.
+def load(path: Path, most_bytes: int) -> Any:
+    """Returns the document in a file of JSON.
 
     Raises:
-        ValueError: if it is none, or has NaN or Infinity: a limit does not stop NaN.
+        ValueError: if it is none, is larger, or has NaN or Infinity: a limit does not stop NaN.
         RecursionError: if it is too deep.
+        OSError: if it cannot be read.
     """
-    return json.loads(text, parse_constant=_refuse)
+    if path.exists() and not path.is_file():  # a pipe would keep its reader waiting
+        raise ValueError("not a file.")
+    if path.stat().st_size > most_bytes:
+        raise ValueError(f"larger than {most_bytes} bytes.")
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
 
 
 def _refuse(constant: str) -> None:

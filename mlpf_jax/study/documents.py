@@ -100,10 +100,8 @@ def read(path: Path) -> StudyFile | None:
         ValueError: if it is a damaged study; the message begins with the path.
         OSError: if it cannot be read.
     """
-    if path.stat().st_size > _MOST_BYTES:
-        return None
     try:
-        document = schema.parse(path.read_text(encoding="utf-8"))
+        document = schema.load(path, _MOST_BYTES)
     except (ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or document.get("format") != FORMAT:

@@ -135,6 +135,14 @@ def test_what_is_no_file_is_left_out_of_a_folder(tmp_path):
     assert reader.find([tmp_path]) == [path]
 
 
+def test_a_large_file_is_not_read(tmp_path, monkeypatch):
+    path = documents.write(tmp_path / "a.json")
+    monkeypatch.setattr(fields, "MOST_BYTES", path.stat().st_size - 1)
+
+    with pytest.raises(ValueError, match=r"a\.json: larger than \d+ bytes"):
+        reader.read(path)
+
+
 def test_missing_files_and_empty_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match="no result file"):
         reader.find([tmp_path])

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import random
+import subprocess
 import zipfile
 
 import jaxtyping
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.fuzz import __main__ as program
 from benchmarks.fuzz import mutating, targets
 
 _TOKENS = (b"", b"\0", b"\xff", b"0", b"-1", b"1e999", b"NaN", b"null", b"[", b"{}", b'"', b"\n")
@@ -95,3 +97,13 @@ def test_a_damaged_input_is_read_or_refused(name):
             read(changed)
 
     check()
+
+
+def test_a_reader_that_hangs_beyond_every_limit_is_a_finding(tmp_path, monkeypatch):
+    def hang(command, *, timeout_s, **options):
+        raise subprocess.TimeoutExpired(command, timeout_s)
+
+    program.flags.FLAGS(["fuzz"])
+    monkeypatch.setattr(program.processes, "status_of", hang)
+
+    assert program._run("seal", tmp_path)

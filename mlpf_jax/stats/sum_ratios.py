@@ -13,8 +13,8 @@ import scipy.stats
 from mlpf_jax.stats import summaries
 
 _CONFIDENCE = 0.95
-_FEWEST = 3
-_FEWEST_EFFECTIVE = 2.0  # independent blocks
+_FEWEST = 3  # blocks
+_CAUTION = 0.5  # standard errors by which the correlation may be larger than estimated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,10 @@ class SumRatio:
 def sum_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> SumRatio:
     """Returns the sum of the numerators over the sum of the denominators.
 
-    The interval is Student's, from the residuals of the blocks; correlated blocks widen it.
+    The interval is Student's, from the residuals of as many independent blocks as these are worth.
+    Few blocks show too little of their correlation, so half a standard error is added to it. In
+    simulations the interval held the true ratio in 94 % of cases or more with a correlation of up
+    to 0.5 between neighbours, and with 0.8 in 86 to 96 %: docs/statistics.md.
 
     Raises:
         ValueError: if the sum of the denominators is not positive.
@@ -44,9 +47,18 @@ def sum_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Sum
     if tops.size < _FEWEST:
         return SumRatio(value, None, None)
     residuals = tops - value * bottoms
-    effective = summaries.effective_count(residuals.tolist())
-    if effective < _FEWEST_EFFECTIVE:
-        return SumRatio(value, None, None)
+    effective = _cautious_count(residuals.tolist())
     error = float(residuals.std(ddof=1)) * tops.size / math.sqrt(effective) / total
-    reach = float(scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, effective - 1)) * error
+    freedom = max(effective - 1, 1.0)
+    reach = float(scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, freedom)) * error
     return SumRatio(value, value - reach, value + reach)
+
+
+def _cautious_count(residuals: Sequence[float]) -> float:
+    """Returns the equivalent number of independent blocks, with a correlation on the safe side."""
+    count = len(residuals)
+    time = count / summaries.effective_count(residuals)
+    neighbours = (time - 1) / (time + 1)
+    neighbours += _CAUTION * math.sqrt((1 - neighbours**2) / count)
+    neighbours = min(neighbours, 1 - 2 / count)
+    return count * (1 - neighbours) / (1 + neighbours)

@@ -53,7 +53,7 @@ def test_noise_of_a_slow_counter_is_averaged_before_the_interval_is_made():
     found = energy.measured(made_up.meter(), steps, made_up.telemetry([], {}).time_s)
 
     width = found.events_per_j.high - found.events_per_j.low
-    assert width < 0.15 * found.events_per_j.value  # of single windows it were 0.26
+    assert width < 0.2 * found.events_per_j.value  # of single windows it were 0.28
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,13 @@ def show(run: result.RunResult, path: str, stream: TextIOBase) -> None:
     stream.write(f"{rendered.getvalue()}report: {path}\n")
 
 
+def interval(score: summaries.Summary) -> str:
+    """Returns the 95 % interval of a score, or that there is none."""
+    if not score.has_interval:
+        return "no 95 % interval"
+    return f"95 % interval {score.interval_low:.4g} to {score.interval_high:.4g}"
+
+
 def _rows(run: result.RunResult) -> list[tuple[str, str]]:
     rows = [("devices", _devices(run))]
     for phase_name, phase in run.phases.items():
@@ -88,11 +95,8 @@ def _certainty(score: summaries.Summary) -> str:
         if score.is_correlated
         else ""
     )
-    interval = f"95 % interval {score.interval_low:.4g} to {score.interval_high:.4g}"
-    if not score.has_interval:
-        interval = "no 95 % interval"
     samples = tables.count(score.count, "sample")
-    return f"{interval}, spread {score.spread:.2g}, {samples}{worth}"
+    return f"{interval(score)}, spread {score.spread:.2g}, {samples}{worth}"
 
 
 def _course(phase: result.PhaseResult) -> str:

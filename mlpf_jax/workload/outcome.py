@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpf_jax.report import hepscore, quality, reader, summing
+from mlpf_jax.report import hepscore, quality, reader, summary, summing
 from mlpf_jax.stats import summaries
 from mlpf_jax.workload import together
 
@@ -59,7 +59,8 @@ def lines(document: Mapping[str, Any]) -> list[str]:
     found = []
     for name, score in document["report"]["wl-scores"].items():
         each = ", ".join(f"{one['scores'][name]:.4g}" for one in stats["copies"])
-        found.append(f"{name}: {score:.4g} events/s, {_interval(stats[name])}; by copy: {each}")
+        interval = summary.interval(summaries.Summary(**stats[name]))
+        found.append(f"{name}: {score:.4g} events/s, {interval}; by copy: {each}")
     offsets = [
         f"{name} {max(c['phases'][name]['start_offset_s'] for c in stats['copies']) * 1e3:.1f} ms"
         for name in stats["phases"]
@@ -70,12 +71,6 @@ def lines(document: Mapping[str, Any]) -> list[str]:
     if stats.get("doubts"):
         found.append(f"warning: unreliable measurement: {'; '.join(stats['doubts'])}")
     return found
-
-
-def _interval(score: Mapping[str, Any]) -> str:
-    if score["count"] < summaries.FEWEST_FOR_INTERVAL:
-        return "no 95 % interval"
-    return f"95 % interval {score['interval_low']:.4g} to {score['interval_high']:.4g}"
 
 
 def _told(check: Mapping[str, Any]) -> str:

@@ -137,6 +137,8 @@ def _job() -> session.Job:
     Raises:
         ValueError: if it is impossible here.
     """
+    if _value("extra_args") is not None:  # `_with_extra` has not seen it
+        raise ValueError("--extra-args: write it on the command line itself, with two dashes.")
     present = accelerators.present()
     platform, remark = plan.platform(_value("platform"), present, accelerators.plugins())
     words = [f"--platform={platform}", _ALONE, *_run_words()]

@@ -106,6 +106,8 @@ def test_a_folder_whose_name_begins_with_a_tilde_is_no_home_folder(started, monk
         (["--extra-args", "word"], "stray argument: word"),
         (["--extra-args", "'"], "--extra-args: No closing quotation"),
         (["--extra-args"], "--extra-args"),
+        (["-extra_args", "-c 1"], "--extra-args: write it on the command line itself"),
+        (["--extra-args", "--extra-args='-c 1'"], "--extra-args: write it on the command line"),
         (["-e", "5", "--num-train-events", "3"], "--events"),
         (["--batch-size", "0"], "--batch_size=0"),
         (["--preset", "nope"], "--preset=nope"),

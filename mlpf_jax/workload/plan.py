@@ -74,8 +74,9 @@ def on_cpu(
     copies = wish.copies or len(groups)
     if wish.copies is None and free_bytes is not None:
         copies = max(1, min(copies, free_bytes // COPY_BYTES))
-        if wish.threads is None:  # fewer copies take all cores, too
-            threads = len(used) // copies
+        if wish.threads is None:
+            threads = _fewest_left_over(len(used), copies)
+            copies = min(copies, len(used) // threads)
             groups = cores_lib.share(used, threads)
     if not 0 < copies <= len(groups):
         raise ValueError(
@@ -83,6 +84,13 @@ def on_cpu(
             f"{len(used)} can be used here. Choose fewer."
         )
     return [Share(group) for group in groups[:copies]]
+
+
+def _fewest_left_over(num_cores: int, most_copies: int) -> int:
+    """Returns the cores for each copy, few, with which so many copies or fewer take most cores."""
+    fewest = num_cores // most_copies
+    choices = range(fewest, 2 * fewest + 3)  # beyond, one copy on all cores would win too often
+    return max(choices, key=lambda threads: threads * min(most_copies, num_cores // threads))
 
 
 def on_accelerators(

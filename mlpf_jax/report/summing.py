@@ -169,7 +169,8 @@ def _add_statistics(stats: dict[str, Any], of_copies: Sequence[Mapping[str, Any]
             elif values:
                 stats[name] = combine(values)
     if "training" in (stats.get("cost") or ()):  # as many trainings at once as there are copies
-        whole, events = stats["cost"]["training"], stats["phases"]["training"]["cost"]
+        whole = max(one["cost"]["training"] for one in of_copies)  # until the last one has ended
+        events = stats["phases"]["training"]["cost"]
         each = whole / len(of_copies) / events["per_million_events"]
         for end in ("", "_low", "_high"):
             stats["cost"][f"training{end}"] = each * events[f"per_million_events{end}"]

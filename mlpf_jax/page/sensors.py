@@ -102,11 +102,13 @@ def _plot(number: int, row: ratios.Row, panels: Sequence[_Panel]) -> sheet.Plot:
         drawn[-1].set_xlabel("seconds since the start of the recording")
 
     told = "; ".join(f"{panel.words}: {_extent(panel)}" for panel in panels)
+    several = row.group.first.copies > 1
+    whose = " Copy 1 alone: its cores and its devices." if several else ""
     return sheet.plot(
         f"sensors-{row.label}",
         f"{row.label}: sensors while the samples were taken",
         "Read once a second; in a long run, means of neighbours. Only readings inside timed "
-        f"windows are drawn. A line for each device. Ranges: {told}.",
+        f"windows are drawn. A line for each device.{whose} Ranges: {told}.",
         f"{row.label}: {told}.",
         paint,
         height=_FRAME + _PANEL * len(panels),

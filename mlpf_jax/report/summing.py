@@ -15,6 +15,7 @@ from mlpf_jax.measure import load as load_lib
 from mlpf_jax.measure import records, trust
 from mlpf_jax.report import reader, summed_energy
 from mlpf_jax.stats import summaries
+from mlpf_jax.telemetry import host, rapl
 
 _OF_PHASE = (
     *("lower_s", "compile_s", "first_call_s", "num_unsteady_samples"),
@@ -57,7 +58,9 @@ def add(parts: Sequence[Part]) -> dict[str, Any]:
         stats[summed.score_name] = dataclasses.asdict(score)
         doubts += [f"{name}: {reason}" for reason in trust.in_samples(score, drift)]
     stats["doubts"] = list(dict.fromkeys(doubts))
-    _add_statistics(stats, [part.document["report"]["wl-stats"] for part in parts])
+    of_copies = [part.document["report"]["wl-stats"] for part in parts]
+    _add_statistics(stats, of_copies)
+    _add_telemetry(stats, of_copies)
     _add_machine(document["app"], [part.document["app"] for part in parts])
     return document
 
@@ -177,6 +180,24 @@ def _add_statistics(stats: dict[str, Any], of_copies: Sequence[Mapping[str, Any]
     stats["finished_at"] = max(one["finished_at"] for one in of_copies)
     peaks = [one["memory"]["peak_process_bytes"] for one in of_copies]
     stats["memory"]["peak_process_bytes"] = None if None in peaks else sum(peaks)
+
+
+def _add_telemetry(stats: dict[str, Any], of_copies: Sequence[Mapping[str, Any]]) -> None:
+    """Says whose telemetry it is, and adds the devices of the other copies.
+
+    The host's has only the cores of one copy, and the clocks of the recordings differ.
+    """
+    for recorded in (
+        stats.get("telemetry"),
+        *(p.get("telemetry") for p in stats["phases"].values()),
+    ):
+        if recorded:
+            recorded["of_copy"] = 1
+    sources = (stats.get("telemetry") or {}).get("sources", {})
+    for number, one in enumerate(of_copies[1:], start=2):
+        for name, found in ((one.get("telemetry") or {}).get("sources") or {}).items():
+            if name not in (host.Host.name, rapl.Packages.name):
+                sources[f"copy {number}: {name}"] = found
 
 
 def _add_machine(app: dict[str, Any], of_copies: Sequence[Mapping[str, Any]]) -> None:

@@ -127,6 +127,15 @@ def test_sensors_are_drawn_for_rows_that_have_readings(undrawn, measured, refuse
     assert "share of time" not in plot.caption
 
 
+def test_sensors_of_copies_are_said_to_be_those_of_the_first(undrawn, measured):
+    several = json.loads(json.dumps(measured))
+    several["run_info"]["copies"] = 2
+
+    captions = [plot.caption for plot in sensors.plots(rows(measured, several))]
+
+    assert ["Copy 1 alone" in caption for caption in captions] == [False, True]
+
+
 def test_a_host_with_every_sensor_shows_what_each_of_them_read(undrawn, measured):
     full = json.loads(json.dumps(measured))
     telemetry = full["report"]["wl-stats"]["phases"]["training"]["telemetry"]

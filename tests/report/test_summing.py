@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from mlpf_jax.report import reader, schema, summing
+from mlpf_jax.report import facts, reader, schema, summing
 from tests.report import documents
 
 SPANS = {"training": (10.0, 20.0), "inference": (21.0, 22.0)}
@@ -201,3 +201,23 @@ def test_the_cost_of_copies_has_the_interval_of_their_sum():
     assert list(cost.values()) == pytest.approx([5.0] * 3)
     whole = [stats["cost"][f"training{end}"] for end in ("", "_low", "_high")]
     assert whole == pytest.approx([3.0] * 3)
+
+
+def test_telemetry_says_whose_it_is_and_has_the_devices_of_all_copies():
+    parts = [part(), part()]
+    for one, limit_w in zip(parts, (700.0, 300.0), strict=True):
+        stats = one.document["report"]["wl-stats"]
+        description = {"power_limit_w": limit_w}
+        source = {"description": description, "refused": {}}
+        stats["telemetry"] = {"absent": {}, "sources": {"host": source, "GPU 0": source}}
+        stats["phases"]["training"]["telemetry"] = {"time_s": [], "sources": {}}
+
+    summed = summing.add(parts)
+
+    schema.validate(summed)
+    stats = summed["report"]["wl-stats"]
+    assert stats["telemetry"]["of_copy"] == 1
+    assert stats["phases"]["training"]["telemetry"]["of_copy"] == 1
+    assert list(stats["telemetry"]["sources"]) == ["host", "GPU 0", "copy 2: GPU 0"]
+    told = {fact.name: fact.value for fact in facts.facts(reader.from_document(summed, "a"))}
+    assert told["power limit of copy 2: GPU 0"] == "300.0"

@@ -68,20 +68,16 @@ def why_no_energy(
 
 def cost_of_events(
     run: result_lib.RunResult, phase: result_lib.PhaseResult
-) -> dict[str, float] | None:
+) -> dict[str, float | None] | None:
     """Returns the price of a million events at the score, with the score's interval."""
     if run.price.per_hour is None:
         return None
     return of_a_million(run.price.per_hour / _S_PER_HOUR * 1e6, phase.score)
 
 
-def of_a_million(price: float, score: summaries.Summary) -> dict[str, float]:
+def of_a_million(price: float, score: summaries.Summary) -> dict[str, float | None]:
     """Returns the cost of a million events; `price` is that of a million seconds."""
-    return {
-        "per_million_events": price / score.median,
-        "per_million_events_low": price / score.interval_high,
-        "per_million_events_high": price / score.interval_low,
-    }
+    return _at("per_million_events", price / score.median, score)
 
 
 def cost(run: result_lib.RunResult) -> dict[str, Any] | None:
@@ -94,14 +90,19 @@ def cost(run: result_lib.RunResult) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = {"price_per_hour": price.per_hour, "currency": price.currency}
     if run.training is not None:
-        score = run.training.score
         whole = price.per_hour / _S_PER_HOUR * run.train_seconds
-        found |= {
-            "training": whole,
-            "training_low": whole * score.median / score.interval_high,
-            "training_high": whole * score.median / score.interval_low,
-        }
+        found |= _at("training", whole, run.training.score)
     return found
+
+
+def _at(name: str, cost: float, score: summaries.Summary) -> dict[str, float | None]:
+    """Returns a cost at a score, with ends where the score has an interval of 95 %."""
+    has, whole = score.has_interval, cost * score.median
+    return {
+        name: cost,
+        f"{name}_low": whole / score.interval_high if has else None,
+        f"{name}_high": whole / score.interval_low if has else None,
+    }
 
 
 def _interval(name: str, found: sum_ratios.SumRatio | None) -> dict[str, float | None]:

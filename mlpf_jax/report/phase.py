@@ -151,11 +151,10 @@ class Phase(Record):
     cost = optional(
         "",
         maybe(
-            keyed(
-                NONNEGATIVE,
-                "per_million_events",
-                "per_million_events_low",
-                "per_million_events_high",
+            shaped(
+                per_million_events=NONNEGATIVE,
+                per_million_events_low=maybe(NONNEGATIVE),
+                per_million_events_high=maybe(NONNEGATIVE),
             )
         ),
         lambda phase, run: consumption.cost_of_events(run, phase),

@@ -158,11 +158,10 @@ def _cost(run: result.RunResult, phase: result.PhaseResult) -> str | None:
     cost = consumption.cost_of_events(run, phase)
     if cost is None:
         return None
-    ends = cost["per_million_events_low"], cost["per_million_events_high"]
+    low, high = cost["per_million_events_low"], cost["per_million_events_high"]
+    ends = "" if low is None or high is None else f" ({tables.interval(low, high)})"
     currency = f"{run.price.currency} " if run.price.currency else ""
-    return (
-        f"{cost['per_million_events']:.4g} {currency}per million events ({tables.interval(*ends)})"
-    )
+    return f"{cost['per_million_events']:.4g} {currency}per million events{ends}"
 
 
 def _processes(run: result.RunResult) -> str:

@@ -15,7 +15,7 @@ from mlpf_jax.measure import load as load_lib
 from mlpf_jax.measure import records, trust
 from mlpf_jax.report import reader, summed_energy
 from mlpf_jax.stats import summaries
-from mlpf_jax.telemetry import host, rapl
+from mlpf_jax.telemetry import host, rapl, source
 
 _OF_PHASE = (
     *("lower_s", "compile_s", "first_call_s", "num_unsteady_samples"),
@@ -176,7 +176,8 @@ def _add_statistics(stats: dict[str, Any], of_copies: Sequence[Mapping[str, Any]
         events = stats["phases"]["training"]["cost"]
         each = whole / len(of_copies) / events["per_million_events"]
         for end in ("", "_low", "_high"):
-            stats["cost"][f"training{end}"] = each * events[f"per_million_events{end}"]
+            cost = events[f"per_million_events{end}"]
+            stats["cost"][f"training{end}"] = source.scaled(cost, each)
     stats["finished_at"] = max(one["finished_at"] for one in of_copies)
     peaks = [one["memory"]["peak_process_bytes"] for one in of_copies]
     stats["memory"]["peak_process_bytes"] = None if None in peaks else sum(peaks)

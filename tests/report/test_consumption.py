@@ -147,6 +147,19 @@ def test_cost_follows_from_the_price_with_the_interval_of_the_score(price):
     assert whole["training_low"] < whole["training"] < whole["training_high"]
 
 
+def test_costs_at_few_samples_claim_no_interval():
+    run = made_up_result.run(made_up_result.samples(num=5), telemetry=recorded(), price=EUR)
+    stats, shown = stats_of(run), io.StringIO()
+
+    summary.show(run, "", shown)
+
+    costs = (stats["phases"]["training"]["cost"], stats["cost"])
+    for cost, name in zip(costs, ("per_million_events", "training"), strict=True):
+        assert (cost[f"{name}_low"], cost[f"{name}_high"]) == (None, None)
+    (line,) = {line.strip(" │") for line in shown.getvalue().splitlines() if "per million" in line}
+    assert line.endswith("EUR per million events")
+
+
 def test_energy_and_cost_are_lines_of_the_summary_only_if_known():
     def shown(**fields):
         stream = io.StringIO()

@@ -221,3 +221,16 @@ def test_telemetry_says_whose_it_is_and_has_the_devices_of_all_copies():
     assert list(stats["telemetry"]["sources"]) == ["host", "GPU 0", "copy 2: GPU 0"]
     told = {fact.name: fact.value for fact in facts.facts(reader.from_document(summed, "a"))}
     assert told["power limit of copy 2: GPU 0"] == "300.0"
+
+
+def test_the_cost_of_copies_with_few_samples_claims_no_interval():
+    parts = [part([1.0] * 5), part([1.0] * 5)]
+    for one in parts:
+        stats = one.document["report"]["wl-stats"]
+        stats["cost"] = {"price_per_hour": 0.36, "currency": None, "training": 6.0}
+        for phase in stats["phases"].values():
+            phase["cost"] = {"per_million_events": 10.0}
+
+    cost = summing.add(parts)["report"]["wl-stats"]["cost"]
+
+    assert (cost["training"], cost["training_low"], cost["training_high"]) == (3.0, None, None)

@@ -40,8 +40,11 @@ Apply = Callable[[Mapping[str, int]], str | None]
 _REFUSED = {
     "seed": "every round has its own.",
     "resultsdir": "every run has its own in --out.",
+    "results_dir": "every run has its own in --out.",
     "compilation_cache": "all runs share one in --out.",
+    **dict.fromkeys(GPU_SETTINGS, "write it before --."),
 }
+_SHORT = {"w": "resultsdir", "c": "copies", "t": "threads"}  # of the workload; with a number, too
 
 
 def axes(words: Mapping[str, Sequence[str]]) -> tuple[engine.Axis, ...]:
@@ -90,7 +93,7 @@ def sweep(given: Sequence[engine.Axis], arguments: Sequence[str], *, repeats: in
     refused = _REFUSED | {axis.name: "the sweep varies it." for axis in given}
     for argument in arguments:
         name = argument.partition("=")[0].lstrip("-").replace("-", "_")
-        if name in refused:
+        if (name := _SHORT.get(name.rstrip("0123456789"), name)) in refused:
             raise engine.StudyError(
                 f"{argument}: not allowed for the runs of a sweep: {refused[name]}"
             )

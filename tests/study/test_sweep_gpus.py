@@ -114,6 +114,20 @@ def test_what_a_killed_guardian_left_is_restored_although_no_point_is_left_to_ru
     assert not state.exists()
 
 
+@pytest.mark.slow
+def test_another_guardian_restores_at_the_end_what_a_killed_one_left(tmp_path):
+    card, state = tmp_path / "card.json", tmp_path / "state.json"
+    command = (sys.executable, "-m", "tests.study.fake_guardian", str(card))
+
+    with gpus.Guardian(state, command) as guardian:
+        assert guardian.apply({"power_limit": 300}) is None
+        guardian._process.kill()
+        assert guardian.apply({"power_limit": 400}) == "the settings of GPUs: no answer"
+
+    assert json.loads(card.read_text()) == {"limit_mw": 650_000, "mhz": None}
+    assert not state.exists()
+
+
 def test_a_guardian_that_hangs_in_the_driver_keeps_no_sweep_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr(gpus, "_PATIENCE_S", 0.05)
     state = tmp_path / "state.json"

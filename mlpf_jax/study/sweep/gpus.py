@@ -43,9 +43,10 @@ class Guardian:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.communicate(timeout=_PATIENCE_S)  # ends its input, and waits
+        self._end()
+        if self._state.exists() and self._process is not None and self._process.poll() is not None:
+            self._process = self._start()  # it was killed: the next one restores at its start
+            self._end()
         if self._state.exists():
             raise RuntimeError(f"the GPUs were not restored: {self._state} has their settings.")
 
@@ -65,6 +66,11 @@ class Guardian:
             self._answers = self._answers and bool(selector.select(_PATIENCE_S))
         answer = answers.readline() if self._answers else ""
         return json.loads(answer)["refusal"] if answer else "the settings of GPUs: no answer"
+
+    def _end(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.communicate(timeout=_PATIENCE_S)  # ends its input, and waits
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from mlpf_jax.stats import sum_ratios
 from tests.stats import noise
@@ -16,6 +17,16 @@ def test_proportional_blocks_have_no_uncertainty():
     found = sum_ratios.sum_ratio([2.0, 4.0, 6.0, 8.0], [1.0, 2.0, 3.0, 4.0])
 
     assert (found.low, found.high) == (found.value, found.value) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("tops", [[3.0, 5.0, 4.0], [3.0, 5.0, 2.0, 6.0, 1.0, 4.0]])
+@pytest.mark.parametrize("bottom", [0.1, 40.0])
+def test_with_equal_denominators_the_interval_is_students_of_a_mean(tops, bottom, monkeypatch):
+    monkeypatch.setattr(sum_ratios, "_CAUTION", 0.0)
+    found = sum_ratios.sum_ratio(tops, [bottom] * len(tops))
+
+    expected = scipy.stats.ttest_1samp(np.divide(tops, bottom), 0.0).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
 @pytest.mark.parametrize(

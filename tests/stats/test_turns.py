@@ -1,6 +1,8 @@
 """Runs of two days are distinguished from alternate runs."""
 
+import datetime
 import itertools
+import time
 
 import pytest
 
@@ -48,6 +50,29 @@ def test_unknown_times_give_no_pairs():
 
     assert turns.why_no_pairs(unknown, unknown) == "the times of the runs are unknown"
     assert not turns.are_apart(unknown * 5, unknown * 5)
+
+
+@pytest.fixture
+def _machine_in_india():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_machine_in_india")
+@pytest.mark.parametrize("hours", [-8, 9, None])
+def test_times_of_other_zones_are_converted_and_those_without_one_are_universal(hours):
+    a, b = both("ABBA")
+    zone = datetime.timezone(datetime.timedelta(hours=hours or 0))
+    known = None if hours is None else zone
+
+    def elsewhere(text):
+        there = datetime.datetime.fromisoformat(text).astimezone(zone)
+        return there.replace(tzinfo=known).isoformat()
+
+    assert turns.why_no_pairs([turns.Span(*map(elsewhere, span)) for span in a], b) is None
 
 
 @pytest.mark.parametrize(

@@ -162,12 +162,25 @@ def test_an_interval_contains_its_ratio_and_widens_with_run_noise(a, b, run_nois
     assert noisy.p_value >= ratio.p_value - 1e-9
 
 
+whole = st.lists(st.integers(20, 30).map(float), min_size=3, max_size=12)
+
+
+@settings(max_examples=60)
+@given(whole, whole, st.floats(0.7, 1.4), st.sampled_from([0.0, 0.05]), st.booleans())
+def test_an_interval_excludes_one_if_the_p_value_rejects_it(a, b, change, run_noise, correlated):
+    b = [change * value for value in b]
+    ratio = comparison.independent_ratio(a, b, run_noise=run_noise, correlated=correlated)
+
+    assert (ratio.p_value <= 0.05) == (not ratio.low <= 1 <= ratio.high)
+
+
 def test_samples_of_long_processes_are_compared_without_memory_for_every_pair():
     a, b = np.random.default_rng(7).normal(10.0, 0.2, (2, 20_000))
     ratio = comparison.independent_ratio(a.tolist(), (1.01 * b).tolist())
 
     assert ratio.low < 1.01 < ratio.high
     assert ratio.high - ratio.low < 0.004
+    assert comparison.verdict(ratio) == "faster"
 
 
 def test_equal_sides_have_a_ratio_of_one_and_no_verdict():
@@ -200,6 +213,8 @@ def test_the_smallest_p_values_are_those_of_sides_that_lie_apart():
     apart = comparison.independent_ratio(low[:4], high, correlated=False)
     assert comparison.smallest_independent_p_value(4, 6) == pytest.approx(apart.p_value)
     assert comparison.smallest_independent_p_value(5, 5) == pytest.approx(2 / 252)
+    assert comparison.are_enough_processes(4, 4)
+    assert not comparison.are_enough_processes(3, 4)  # 2 / 35
 
 
 @pytest.mark.parametrize("kind", noise.INDEPENDENT)

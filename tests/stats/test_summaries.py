@@ -204,7 +204,9 @@ def test_a_drift_backwards_is_its_opposite():
 
 def test_too_few_or_too_similar_samples_show_no_drift():
     assert stats.drift([1.0, 2.0, 3.0]).verdict == "too few samples"
-    assert stats.drift([1.0 + 0.1 * i for i in range(9)]).verdict == "too few samples"
+    zigzag = [1.0 + 0.1 * i + 0.02 * (i % 2) for i in range(10)]
+    assert stats.drift(zigzag[:9]) == stats.Drift(0.0, 1.0, "too few samples")
+    assert stats.drift(zigzag).verdict == "drifting"
     long_waves = np.sin(np.linspace(0, 2 * np.pi, 12)).tolist()
     assert stats.drift([10.0 + wave for wave in long_waves]).verdict == "too few samples"
     assert stats.drift([3.0] * 20) == stats.Drift(0.0, 1.0, "none")
@@ -272,9 +274,11 @@ def plain_steady_start(times):
 @given(
     st.lists(st.sampled_from([1.0, 1.01, 1.02, 1.1, 1.11, 1.3, 3.0]), max_size=12),
     st.lists(st.floats(1.0, 1.2), max_size=12),
+    st.sampled_from([2.0**-10, 1.0]),
 )
-def test_cuts_that_are_not_tried_would_not_have_been_made(first, others):
-    assert stats.steady_start(first + others) == plain_steady_start(first + others)
+def test_cuts_that_are_not_tried_would_not_have_been_made(first, others, unit):
+    times = [unit * time for time in first + others]
+    assert stats.steady_start(times) == plain_steady_start(times)
 
 
 def share_cut(series, least=1):

@@ -117,11 +117,14 @@ def test_equal_and_alternating_values_count_fully():
     assert stats.effective_count([1.0, 2.0] * 10) == 20
 
 
-@pytest.mark.parametrize(("correlation", "low", "high"), [(0.0, 0.8, 1.0), (0.6, 0.2, 0.31)])
-def test_the_effective_count_follows_the_theory_of_first_order_noise(correlation, low, high):
-    """One over (1 + r) / (1 - r) of them, so 1 and 0.25, with some too few to be safe."""
-    series = noise.first_order(np.random.default_rng(7), (60, 300), correlation)
-    shares = [stats.effective_count(values) / 300 for values in series.tolist()]
+@pytest.mark.parametrize(
+    ("count", "correlation", "low", "high"),
+    [(300, 0.0, 0.8, 1.0), (300, 0.6, 0.2, 0.31), (30, 0.6, 0.2, 0.3), (20, 0.3, 0.5, 0.6)],
+)
+def test_the_effective_count_follows_the_theory_of_first_order_noise(count, correlation, low, high):
+    """One over (1 + r) / (1 - r) of them, with some too few to be safe. Few need a correction."""
+    series = noise.first_order(np.random.default_rng(7), (200, count), correlation)
+    shares = [stats.effective_count(values) / count for values in series.tolist()]
     assert low < np.mean(shares) <= high
 
 

@@ -55,6 +55,8 @@ def test_few_samples_and_wide_intervals_are_reasons_to_distrust(fields, word):
 
 def test_an_insignificant_correlation_is_no_reason_to_distrust():
     assert trust.in_samples(dataclasses.replace(QUIET, effective_count=3.2), STEADY) == []
+    many = dataclasses.replace(QUIET, effective_count=4.0, correlation_p_value=0.002)
+    assert trust.in_samples(many, STEADY) == []
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,7 @@ def test_other_processes_matter_more_on_a_cpu_than_on_the_host_of_a_device():
 
     assert trust.in_load(busy, 2, on_cpu=True) == ["other processes on 0.30 of 2 cores"]
     assert trust.in_load(busy, 2, on_cpu=False) == []
+    assert trust.in_load(load.Load(1.2, 0.0), 2, on_cpu=False)
 
 
 def test_stolen_cores_matter_on_every_platform():
@@ -162,6 +165,7 @@ def test_powersave_saves_power_unless_the_hardware_is_told_to_perform(
 
     expected = ["frequency governor powersave"] if is_doubted else []
     assert trust.in_machine(change, on_cpu=True) == expected
+    assert trust.in_machine(change, on_cpu=False) == []
 
 
 def test_the_mean_load_weighs_samples_by_their_length_and_skips_unknown_ones():

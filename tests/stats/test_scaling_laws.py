@@ -43,6 +43,22 @@ def test_a_single_run_has_no_interval():
     assert found[1] == scaling_laws.Estimate(1.0, 1.0, 1.0, 1)
 
 
+@pytest.mark.parametrize("average", [scaling_laws.mean, scaling_laws.mean_of_fractions])
+def test_a_single_value_has_no_interval_and_none_has_no_mean(average):
+    assert average([0.5]) == scaling_laws.Estimate(0.5, -math.inf, math.inf, 1)
+    for values in ([], [math.nan]):
+        with pytest.raises(ValueError, match="at least one"):
+            average(values)
+
+
+def test_the_laws_give_the_known_speed_ups():
+    """Of a twentieth that is serial on 20 devices; without any, both are ideal."""
+    assert scaling_laws.speedup("Amdahl", 0.05, 20) == pytest.approx(20 / 1.95)
+    assert scaling_laws.speedup("Gustafson", 0.05, 20) == pytest.approx(19.05)
+    for law in LAWS:
+        assert [scaling_laws.speedup(law, f, 20) for f in (0.0, 1.0)] == pytest.approx([20, 1])
+
+
 @pytest.mark.parametrize("law", LAWS)
 @hypothesis.given(
     fraction=st.floats(-0.1, 1.1), levels=st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=3)

@@ -50,6 +50,25 @@ def test_a_step_takes_as_long_as_in_each_copy_however_many_make_a_sample():
     assert phase["elements_per_s"] == 20.0
 
 
+def test_one_time_costs_are_those_of_the_slowest_copy_and_loads_add_up():
+    parts = [part(), part()]
+    for one, seconds, cores in zip(parts, (1.0, 3.0), (0.25, 0.5), strict=True):
+        phase = one.document["report"]["wl-stats"]["phases"]["training"]
+        phase |= dict.fromkeys(("lower_s", "compile_s", "first_call_s"), seconds)
+        phase |= {"sample_other_cores": [cores] * 7, "sample_stolen_cores": [0.0] * 7}
+        phase["flops_per_event"] = 2e9
+    of_one = parts[0].document["report"]["wl-stats"]["phases"]["inference"]
+    of_one |= {f"sample_{name}_cores": [0.25] * 7 for name in ("other", "stolen")}
+
+    phases = summing.add(parts)["report"]["wl-stats"]["phases"]
+
+    found = phases["training"]
+    assert [found[name] for name in ("lower_s", "compile_s", "first_call_s")] == [3.0] * 3
+    assert found["sample_other_cores"] == [0.75] * 7
+    assert found["flops_per_s"] == pytest.approx(2e9 * 20)
+    assert phases["inference"]["sample_other_cores"] == [None] * 7
+
+
 def test_each_copy_keeps_its_numbers_and_its_offset():
     summed = summing.add([part(cores=(0,), late_s=0.25), part(cores=(4, 5))])
 

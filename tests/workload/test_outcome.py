@@ -22,7 +22,8 @@ def copies(tmp_path, *changes):
 
 
 def combine(folders):
-    return outcome.combine(folders, [SPANS] * len(folders))
+    late = {name: together.Span(one.start_ns + 10**8, one.end_ns) for name, one in SPANS.items()}
+    return outcome.combine(folders, [SPANS, late][: len(folders)])
 
 
 def test_the_result_has_the_sum_and_says_what_each_copy_did(tmp_path):
@@ -33,6 +34,10 @@ def test_the_result_has_the_sum_and_says_what_each_copy_did(tmp_path):
     assert "training: 20 events/s" in told
     assert "by copy: 10, 10" in told
     assert "not checked: no window is known" in told
+    assert "last start after the first: training 100.0 ms, inference 100.0 ms" in told
+    assert "warning" not in told
+    second = document["report"]["wl-stats"]["copies"][1]["phases"]["training"]
+    assert second["measured_s"] == pytest.approx(0.9)
 
 
 def test_too_few_samples_claim_no_interval(tmp_path):

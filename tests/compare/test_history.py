@@ -136,6 +136,23 @@ def test_a_change_of_level_is_found_and_explained_by_what_changed():
     assert "jaxlib 0 -> 9.9" in changed[0].explanation
 
 
+@pytest.mark.parametrize(
+    ("day", "is_near"), [(11, False), (12, True), (13, True), (14, True), (15, False)]
+)
+def test_what_changed_at_a_run_beside_the_first_of_a_level_explains_it(day, is_near):
+    """Noise can shift a change by a run."""
+    newer = {"app/environment/versions/jaxlib": "9.9"}
+    reports = [
+        report(number, 0.8 if number >= 13 else 1.0, **(newer if number >= day else {}))
+        for number in range(1, 25)
+    ]
+
+    (series,) = history.series(reports, "training")
+
+    (explanation,) = [point.explanation for point in series.points if point.change is not None]
+    assert ("jaxlib 0 -> 9.9" in explanation) is is_near
+
+
 def test_a_steady_series_has_no_change():
     steady = [report(day, 1 + 0.01 * (-1) ** day) for day in range(1, 25)]
 
@@ -144,19 +161,27 @@ def test_a_steady_series_has_no_change():
     assert not any(point.change for point in series.points)
 
 
-@pytest.mark.parametrize(("name", "word"), [("training", "worse"), ("compile_s", "better")])
-def test_it_says_whether_a_change_is_for_the_better(name, word):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("training", "-20.0 %, worse"),
+        ("compile_s", "-50.0 %, better"),
+        ("epoch_time", "+30.0 %, worse"),
+    ],
+)
+def test_it_says_whether_a_change_is_for_the_better(name, words):
     phases = {
         f"{STATS}/phases/{phase}/{part}": 0.5
         for phase in ("training", "inference")
         for part in ("lower_s", "compile_s")
     }
+    phases[f"{STATS}/mean_epoch_time"] = 13.0
     reports = [report(day) for day in range(1, 13)]
     reports += [report(day, 0.8, **phases) for day in range(13, 25)]
 
     text = tables.render(history_tables.view(history.series(reports, name), name), "markdown")
 
-    assert f" %, {word}: nothing that is recorded differs" in text
+    assert f"{words}: nothing that is recorded differs" in text
     assert "changes of level: 1" in text
 
 

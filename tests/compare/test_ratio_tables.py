@@ -88,7 +88,13 @@ def test_columns_without_a_number_are_left_out(heading):
     }
 
     assert heading not in shown("markdown", A)
-    assert heading in shown("markdown", A, documents.report("b.json", changes=changes))
+    text = shown("markdown", A, documents.report("b.json", changes=changes))
+    assert heading in text
+    if heading == "whole training":  # which is not inference's
+        assert "7 EUR" in cells(text, "Cost", "B")
+        assert text.count("7 EUR") == 1
+    if heading == "% of peak":
+        assert cells(text, "Training", "B")[-1] == "25"
 
 
 def test_what_changed_is_explained_under_the_tables():
@@ -112,6 +118,21 @@ def test_a_line_of_csv_has_all_of_a_row():
     assert float(second["training_ratio_value"]) == pytest.approx(1 / 1.5)
     assert second["training_verdict"] == "slower"
     assert float(second["accuracy"]) == 0.9
+    assert second["events"] == "80 + 80"
+
+
+def test_memory_is_in_gib_and_differing_accuracies_have_both_ends():
+    changes = {f"{STATS}/memory/peak_process_bytes": 3 * 2**30}
+    reports = [
+        documents.report(f"{last}.json", changes={**changes, f"{STATS}/val_accuracy": [last]})
+        for last in (0.8, 0.9)
+    ]
+    found = ratios.compare([runs.Group(name="a", reports=tuple(reports))])
+
+    text = tables.render(ratio_tables.view(found), "markdown")
+
+    assert cells(text, "Compilation", "A")[-1] == "1"
+    assert cells(text, "Epochs", "A")[-2:] == ["0.8000 to 0.9000", "3"]
 
 
 def test_the_document_keeps_the_unrounded_numbers_and_the_facts():

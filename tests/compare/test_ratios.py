@@ -132,7 +132,11 @@ def test_of_several_runs_the_median_is_shown_and_the_largest_memory():
     path = "report/wl-stats/phases/training"
     reports = tuple(
         documents.report(
-            changes={f"{path}/first_call_s": float(n), f"{path}/memory_per_device/total_bytes": n}
+            changes={
+                f"{path}/first_call_s": float(n),
+                f"{path}/memory_per_device/total_bytes": n,
+                "report/wl-stats/memory/peak_process_bytes": 10 * n,
+            }
         )
         for n in (1, 2, 9)
     )
@@ -141,6 +145,7 @@ def test_of_several_runs_the_median_is_shown_and_the_largest_memory():
 
     assert row.phases["training"].first_call_s == 2.0
     assert row.phases["training"].memory_bytes == 9
+    assert row.peak_process_bytes == 90
 
 
 ENERGY_OF = {  # by events per joule

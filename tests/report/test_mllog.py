@@ -1,6 +1,7 @@
 """The log of MLPerf is one that MLPerf's own checker accepts, with the measured durations."""
 
 import copy
+import datetime
 import importlib.util
 import json
 from pathlib import Path
@@ -30,6 +31,11 @@ def test_the_log_has_the_measured_durations_in_order_of_time():
     times = {event["key"]: event["time_ms"] for event in found}
     assert [event["time_ms"] for event in found] == sorted(event["time_ms"] for event in found)
     assert times["run_stop"] - times["run_start"] == pytest.approx(1e3 * REPORT.train_time, abs=1)
+    ended = datetime.datetime.fromisoformat(REPORT.finished_at).timestamp()
+    inferring_s = sum(sample.seconds for sample in REPORT.phases["inference"].samples)
+    assert times["run_stop"] == pytest.approx(1e3 * (ended - inferring_s), abs=1)
+    (tracked,) = [event["value"] for event in found if event["key"] == "tracked_stats"]
+    assert tracked == {"throughput": REPORT.phases["training"].score.median}
     first = [event for event in found if event["metadata"].get("epoch_num") == 1]
     assert [event["key"] for event in first] == [
         *("epoch_start", "epoch_stop", "eval_start", "eval_accuracy", "eval_stop")

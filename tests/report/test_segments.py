@@ -104,3 +104,4 @@ def test_epochs_with_a_first_call_are_not_averaged(resumed):
     run = dataclasses.replace(resumed, epochs=epochs)
 
     assert run.mean_epoch_time == 21.0
+    assert run.mean_throughput == pytest.approx((epoch.num_events / 20 + epoch.num_events / 22) / 2)

@@ -265,8 +265,6 @@ class RunResult:
         """The share of the time of all segments that was not lost, nor spent on recovery and
         checkpoints; None if the segments are unknown.
         """
-        if not self.segments:
-            return None
         wasted = [one.lost_s + one.checkpoint_s for one in self.segments]
         wasted += [one.recovery_s or one.total_s for one in self.segments[1:]]
         total = sum(one.total_s for one in self.segments)

@@ -26,6 +26,16 @@ def test_negative_differences_count_as_no_load():
     assert load.between(before, load.CpuTimes(100.99, 5.0, 51.0), 1.0) == load.Load(0.0, 0.0)
 
 
+def test_the_times_are_those_of_the_cores_that_we_may_use(tmp_path, monkeypatch):
+    (tmp_path / "stat").write_text(STAT)
+    monkeypatch.setattr(load, "_STAT", tmp_path / "stat")
+    monkeypatch.setattr(load.slot, "allowed_cores", lambda: (0,))
+    monkeypatch.setattr(load.time, "process_time", lambda: 3.0)
+    monkeypatch.setattr(load.os, "sysconf", lambda name: 100)
+
+    assert load.read() == load.CpuTimes(busy_s=0.19, stolen_s=0.08, own_s=3.0)
+
+
 def test_a_system_without_proc_stat_gives_none():
     assert load.between(None, load.CpuTimes(1.0, 1.0, 1.0), 1.0) is None
     assert load.Watch(lambda: None).lap(1.0) is None

@@ -65,6 +65,10 @@ def test_a_run_in_one_process_has_no_list_of_segments(tmp_path):
 
 def test_goodput_counts_what_was_lost_recovery_and_checkpoints(resumed):
     assert resumed.goodput == pytest.approx(1 - (20 + 5 + 5 + 10) / 200)
+    without_step = process(660, recovery_s=None, total_s=50.0)
+    more = dataclasses.replace(resumed, segments=(*resumed.segments, without_step))
+    assert more.goodput == pytest.approx(1 - (20 + 5 + 5 + 10 + 50) / 250)
+    assert dataclasses.replace(resumed, segments=()).goodput is None
 
 
 def test_the_summary_and_the_doubts_tell_of_segments(resumed):

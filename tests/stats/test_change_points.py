@@ -1,9 +1,11 @@
 """Changes of level are found, with few false alarms."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +80,20 @@ def test_the_reversed_series_has_the_same_change_points():
 
     assert change_points.change_points(values) == [12, 32]
     assert change_points.change_points(values[::-1]) == [15, 35]
+
+
+@pytest.mark.parametrize("seed", [20, 79, 559, 1443])
+def test_neighbouring_levels_differ_significantly(seed):
+    """Where the search alone finds a level that does not."""
+    rng = np.random.default_rng(seed)
+    values = np.repeat(rng.choice([1.0, 1.01, 1.02], 4), rng.integers(2, 9, 4))
+    values += 0.01 * rng.standard_normal(values.size)
+
+    ends = [0, *change_points.change_points(values.tolist()), values.size]
+
+    levels_found = [values[i:j] for i, j in itertools.pairwise(ends)]
+    for before, after in itertools.pairwise(levels_found):
+        assert scipy.stats.mannwhitneyu(before, after).pvalue <= 0.01
 
 
 @pytest.mark.parametrize("kind", KINDS)

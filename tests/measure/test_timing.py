@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from mlpf_jax.measure import records, timing
+from mlpf_jax.measure import records, timing, window
 
 
 class FakeClock:
@@ -54,6 +54,27 @@ def test_a_sample_ends_when_the_device_is_done_and_waits_once():
     )
 
     assert seconds == 3.0
+
+
+def test_a_hook_acts_before_the_clock_starts_and_inside_the_window_at_its_end(monkeypatch):
+    clock = FakeClock()
+    told = []
+
+    class Hook:
+        def before_start(self):
+            clock.sleep(10.0)
+
+        def before_end(self, seconds):
+            told.append(seconds)
+            clock.sleep(0.5)
+
+    monkeypatch.setattr(window, "hook", Hook())
+
+    _, _, seconds = timing.time_steps(
+        lambda state, batch: (Pending(clock), 0), None, [None] * 4, clock
+    )
+
+    assert (told, seconds) == ([3.0], 3.5)
 
 
 def test_every_step_is_waited_for_if_required():

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 
 import jax
@@ -64,6 +65,14 @@ def test_an_epoch_knows_whether_it_has_a_first_call(done):
     assert [epoch.has_first_call for epoch in done.epochs] == [True]
     assert (done.epochs[0].seconds, done.epochs[0].num_events) == (2.0, 4)
     assert (done.has_first_call, done.events_in_epoch) == (False, 2)
+
+
+def test_the_digest_of_the_losses_is_that_of_their_bits_by_step_and_name():
+    steps = [{"total": 3.0, "class": 1.0}, {"class": 0.5, "total": 0.1}]
+
+    bits = np.array([1.0, 3.0, 0.5, 0.1], np.float32).tobytes()
+    assert track.loss_sha256(steps) == hashlib.sha256(bits).hexdigest()
+    assert track.Track(losses=steps).loss_sha256 == track.loss_sha256(steps)
 
 
 def test_another_order_of_batches_has_another_digest(done):

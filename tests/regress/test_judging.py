@@ -76,6 +76,7 @@ def test_a_machine_too_noisy_for_all_pairs_that_are_tested_is_told_as_that():
         ([4.0, 4.4], [4.3, 4.1], True),
         ([4.0, 4.4], [4.5, 4.6], True),  # by less than the runs of A differ
         ([4.0, 4.1], [4.6, 4.7], False),
+        ([4.0, 4.1], [4.6, 5.2], True),  # by less than those of B differ
         ([4.6, 4.7], [4.0, 4.1], True),  # B's is the faster one
         ([4.0, None], [4.19, None], True),
         ([4.0, None], [4.3, None], False),
@@ -86,6 +87,17 @@ def test_programs_are_the_same_unless_b_compiles_clearly_longer(a, b, expected):
     pairs = [pairing.Pair(run(1.0, xla_s=x), run(1.0, xla_s=y)) for x, y in zip(a, b, strict=True)]
 
     assert judging.have_same_programs(pairs, sequential.Limits()) == expected
+
+
+def test_the_loss_of_a_run_is_the_last_of_its_validations_or_else_that_of_inference():
+    losses = {"val_loss": [3.0, 2.0], "inference_loss": [1.0]}
+    report = documents.report(changes={f"report/wl-stats/{k}": v for k, v in losses.items()})
+
+    assert costs.from_report(report).loss == 2.0
+    del report.document["report"]["wl-stats"]["val_loss"]
+    assert costs.from_report(report).loss == 1.0
+    del report.document["report"]["wl-stats"]["inference_loss"]
+    assert costs.from_report(report).loss is None
 
 
 def test_another_program_is_another():

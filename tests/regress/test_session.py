@@ -98,7 +98,11 @@ def test_the_same_commit_twice_is_no_regression(repository):
     assert order.count("A") == order.count("B") == 6
 
 
-def test_sides_start_at_once_when_no_compilation_is_timed(live_repository, monkeypatch):
+@pytest.mark.parametrize(("free_bytes", "at_once"), [(4500, True), (4300, False)])
+def test_sides_start_at_once_when_no_compilation_is_timed_and_both_have_room(
+    live_repository, monkeypatch, free_bytes, at_once
+):
+    """Either may need as much as the larger one, and a tenth more."""
     said = []
 
     @contextlib.contextmanager
@@ -111,13 +115,15 @@ def test_sides_start_at_once_when_no_compilation_is_timed(live_repository, monke
 
         yield wait
 
-    live_repository({"noise": 0.02})
+    live_repository({"noise": 0.02, "memory": 2000}, {"memory": 1000})
     monkeypatch.setattr(driver, "starting", starting)
+    monkeypatch.setattr(pairing.slot, "free_memory_bytes", lambda: free_bytes)
 
-    compare(base="HEAD")
+    compare(base="HEAD~1")
 
-    assert said[:8] == ["start", "wait"] * 4
-    assert said[8:] == ["start", "start", "wait", "wait"] * 4
+    one_by_one, together = ["start", "wait"] * 2, ["start", "start", "wait", "wait"]
+    assert said[:8] == one_by_one * 2
+    assert said[8:] == (together if at_once else one_by_one) * 4
 
 
 def test_a_side_may_wait_for_a_long_run_of_the_other_one(live_repository, monkeypatch):

@@ -110,6 +110,9 @@ def test_a_container_sees_its_group_at_the_top_of_the_mount(machine):
     for path in ("/docker/123", "/", "/../other"):
         root = machine(f"4:memory:{path}\n", [mount], groups)
         assert slot.read(root).memory_bytes == 2 * GIB
+    inner = "memory/job/memory.limit_in_bytes"
+    root = machine("4:memory:/docker/123/job\n", [mount], groups | {inner: f"{GIB}"})
+    assert slot.read(root).memory_bytes == GIB
 
 
 def test_memory_is_limited_at_every_level_and_by_pressure(machine):

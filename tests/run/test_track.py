@@ -115,6 +115,7 @@ def test_a_loss_that_is_not_finite_can_be_recorded_and_comes_back_with_the_same_
     again = track.Track.from_json(json.loads(json.dumps(done.to_json())))
     assert [text.split(" is")[0] for text in told] == ["the loss of step 4", "the loss of step 5"]
     assert (again.not_finite, again.num_steps) == ([4, 5], 5)
+    assert [losses["class"] for losses in again.losses[-2:]] == [0.5, 0.5]  # of two events
     assert again.loss_sha256 == done.loss_sha256
 
 

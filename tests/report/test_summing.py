@@ -171,6 +171,8 @@ def test_copies_on_a_cpu_share_the_power_and_those_on_accelerators_add_it(
     assert phase["energy"]["events_per_j"] == pytest.approx(events_per_j)
     assert phase["energy"]["net_events_per_j"] is None
     assert phase["energy"]["scope"] == scope
+    assert len(summed["app"]["devices"]) == (1 if scope == "package" else 2)
+    assert summed["app"]["environment"]["runtime"]["num_cores"] == 2
     assert len(phase["energy"]["power_limits_w"]) == (1 if scope == "package" else 2)
     assert phase["cost"]["per_million_events"] == pytest.approx(4.0)
     assert "sample_energy_j" not in phase

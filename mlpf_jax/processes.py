@@ -1,16 +1,18 @@
-"""Runs programs in their own process groups, which end with this process, but for SIGKILL."""
+"""Runs programs in their own process groups, which end with this process, however it ends."""
 
 import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 _LAST_LINES = 12
 _TAIL_BYTES = 2**16
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Reads the number of a group, and kills the group at the end of its input.
+_WATCH = ("/bin/sh", "-c", 'read -r group && ! read -r _ && kill -s KILL -- "-$group"')
 
 
 class RunFailedError(RuntimeError):
@@ -91,13 +93,40 @@ def status_of(
 def started(
     command: Sequence[str], *, patience_s: float = 0.0, **options: Any
 ) -> Iterator[subprocess.Popen]:
-    """Starts a program, with the options of `Popen`, and ends it after the block, see `ended`."""
+    """Starts a program, with the options of `Popen`, and ends it after the block, see `ended`.
+
+    If this process is killed in the block, the program and its children are killed, too.
+    """
     with contextlib.ExitStack() as stack:
         with _delayed_signals():  # one in the midst of the start would leave it running
+            watch = stack.enter_context(_watching())
             process = subprocess.Popen(command, start_new_session=True, **options)
             stack.enter_context(process)  # closes its pipes
             stack.enter_context(ended(process, patience_s=patience_s))
+            watch(process.pid)
         yield process
+
+
+@contextlib.contextmanager
+def _watching() -> Iterator[Callable[[int], object]]:
+    """Yields what has a group killed if this process is killed in the block.
+
+    A process in a session of its own does it, because its input ends with this one.
+    """
+    with subprocess.Popen(
+        _WATCH,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        start_new_session=True,
+    ) as watch:
+        assert watch.stdin is not None
+        tell = watch.stdin.write
+        try:
+            yield lambda group: tell(b"%d\n" % group)
+        finally:
+            watch.kill()  # before its input ends
 
 
 @contextlib.contextmanager

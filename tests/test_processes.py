@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from mlpf_jax import processes
+
+ROOT = Path(__file__).parents[1]
 
 
 def run(tmp_path, code, *, program=(sys.executable, "-c"), timeout_s=60.0):
@@ -93,9 +96,31 @@ def test_a_signal_in_the_midst_of_the_start_leaves_nothing_running(tmp_path, sig
     with pytest.raises(processes.Terminated), processes.interrupted_by_terminate():
         run(tmp_path, "sleep 600", program=SHELL)
 
-    status = started[0].poll()
-    started[0].kill()
+    status = started[-1].poll()
+    started[-1].kill()
     assert status == -signal.SIGKILL
+
+
+STARTS = """
+import sys
+from mlpf_jax import processes
+with processes.started(["sh", "-c", sys.argv[1]]) as process:
+    process.wait()
+"""
+
+
+def test_a_killed_process_leaves_no_program_and_no_child_running(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTS, f"echo $$ > program; {WITH_CHILD}"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as parent:
+        while not (tmp_path / "child").exists():
+            threading.Event().wait(0.05)
+        parent.kill()
+
+    for name in ("program", "child"):
+        wait_for_death(int((tmp_path / name).read_text()))
 
 
 def test_a_lost_terminal_that_is_ignored_stays_ignored():

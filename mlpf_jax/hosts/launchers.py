@@ -55,11 +55,14 @@ def place(settings: config_lib.HostsConfig, environ: Environ) -> Placement | Non
                 launcher="manual",
             )
         )
-    for detect in (_open_mpi, _slurm, _environment, _tpu, _other_mpi):
+    is_launched = False
+    for detect in (_step, _environment, _tpu, _other_mpi, _torchrun):
         found = detect(environ, settings.coordinator_address)
-        if found is not None:
-            return _checked(found) if found.num_processes > 1 else None
-    if settings.coordinator_address is not None:
+        # The only process of one launcher may be a shell, in which another one has started more.
+        if found is not None and _checked(found).num_processes > 1:
+            return found
+        is_launched |= found is not None
+    if settings.coordinator_address is not None and not is_launched:
         raise ValueError(
             f"--coordinator_address={settings.coordinator_address}: no launcher of several "
             "processes was found. Give --distributed=manual, --num_processes and --process_id too."
@@ -117,6 +120,11 @@ def _number(environ: Environ, name: str) -> int:
         raise ValueError(f"{name}={environ[name]}: not a number.") from None
 
 
+def _step(environ: Environ, given: str | None) -> Placement | None:
+    """Open MPI, whose daemons are a step of Slurm where that is, or Slurm."""
+    return _open_mpi(environ, given) or _slurm(environ, given)
+
+
 def _open_mpi(environ: Environ, given: str | None) -> Placement | None:
     """Open MPI 4 (whose daemons are ORTE's) and 5 (PRRTE's)."""
     if "OMPI_COMM_WORLD_SIZE" not in environ:
@@ -156,7 +164,7 @@ def _slurm(environ: Environ, given: str | None) -> Placement | None:
 
 def _environment(environ: Environ, given: str | None) -> Placement | None:
     """Kubernetes, or what else sets these variables, as the JobSet in tools/launch does."""
-    if "JAX_NUM_PROCESSES" not in environ:
+    if not {"JAX_NUM_PROCESSES", "JAX_PROCESS_ID"} & set(environ):
         return None
     address = given or environ.get("JAX_COORDINATOR_ADDRESS", "")
     if re.search(r":[0-9]+$", address) is None:
@@ -209,3 +217,18 @@ def _other_mpi(
         **_address(given, host, _port(job)),
         launcher="mpi4py",
     )
+
+
+def _torchrun(environ: Environ, given: str | None) -> None:
+    """torchrun and its kin, which listen themselves at the only port that they tell.
+
+    Raises:
+        ValueError: if they have started several processes.
+    """
+    number = environ.get("WORLD_SIZE", "1")
+    if number not in ("", "1") and "RANK" in environ:
+        raise ValueError(
+            f"WORLD_SIZE={number}: started by a launcher that is not known here. Give "
+            "--distributed=manual, --num_processes, --process_id and --coordinator_address; or "
+            "--distributed=off for runs of their own."
+        )

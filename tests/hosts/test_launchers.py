@@ -15,6 +15,8 @@ SLURM = {
     "SLURM_PROCID": "3",
     "SLURM_STEP_NODELIST": "node[007-009],big1",
 }
+SHELL = {**SLURM, "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}  # srun --pty bash
+BY_JAX = {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1", "JAX_COORDINATOR_ADDRESS": "a:5000"}
 OPEN_MPI_4 = {
     "OMPI_COMM_WORLD_SIZE": "2",
     "OMPI_COMM_WORLD_RANK": "1",
@@ -47,8 +49,13 @@ OPEN_MPI_5 = {
         ),
         ({"TPU_WORKER_HOSTNAMES": "t0,t1", "TPU_WORKER_ID": "1"}, 1, 2, "t0", "TPU"),
         ({**SLURM, **OPEN_MPI_4}, 1, 2, "10.96.0.1", "Open MPI"),  # mpirun in a step of Slurm
+        ({**SHELL, **BY_JAX}, 1, 2, "a", "environment"),
+        ({**SLURM, **BY_JAX}, 3, 4, "node007", "Slurm"),
     ],
-    ids=["slurm", "open-mpi-4", "open-mpi-5", "kubernetes", "tpu", "mpirun-in-slurm"],
+    ids=[
+        *("slurm", "open-mpi-4", "open-mpi-5", "kubernetes", "tpu"),
+        *("mpirun-in-slurm", "local-in-a-shell-of-slurm", "exported-in-slurm"),
+    ],
 )
 def test_a_launcher_tells_the_place(environ, process_id, number, host, launcher):
     found = launchers.place(AUTO, environ)
@@ -62,12 +69,15 @@ def test_a_launcher_tells_the_place(environ, process_id, number, host, launcher)
     "environ",
     [
         {},
-        {**SLURM, "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"},
+        SHELL,
+        {**SLURM, **OPEN_MPI_4, "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"},
         # A batch script of Slurm that starts a run without srun.
         {"SLURM_JOB_ID": "71", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"},
         {"TPU_WORKER_HOSTNAMES": "t0", "TPU_WORKER_ID": "0"},
         {"JOB_COMPLETION_INDEX": "3"},  # of a job whose pods are runs of their own
         {"PMI_SIZE": "1", "PMI_RANK": "0"},
+        {"WORLD_SIZE": "1", "RANK": "0"},
+        {"WORLD_SIZE": "8"},  # in a script whose steps have ranks
     ],
 )
 def test_one_process_is_a_run_of_its_own(environ):
@@ -117,6 +127,10 @@ def test_manual_takes_what_is_given():
         ({}, {"OMPI_COMM_WORLD_SIZE": "2"}, "mpirun does not tell where process 0 is"),
         ({}, {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}, "give HOST:PORT"),
         ({}, {"PMI_SIZE": "2"}, "PMI_RANK is not set"),
+        ({}, {**BY_JAX, "JAX_NUM_PROCESSES": "1"}, "process 1 of 1"),
+        ({}, {"JAX_PROCESS_ID": "1"}, "JAX_NUM_PROCESSES is not set"),
+        ({}, {**SHELL, "PMI_SIZE": "2"}, "PMI_RANK is not set"),
+        ({}, {**SHELL, "WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE=2: started by a launcher"),
     ],
 )
 def test_what_a_launcher_does_not_tell_is_named(settings, environ, words):

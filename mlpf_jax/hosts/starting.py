@@ -23,7 +23,7 @@ def visible_devices(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
         if name in environ:
             return tuple(part.strip() for part in environ[name].split(",") if part.strip())
     try:
-        return tuple(str(number) for number, _ in enumerate(sorted(_GPUS.iterdir())))
+        return tuple(sorted(path.name for path in _GPUS.iterdir()))  # of two containers: other ones
     except OSError:
         return ()
 

@@ -42,3 +42,14 @@ def test_processes_that_see_the_same_devices_share_them_evenly():
     assert starting.own_share(members(("0", "1"), ("2", "3")), 1) == [0, 1]
     with pytest.raises(ValueError, match="2 accelerators on a cannot be shared evenly by 3"):
         starting.own_share(three, 0)
+
+
+def test_containers_of_one_machine_share_no_devices_that_each_has_alone(tmp_path, monkeypatch):
+    seen = []
+    for name, numbers in (("first", "12"), ("second", "34")):
+        for number in numbers:
+            (tmp_path / name / f"0000:0{number}:00.0").mkdir(parents=True)
+        monkeypatch.setattr(starting, "_GPUS", tmp_path / name)
+        seen.append(starting.visible_devices({}))
+
+    assert [starting.own_share(members(*seen), one) for one in range(2)] == [[0, 1], [0, 1]]

@@ -218,7 +218,6 @@ def _start_jax(
     own: Sequence[int] = ()
     if request.platform != "cpu":
         own = starting.own_share(group.members, group.process_id)
-    own = own or range(num_local)
     starting.start_jax(group, own)
     return devices.find(request.platform, everywhere=True)
 

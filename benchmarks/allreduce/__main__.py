@@ -77,9 +77,7 @@ def _devices(group: group_lib.Group | None, num_local: int) -> Sequence[Any]:
 
     runtime.set_up_jax(num_local)
     if group is not None:
-        starting.start_jax(
-            group, starting.own_share(group.members, group.process_id) or range(num_local)
-        )
+        starting.start_jax(group, starting.own_share(group.members, group.process_id))
     devices = jax.devices()
     if len(devices) < _DEVICES.value or (group and len(devices) != _DEVICES.value):
         raise ValueError(f"--num_devices={_DEVICES.value}: {len(devices)} are here.")

@@ -54,6 +54,8 @@ def own_share(members: Sequence[meeting.Member], process_id: int) -> list[int]:
 def start_jax(group: group_lib.Group, local_device_ids: Sequence[int]) -> None:
     """Joins the distributed runtime, whose coordinator runs in process 0 at a free port.
 
+    Without numbers of GPUs, this process takes all that JAX finds.
+
     Raises:
         ValueError: if a process does not reach it in time.
     """
@@ -79,7 +81,7 @@ def start_jax(group: group_lib.Group, local_device_ids: Sequence[int]) -> None:
             address,
             place.num_processes,
             place.process_id,
-            local_device_ids=list(local_device_ids) or [0],
+            local_device_ids=list(local_device_ids),
             cluster_detection_method="deactivate",
             coordinator_bind_address=f"{everywhere}:{port}",
             initialization_timeout=timeout_s,

@@ -3,13 +3,14 @@
 import jax
 import pytest
 
-from mlpf_jax import stopping
+from mlpf_jax import main, options, runtime, stopping
 from mlpf_jax.hosts import group, launchers, meeting, starting
+from mlpf_jax.run import devices
 
 
-def members(*devices):
+def members(*seen_by_each):
     """Processes on one machine, with the devices that each sees."""
-    return tuple(meeting.Member(i, "a", "boot", seen) for i, seen in enumerate(devices))
+    return tuple(meeting.Member(i, "a", "boot", seen) for i, seen in enumerate(seen_by_each))
 
 
 def test_a_coordinator_that_is_not_reached_is_told_in_time(monkeypatch):
@@ -28,11 +29,28 @@ def test_a_coordinator_that_is_not_reached_is_told_in_time(monkeypatch):
     alone = group.Group(meeting.Met(members(()), {}), place, stopping.Stop(), 40.0)
 
     with pytest.raises(ValueError, match="within 40 s") as error:
-        starting.start_jax(alone, [0])
+        starting.start_jax(alone, [])
 
     assert str(error.value).startswith("JAX did not connect process 0 on a with its coordinator")
     assert "(DEADLINE_EXCEEDED: Barrier timed out.)" in str(error.value)
     assert given["initialization_timeout"] == 40
+    assert given["local_device_ids"] == []
+
+
+def test_a_process_takes_all_gpus_that_the_system_does_not_name(monkeypatch):
+    """Of AMD, for example: JAX tells how many there are, and not the number of virtual devices."""
+    taken = []
+    place = launchers.Placement(process_id=1, num_processes=2, host="a", port=1, launcher="test")
+    of_two = group.Group(meeting.Met(members((), ()), {}), place, stopping.Stop(), 40.0)
+    parsed = options.define()
+    parsed(["test", "--platform=gpu"])
+    monkeypatch.setattr(starting, "start_jax", lambda group, numbers: taken.append(list(numbers)))
+    monkeypatch.setattr(runtime, "set_up_jax", lambda number: None)
+    monkeypatch.setattr(devices, "find", lambda platform, everywhere: None)
+
+    main._start_jax(options.read(parsed), 4, of_two)
+
+    assert taken == [[]]
 
 
 def test_processes_that_see_the_same_devices_share_them_evenly():

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from mlpf_jax.compare import history, ratio_tables, ratios, runs
+from mlpf_jax.compare import history, ratio_tables, ratios, runs, talk
 from mlpf_jax.page import contents
 from mlpf_jax.regress import baseline
 from mlpf_jax.regress import documents as decisions
@@ -48,6 +48,12 @@ def test_reports_of_all_versions_stand_in_one_table():
     text = tables.render(ratio_tables.view(compared), "terminal", width=200)
 
     assert text.count(".json") >= len(REPORTS)
+
+
+def test_the_published_run_of_the_talks_case_is_in_its_table_of_accuracies():
+    path = PUBLISHED / "results" / "2026-11-24_epyc-2-cores_reproducibility.json"
+
+    assert talk.why_left_out(runs.read(path)) == ""
 
 
 def test_a_store_of_an_earlier_version_is_read_and_gets_nothing_twice(tmp_path):

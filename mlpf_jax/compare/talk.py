@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from mlpf_jax import config as config_lib
 from mlpf_jax.compare import runs
 from mlpf_jax.render import tables
-from mlpf_jax.report import facts, reader
+from mlpf_jax.report import facts, quality, reader
 
 SOURCE = (
     "E. Cuba, D. Southwick, E. Wulff, M. Girone, Study of MLPF-based GPU benchmarking, "
@@ -104,7 +104,7 @@ def _settings(report: reader.Report) -> dict[str, bool]:
     """Every setting of the network and the optimiser that must match the published one."""
     published = dataclasses.asdict(config_lib.RunConfig())
     names = [
-        *(("model", name) for name in published["model"] if name != "precision"),
+        *(("model", name) for name in published["model"] if name not in quality.NUMERICS),
         *(("train", name) for name in ("learning_rate", "decay_steps", "decay_rate")),
         *(("data", name) for name in ("num_elements", "shuffle")),
     ]

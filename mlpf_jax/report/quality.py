@@ -16,7 +16,7 @@ from mlpf_jax import config as config_lib
 from mlpf_jax.report import reader
 
 FALSE_ALARM_RATE = 0.01  # of a right run whose weights are drawn anew
-_NUMERICS = ("precision", "pair_kernel")  # of the model, without a meaning for what it learns
+NUMERICS = ("precision", "pair_kernel")  # of the model, without a meaning for what it learns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def check(report: reader.Report) -> dict[str, Any]:
 
 def _is(known: Training, report: reader.Report) -> bool:
     """Whether the run is this training; the seed and the numerics may be others."""
-    model = {k: v for k, v in report.config["model"].items() if k not in _NUMERICS}
+    model = {k: v for k, v in report.config["model"].items() if k not in NUMERICS}
     published = dataclasses.asdict(config_lib.ModelConfig())
     data = (report.train_data or {}).get("sha256"), report.test_data["sha256"]
     return (
@@ -87,5 +87,5 @@ def _is(known: Training, report: reader.Report) -> bool:
         and not report.config["data"]["shuffle"]
         and report.config["data"]["num_elements"] == config_lib.DataConfig().num_elements
         and data == (known.train_sha256, known.test_sha256)
-        and model == {k: v for k, v in published.items() if k not in _NUMERICS}
+        and model == {k: v for k, v in published.items() if k not in NUMERICS}
     )

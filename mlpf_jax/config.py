@@ -177,8 +177,8 @@ class RunConfig:
     mode: Mode = setting("both", "What to run.")
     num_devices: int = setting(
         1,
-        "Number of local accelerators to use; on a CPU, number of virtual devices. all: every "
-        f"accelerator that is there, else {NUM_VIRTUAL_DEVICES} virtual devices.",
+        "Number of devices, of all processes of the run together: accelerators, or virtual ones on "
+        f"a CPU. all: every accelerator that is there, else {NUM_VIRTUAL_DEVICES} virtual devices.",
         on_accelerator="all",
         on_cpu="all",
         word="all",
@@ -370,8 +370,8 @@ class FilesConfig:
     )
     resume: Resume = setting(
         "auto",
-        "Whether to go on from --checkpoint_dir: if it has a checkpoint (auto), never, or fail "
-        "without one (must).",
+        "Whether to go on from --checkpoint_dir. auto: if it has a checkpoint. must: fail without "
+        "one. never: fail with one.",
     )
     allow_change: bool = setting(
         False,
@@ -402,7 +402,8 @@ class FilesConfig:
     compilation_cache: Path | None = setting(
         None,
         "Folder, for this machine only, that caches compiled programs that are not measured: "
-        "later runs start seconds earlier. The measured steps are compiled again in every run.",
+        "later runs start seconds earlier. The measured steps are compiled again in every run, "
+        "except with --nomeasure_compile.",
     )
     extra_samples: bool = setting(
         True,

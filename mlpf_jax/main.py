@@ -5,9 +5,10 @@
 
 Later flags take precedence, and all flags take precedence over --preset. Exit status: 0 success, 1
 the run failed, or it printed its results but could not write something, 2 wrong usage, 130
-interrupted, 143 terminated by another signal. JAX is imported late, after the flags are checked and
-`runtime` has set up the process.
+interrupted, 143 terminated by another signal.
 """
+
+# JAX is imported late, after the flags are checked and `runtime` has set up the process.
 
 import dataclasses
 import functools

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.timing_checks import checks
 
 _NETWORK = flags.DEFINE_enum(
-    "network", "published", ["published", "small"], "Events per step, for the real step."
+    "network", "published", ["published", "small"], "Its sizes, for the real step."
 )
 _NUM_ELEMENTS = flags.DEFINE_integer("num_elements", 1280, "Elements per event, for the real step.")
 _SAMPLES = flags.DEFINE_integer("samples", 10, "Number of samples of every timing.", lower_bound=6)

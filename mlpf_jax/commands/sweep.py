@@ -22,7 +22,7 @@ from mlpf_jax.study import claims, engine, findings, output, running, runs, trad
 from mlpf_jax.study.sweep import gpus, grid, view
 
 _VALUES = {
-    name: flags.DEFINE_list(name, [], f"Values to measure: {axis.label}.")
+    name: flags.DEFINE_list(name, [], f"Values to measure, joined by commas: {axis.label}.")
     for name, axis in grid.AXES.items()
 }
 _REPEATS = flags.DEFINE_integer(

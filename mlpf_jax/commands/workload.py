@@ -6,7 +6,7 @@
 It takes the options of hep-workloads, and every setting of the benchmark with - or _ in its name.
 By default, it runs the preset site, with one copy for each core of a CPU, or one copy on all
 accelerators. Exit status: 0 success, 1 the run failed and left no summary, 2 wrong usage, 130
-interrupted, 143 terminated by SIGTERM.
+interrupted, 143 terminated by SIGTERM or SIGHUP.
 """
 
 import dataclasses

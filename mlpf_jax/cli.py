@@ -23,6 +23,7 @@ except ModuleNotFoundError:
 from mlpf_jax import arguments, errors, streams
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+_REPEATED = ";\n    repeat this option to specify a list of values"  # what absl adds to a help
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
 _DEBUG = {"--debug", "-debug"}
 
@@ -165,7 +166,10 @@ def _flag_help(flag: flags.Flag) -> str:
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
     short = f"-{flag.short_name}, " if flag.short_name else ""
     shown = (flag.default_as_str or "").strip("'")
-    text = f"{short}{name}: {flag.help}" + (f" Default: {shown}." if shown else "")
+    if isinstance(flag, flags.MultiFlag):
+        shown = ", ".join(map(str, flag.default or ()))
+    said = (flag.help or "").replace(_REPEATED, " May be given several times.")
+    text = f"{short}{name}: {said}" + (f" Default: {shown}." if shown else "")
     columns = streams.width(sys.stdout, 100)
     return flags.text_wrap(text, length=columns, indent="      ", firstline_indent="  ")
 

@@ -158,3 +158,14 @@ def test_a_value_that_no_flag_can_mean_is_refused(capsys, monkeypatch, words, li
         cli.run(lambda argv: None, values=values)
 
     assert (ended.value.code, capsys.readouterr().err) == (2, f"error: {line}\n")
+
+
+def test_the_help_of_a_flag_that_can_be_repeated_says_so_in_a_sentence():
+    values = flags.FlagValues()
+    flags.DEFINE_multi_enum("phase", ["a", "b"], ["a", "b"], "Step.", flag_values=values)
+    flags.DEFINE_list("study", ["a", "b"], "Studies.", flag_values=values)
+
+    text = cli.help_text(lambda argv: None, values)
+
+    assert "--phase: <a|b>: Step. May be given several times. Default: a, b.\n" in text
+    assert "--study: Studies. Default: a,b.\n" in text

@@ -32,7 +32,7 @@ _TARGETS = flags.DEFINE_multi_enum(
     "target",
     ["h200"],
     list(targets.PLATFORMS),
-    "Device to compile for. May be given several times.",
+    "Device to compile for.",
 )
 _NETWORK = flags.DEFINE_enum("network", "published", ["published", "small"], "Its sizes.")
 _BATCH = flags.DEFINE_integer("batch", 16, "Events per step.", lower_bound=1)
@@ -40,16 +40,16 @@ _JSON = flags.DEFINE_string(
     "json", None, "File for the results; programs are added to an existing file."
 )
 _PRECISIONS = flags.DEFINE_multi_enum(
-    "precision", ["tf32"], get_args(config_lib.Precision), "May be given several times."
+    "precision", ["tf32"], get_args(config_lib.Precision), "Of matrix products."
 )
 _KERNELS = flags.DEFINE_multi_enum(
     "pair_kernel",
     ["xla"],
     ["xla", "pallas"],
-    "May be given several times; pallas is for TPUs.",
+    "Implementation of message passing; pallas is for TPUs.",
 )
 _PHASES = flags.DEFINE_multi_enum(
-    "phase", ["train", "infer"], ["train", "infer"], "May be given several times."
+    "phase", ["train", "infer"], ["train", "infer"], "Step to compile."
 )
 _STACKS_CHAINS = flags.DEFINE_bool(
     "stacks_chains",

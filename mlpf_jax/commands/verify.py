@@ -20,9 +20,7 @@ from absl import flags
 
 from mlpf_jax import cli, streams
 
-_GOLDEN = flags.DEFINE_multi_string(
-    "golden", None, "Golden file (.npz); may be given several times. Default: the small case."
-)
+_GOLDEN = flags.DEFINE_multi_string("golden", None, "Golden file (.npz). Default: the small case.")
 _X64 = flags.DEFINE_bool(
     "x64", False, "Compute in float64 and compare with the *_f64.npz next to each file."
 )

@@ -56,6 +56,7 @@ class Store:
             OSError: if it cannot be written to.
         """
         self.folder = folder
+        self._sound: float = math.inf  # the newest step that was read or written here
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             self.lock = checkpoint_folder.Lock(folder)
@@ -109,6 +110,7 @@ class Store:
             atomic.sync_tree(path)  # Orbax syncs only some: a seal must not outlive the rest
             atomic.write_file(path / checkpoint_folder.SEAL, content)
             atomic.sync_folder(self.folder)
+            self._sound = step
         except Exception as error:
             with contextlib.suppress(OSError, ValueError):  # the report may need the space
                 checkpoint_folder.clear(self.folder)
@@ -117,14 +119,14 @@ class Store:
             raise OSError(f"{self.folder}: {_reason(error)}") from None
 
     def _make_room(self, step: int) -> None:
-        """Removes what failed saves have left, and the checkpoints of this step and of later ones.
+        """Removes what failed saves have left, and checkpoints that are newer than the sound one.
 
         Those are damaged, because the run goes on from an earlier one, and Orbax would keep them
         instead of that.
         """
         checkpoint_folder.clear(self.folder)
         for one in self.steps:
-            if one >= step:
+            if one >= step or one > self._sound:
                 shutil.rmtree(self.folder / str(one))
         # Orbax (0.12.8) takes a failed save for a checkpoint until it looks at the folder.
         self._manager.reload()
@@ -138,9 +140,12 @@ class Store:
         for step in self.steps:
             path = self.folder / str(step)
             try:
-                return _read(path, step, like), tuple(problems)
+                restored = _read(path, step, like)
             except ValueError as error:
                 problems.append(f"{path}: {errors.one_line(error)}")
+            else:
+                self._sound = step
+                return restored, tuple(problems)
         return None, tuple(problems)
 
     def close(self) -> None:

@@ -125,16 +125,17 @@ def store(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_does_not_push_out_the_sound_one(store):
+@pytest.mark.parametrize("next_step", [7, 9, 10])
+def test_a_damaged_checkpoint_does_not_push_out_the_sound_one(store, next_step):
     save(store, 5)
     save(store, 9)
     (store.folder / "9" / "sha256.json").write_text("{}")
     like = tiny.random_state(RUN)
     assert store.newest(like)[0].step == 5
 
-    save(store, 7)
+    save(store, next_step)
 
-    assert store.steps == [7, 5]
+    assert store.steps == [next_step, 5]
 
 
 def test_what_tasks_tell_after_a_failed_read_is_hidden(saved, monkeypatch):

@@ -88,6 +88,9 @@ def train(
 
     Every step after the first one here is in a sample. Returns the final state, and the number of
     steps here; the results are in `track`.
+
+    Raises:
+        RuntimeError: if no process of the run has made more than one step.
     """
     total = sum(setup.config.steps_by_epoch)
     with (
@@ -103,6 +106,11 @@ def train(
             keeper.rescue(trainer.state)
             raise
         keeper.rescue(trainer.state)  # here, where no signal ends it halfway
+    if not track.samples:
+        raise RuntimeError(
+            "training has no sample: each process of this run made one step, and the first one is "
+            "never a sample. Train anew with another --checkpoint_dir, and more steps."
+        )
     return trainer.state, trainer.steps_here
 
 

@@ -253,21 +253,38 @@ class _Late(resuming.Keeper):
         super().rescue(current)
 
 
-def test_the_save_at_the_end_of_training_is_not_cut_short_by_a_signal(tmp_path):
+@pytest.fixture
+def late(tmp_path):
     stop, progress = stopping.Stop(), progress_lib.Progress(quiet=True)
-    setup = setup_lib.Setup(
-        RUN, "cpu", lambda batch: batch, progress, recorder_lib.Recorder(), stop
-    )
     keeper = _Late(files(tmp_path), stop, progress)
     keeper.track.losses.append({"total": 1.0})
-    done = track.Track()
-    done.epochs.extend([None] * len(RUN.steps_by_epoch))
+    yield keeper
+    keeper._store.close()
 
+
+def end_training(keeper, samples):
+    """Trains where all epochs are done."""
+    setup = setup_lib.Setup(
+        RUN, "cpu", lambda batch: batch, keeper._progress, recorder_lib.Recorder(), keeper._stop
+    )
+    done = track.Track()
+    done.samples.extend(samples)
+    done.epochs.extend([None] * len(RUN.steps_by_epoch))
     loop.train(setup, tiny.random_state(RUN), print, print, iter(()), done, keeper)
 
-    assert stop.reason == "SIGTERM"
-    assert keeper.saved_step == 1
-    keeper._store.close()
+
+def test_the_save_at_the_end_of_training_is_not_cut_short_by_a_signal(late):
+    end_training(late, samples=[None])
+
+    assert late._stop.reason == "SIGTERM"
+    assert late.saved_step == 1
+
+
+def test_a_run_of_processes_of_one_step_each_says_that_it_has_no_sample(late):
+    with pytest.raises(RuntimeError, match="each process of this run made one step"):
+        end_training(late, samples=[])
+
+    assert late.saved_step == 1
 
 
 class _Interrupted(resuming.Keeper):

@@ -28,6 +28,9 @@ Order = Callable[[int], Int[np.ndarray, " events"]]  # pass over the data -> eve
 class Keeper(Protocol):
     """What keeps the progress of training safe between two samples."""
 
+    def note_first_step(self) -> None:
+        """Called when the first step of this process is done."""
+
     def visit(self, current: state.TrainState, seconds: float) -> None:
         """Called after every sample, and after every epoch.
 
@@ -182,6 +185,7 @@ class _Trainer:
         self.steps_here += len(fed)
         if self.steps_here == 1:
             self._track.add_first_call(seconds)
+            self._keeper.note_first_step()
             return seconds
         if self.steps_here == 2:
             self._steps_per_sample = self._setup.steps_per_sample(seconds)

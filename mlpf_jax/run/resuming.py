@@ -254,10 +254,12 @@ class Keeper:
         self.track.refuse_score(reason)
         self._progress.tell(reason)
 
+    def note_first_step(self) -> None:
+        """Notes when this process has gone on; see `loop.Keeper`."""
+        self._recovery_s = time.monotonic() - self._stop.started_s
+
     def visit(self, current: state.TrainState, seconds: float) -> None:
         """Saves if it is time; see `loop.Keeper`."""
-        if self._recovery_s is None:
-            self._recovery_s = time.monotonic() - self._stop.started_s
         self._stop.progressed(seconds)
         if self._store is not None:
             self._store.lock.show_life()

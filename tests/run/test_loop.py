@@ -6,12 +6,15 @@ import itertools
 
 import jax
 import numpy as np
+import pytest
 
+from mlpf_jax import config as config_lib
 from mlpf_jax import progress, stopping
 from mlpf_jax.events import batch as batch_lib
-from mlpf_jax.run import feed, loop
+from mlpf_jax.run import feed, loop, resuming
 from mlpf_jax.run import setup as setup_lib
 from mlpf_jax.telemetry import recorder
+from mlpf_jax.training import step
 from tests import tiny
 
 
@@ -45,3 +48,30 @@ def test_the_batches_for_the_energy_are_those_of_training_with_the_short_ones_in
 
     assert sum(config.steps_by_epoch) == 6
     assert found == [2, 2, 1] * 5
+
+
+def test_a_process_that_is_stopped_in_its_first_validation_has_gone_on(monkeypatch):
+    monkeypatch.setattr(step.loss, "total", lambda means: sum(means.values()))
+    config = tiny.run_config(steps_per_epoch=1)
+    quiet, stop, events = progress.Progress(quiet=True), stopping.Stop(), tiny.FakeEvents()
+    setup = setup_lib.Setup(config, "cpu", lambda one: one, quiet, recorder.Recorder(), stop)
+    keeper = resuming.Keeper(config_lib.FilesConfig(), stop, quiet)
+    batches = loop.training_batches(setup, events, lambda _: np.arange(8), 0)
+    sums = step.StepSums({"class": np.float32(2)}, np.ones((3, 3), np.float32), np.float32(2))
+
+    def validate(current):
+        raise stopping.Stopped("SIGTERM", 143)
+
+    with pytest.raises(stopping.Stopped):
+        loop.train(
+            setup,
+            tiny.random_state(config),
+            lambda current, batch: (current, sums),
+            validate,
+            batches,
+            keeper.track,
+            keeper,
+        )
+
+    assert keeper.segment.num_steps == 1
+    assert keeper.segment.recovery_s is not None

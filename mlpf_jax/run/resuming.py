@@ -201,7 +201,7 @@ class Keeper:
         try:
             track = track_lib.Track.from_json(record["track"])
             before = {name: str(value) for name, value in record["facts"].items()}
-            earlier = self._earlier(record)
+            earlier = self._earlier(restored.step, record)
         except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise self._wrong(restored, errors.one_line(error)) from None
         if track.num_steps != restored.step:
@@ -297,7 +297,7 @@ class Keeper:
 
     def _save(self, current: state.TrainState) -> None:
         assert self._store is not None
-        # Its own duration is known afterwards; the next checkpoint contains it.
+        # Its own duration is known afterwards, see `_earlier`.
         record = {
             "track": self.track.to_json(),
             "facts": self._facts,
@@ -318,6 +318,7 @@ class Keeper:
             self.problems = []
             self._num_saves += 1
             self._saved_step = self.track.num_steps
+        self._store.lock.show_life()
         took = time.monotonic() - start
         self._save_s += took
         self._saved_s = time.monotonic()
@@ -339,13 +340,20 @@ class Keeper:
             checkpoint_s=self._save_s,
         )
 
-    def _earlier(self, document: Mapping[str, Any]) -> records.Segment:
-        """The last segment, with what it lost after its last checkpoint."""
+    def _earlier(self, step: int, document: Mapping[str, Any]) -> records.Segment:
+        """The last segment, with its last save, which it recorded before, and what it lost then."""
         assert self._store is not None
         segment = track_lib.built(records.Segment, document["segment"])
         saved_at_s = track_lib.built(float, document["saved_at_s"])
-        lost_s = self._store.lock.alive_since(saved_at_s)
-        return dataclasses.replace(segment, lost_s=lost_s, total_s=segment.total_s + lost_s)
+        later_s = self._store.lock.alive_since(saved_at_s)
+        save_s = min(later_s, max(0.0, self._store.sealed_at_s(step) - saved_at_s))
+        return dataclasses.replace(
+            segment,
+            total_s=segment.total_s + later_s,
+            lost_s=later_s - save_s,
+            num_checkpoints=segment.num_checkpoints + 1,
+            checkpoint_s=segment.checkpoint_s + save_s,
+        )
 
 
 def _is_changeable(name: str) -> bool:

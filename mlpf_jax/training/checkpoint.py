@@ -82,6 +82,10 @@ class Store:
         """The steps with a checkpoint, newest first."""
         return checkpoint_folder.steps(self.folder)
 
+    def sealed_at_s(self, step: int) -> float:
+        """When the checkpoint of this step was complete, in seconds since 1970."""
+        return (self.folder / str(step) / checkpoint_folder.SEAL).stat().st_mtime
+
     def save(self, step: int, current: state.TrainState, record: Record) -> None:
         """Writes a checkpoint, and removes all but the newest ones.
 

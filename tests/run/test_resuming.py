@@ -79,6 +79,17 @@ def test_the_newest_checkpoint_is_used(saved):
         assert keeper.track.segment == 1
 
 
+def test_the_last_save_of_a_process_counts(saved):
+    """It could not be recorded in the checkpoint itself."""
+    shutil.rmtree(saved / "2")
+
+    with opened(saved) as (keeper, _):
+        (earlier,) = keeper.track.earlier
+
+    assert earlier.num_checkpoints == 1
+    assert 0 < earlier.checkpoint_s < earlier.total_s
+
+
 def test_a_damaged_checkpoint_is_left_out_and_named(saved, capsys):
     (path,) = (saved / "2" / "record").glob("metadata")
     path.write_bytes(path.read_bytes().replace(b"2.0", b"3.0"))

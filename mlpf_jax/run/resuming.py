@@ -346,7 +346,9 @@ class Keeper:
         segment = track_lib.built(records.Segment, document["segment"])
         saved_at_s = track_lib.built(float, document["saved_at_s"])
         later_s = self._store.lock.alive_since(saved_at_s)
-        save_s = min(later_s, max(0.0, self._store.sealed_at_s(step) - saved_at_s))
+        save_s = self._store.sealed_at_s(step) - saved_at_s
+        if not 0 <= save_s <= later_s:  # the time of a copy
+            save_s = 0.0
         return dataclasses.replace(
             segment,
             total_s=segment.total_s + later_s,

@@ -9,6 +9,7 @@ FOLDER/complete             the run has ended and written its report
 """
 
 import contextlib
+import math
 import os
 import shutil
 import time
@@ -24,6 +25,7 @@ _MARKS = {"_CHECKPOINT_METADATA", "commit_success.txt"}  # by Orbax
 _PARTS = {*ITEMS, *_MARKS, SEAL}
 _UNFINISHED = (".tmp-", ".orbax-checkpoint-tmp")  # in the names of what was not written to the end
 _LARGEST_LOCK = 2**20  # bytes; a process adds 40
+_LIFE = "{:017.3f}\n"  # the first line of a lock, of one width
 
 
 def steps(folder: Path) -> list[int]:
@@ -81,8 +83,9 @@ def _is_checkpoint(path: Path) -> bool:
 class Lock:
     """The lock of a folder. It shows when the processes that had it were alive.
 
-    The time of its file is the last sign of life. Each process adds a line with the sign of the
-    one before and the time of its own start, between which nobody was alive.
+    Its first line is the last sign of life, which a copy of the file keeps. Each process adds a
+    line with the sign of the one before and the time of its own start, between which nobody was
+    alive.
     """
 
     def __init__(self, folder: Path):
@@ -91,26 +94,25 @@ class Lock:
         Raises:
             ValueError: if another process has it.
         """
-        path = folder / _LOCK
-        is_new = not path.exists()
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(path, flags, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._descriptor = os.open(folder / _LOCK, flags, 0o644)
         if not atomic.hold(self._descriptor):
             self.close()
             raise ValueError("another run writes its checkpoints there now.")
-        self._pauses: list[tuple[float, float]] = []
-        self._last_s: float | None = None  # when an earlier process was last alive
-        if not is_new:
-            self._pauses = list(_pauses(os.pread(self._descriptor, _LARGEST_LOCK, 0)))
-            self._last_s = os.fstat(self._descriptor).st_mtime
-            with contextlib.suppress(OSError):  # the disk is full
-                os.write(self._descriptor, f"{self._last_s:.3f} {time.time():.3f}\n".encode())
+        content = os.pread(self._descriptor, _LARGEST_LOCK, 0)
+        self._pauses = list(_pauses(content))
+        self._last_s = _life(content)  # when an earlier process was last alive
+        if self._last_s is not None:
+            self._write(f"{self._last_s:.3f} {time.time():.3f}\n".encode(), len(content))
         self.show_life()
 
     def show_life(self) -> None:
         """Notes that this process is alive. It takes microseconds."""
-        with contextlib.suppress(OSError):
-            os.utime(self._descriptor)
+        self._write(_LIFE.format(time.time()).encode(), 0)
+
+    def _write(self, line: bytes, place: int) -> None:
+        with contextlib.suppress(OSError):  # the disk is full
+            os.pwrite(self._descriptor, line, place)
 
     def alive_since(self, time_s: float) -> float:
         """Returns for how many seconds earlier processes were alive after a time since 1970."""
@@ -123,6 +125,15 @@ class Lock:
     def close(self) -> None:
         """Releases the folder."""
         os.close(self._descriptor)
+
+
+def _life(content: bytes) -> float | None:
+    """Returns the last sign of life; None if the file is new, or another program has made it."""
+    try:
+        found = float(content.partition(b"\n")[0])
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _pauses(content: bytes) -> Iterator[tuple[float, float]]:

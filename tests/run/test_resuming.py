@@ -224,9 +224,10 @@ def same_log():
     logging.set_verbosity(before)
 
 
-def test_a_disk_that_fills_up_during_a_save_is_one_line(full_disk, monkeypatch, capfd, same_log):
+def test_a_disk_that_fills_up_during_a_save_is_one_line(make_disk, monkeypatch, capfd, same_log):
     """After the trial: Orbax fails in several threads, and some end later than the save."""
-    with opened(full_disk) as (keeper, current):
+    disk = make_disk("8k")  # one page for the lock
+    with opened(disk) as (keeper, current):
         monkeypatch.setattr(atomic, "try_writing", lambda folder, num_bytes: None)
         keeper.track.losses.append({"total": 1.0})
         keeper.visit(current, 0.1)
@@ -235,7 +236,7 @@ def test_a_disk_that_fills_up_during_a_save_is_one_line(full_disk, monkeypatch, 
     logging.error("said by such a thread")
     gc.collect()  # of tasks whose exceptions nobody has seen
 
-    assert problem.endswith(f"step 1 was not saved: {full_disk}: No space left on device.")
+    assert problem.endswith(f"step 1 was not saved: {disk}: No space left on device.")
     assert capfd.readouterr().err == ""
 
 

@@ -1,6 +1,6 @@
 """What else is in a folder of checkpoints stays, and time in which no run was alive is no work."""
 
-import os
+import shutil
 import time
 
 import pytest
@@ -80,7 +80,8 @@ def live(folder, monkeypatch, start_s, last_s):
     """Has the lock for some time."""
     monkeypatch.setattr(time, "time", lambda: start_s)
     lock = checkpoint_folder.Lock(folder)
-    os.utime(folder / ".lock", (last_s, last_s))
+    monkeypatch.setattr(time, "time", lambda: last_s)
+    lock.show_life()
     lock.close()
 
 
@@ -89,8 +90,11 @@ def test_time_between_two_processes_is_no_time_of_work(tmp_path, monkeypatch):
     live(tmp_path, monkeypatch, 500, 530)  # went on, and was killed before it saved
     live(tmp_path, monkeypatch, 600, 600)  # was refused
     monkeypatch.undo()
+    copy = tmp_path / "copy"  # which has other times of its files
+    copy.mkdir()
+    shutil.copyfile(tmp_path / ".lock", copy / ".lock")
 
-    lock = checkpoint_folder.Lock(tmp_path)
+    lock = checkpoint_folder.Lock(copy)
 
     assert lock.alive_since(140.0) == pytest.approx(20 + 30)
     assert lock.alive_since(510.0) == pytest.approx(20)
@@ -99,10 +103,11 @@ def test_time_between_two_processes_is_no_time_of_work(tmp_path, monkeypatch):
 
 
 def test_a_lock_with_foreign_content_can_be_had(tmp_path):
-    (tmp_path / ".lock").write_bytes(b"\xff\n1\nnan 5\n7 3\n1e999 2 3\n10 20\n")
-    os.utime(tmp_path / ".lock", (100, 100))
+    foreign = b"\xff\n1\nnan 5\n7 3\n1e999 2 3\n10 20\n"
+    for first, found_s in ((b"100\n", 90), (b"nan\n", 0), (b"", 0)):
+        (tmp_path / ".lock").write_bytes(first + foreign)
 
-    lock = checkpoint_folder.Lock(tmp_path)
+        lock = checkpoint_folder.Lock(tmp_path)
 
-    assert lock.alive_since(0.0) == pytest.approx(90)
-    lock.close()
+        assert lock.alive_since(0.0) == pytest.approx(found_s)
+        lock.close()

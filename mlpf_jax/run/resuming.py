@@ -217,6 +217,8 @@ class Keeper:
         Raises:
             ValueError: if it is another one.
         """
+        if self._store is not None:  # compiling takes long
+            self._store.lock.show_life()
         key = f"{name} program"
         before = self._facts.get(key, sha256)
         self._facts[key] = sha256

@@ -6,6 +6,7 @@ import gc
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import jax
@@ -88,6 +89,20 @@ def test_the_last_save_of_a_process_counts(saved):
 
     assert earlier.num_checkpoints == 1
     assert 0 < earlier.checkpoint_s < earlier.total_s
+
+
+def test_a_process_that_only_compiled_has_lost_that_time(saved, monkeypatch):
+    now_s = time.time() + 1000
+    monkeypatch.setattr(time, "time", lambda: now_s)
+    with opened(saved) as (keeper, _):
+        now_s += 60
+        keeper.check_program("inference", "a" * 64)
+    now_s += 1000
+
+    with opened(saved) as (keeper, _):
+        (earlier,) = keeper.track.earlier
+
+    assert 60 <= earlier.lost_s < 100
 
 
 def test_a_damaged_checkpoint_is_left_out_and_named(saved, capsys):

@@ -244,8 +244,10 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: if they cannot be read.
     """
+    folder = (path / _WEIGHTS).resolve()
     with _reading("its weights"), _checkpointer() as checkpointer:
-        found = checkpointer.restore((path / _WEIGHTS).resolve())
+        _refuse_large_chunks(checkpointer.metadata(folder).item_metadata)
+        found = checkpointer.restore(folder)
     leaves = jax.tree_util.tree_leaves_with_path(found)
     return {jax.tree_util.keystr(name, simple=True): np.asarray(leaf) for name, leaf in leaves}
 

@@ -67,6 +67,8 @@ def test_a_chunk_that_is_larger_than_its_array_is_refused(saved):
 
     with pytest.raises(ValueError, match=r"step 0: params.* has chunks of \(1048576"):
         checkpoint.load_weights(saved, current)
+    with pytest.raises(ValueError, match=r"^params.* has chunks of \(1048576"):
+        checkpoint.read_weights(saved / "0")
 
 
 def test_an_unfinished_write_leaves_nothing(tmp_path, monkeypatch):

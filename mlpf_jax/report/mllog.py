@@ -1,7 +1,8 @@
 """Writes a run's training as a log of MLPerf: `:::MLLOG` lines, one event each.
 
 The durations are those that were measured. The time of day of the training is known to about a
-second: a report has the times of the whole run, and training and inference are its last parts.
+second: a report has the times of the whole run, and training and inference are its last parts. Of
+a run that was resumed, the log is without the time in which it made no progress.
 
 Source: MLPerf's logging rules, as `mlperf_logging.compliance_checker` checks them for HPC 3.0.
 """
@@ -38,7 +39,7 @@ def lines(report: reader.Report) -> list[str]:
     """
     if not report.epoch_times or report.validation_times is None or report.train_time is None:
         raise ValueError(f"{report.source}: a log of MLPerf needs training.")
-    init = _seconds(report.started_at)
+    init = _seconds(_started_at(report))
     start = max(init, _seconds(report.finished_at) - _after_training(report) - report.train_time)
     found = [_line(start, key, value) for key, value in _settings(report)]
     found = [_line(init, "init_start"), *found, _line(start, "init_stop")]
@@ -50,6 +51,12 @@ def lines(report: reader.Report) -> list[str]:
     found.append(_line(stop, "tracked_stats", throughput, step=len(report.epoch_times)))
     found.append(_line(stop, "run_stop", status="success"))
     return found
+
+
+def _started_at(report: reader.Report) -> str:
+    """Returns when the first process of a run started, which may have been resumed since."""
+    times = [one.get("started_at", report.started_at) for one in report.segments or ()]
+    return min([report.started_at, *times], key=_seconds)
 
 
 def _after_training(report: reader.Report) -> float:

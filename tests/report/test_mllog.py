@@ -59,6 +59,25 @@ def test_samples_for_the_energy_alone_come_after_training():
     assert before - after == pytest.approx(6500, abs=1)
 
 
+def test_the_training_of_a_resumed_run_ends_when_it_ended():
+    """The last process is shorter than the training, most of which others have done."""
+    document = copy.deepcopy(REPORT.document)
+    stats = document["report"]["wl-stats"]
+    stats["started_at"] = stats["finished_at"]
+    first = "2020-01-01T00:00:00+00:00"
+    stats["segments"] = [
+        {"first_step": 0, "num_steps": 9, "started_at": first},
+        {"first_step": 9, "num_steps": 1, "started_at": stats["started_at"]},
+    ]
+
+    found = {event["key"]: event["time_ms"] for event in events(reader.from_document(document, ""))}
+
+    before = {event["key"]: event["time_ms"] for event in events()}
+    assert found["init_start"] == 1577836800000
+    assert found["run_start"] == before["run_start"]
+    assert found["run_stop"] == before["run_stop"]
+
+
 def test_a_run_without_training_has_no_log(tmp_path):
     with pytest.raises(ValueError, match="needs training"):
         mllog.write(tmp_path / "log", documents.report(training=None))

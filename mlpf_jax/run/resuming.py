@@ -59,11 +59,12 @@ def facts(
     environment: Mapping[str, Any],
 ) -> dict[str, str]:
     """Returns everything that must be the same in all segments of a run, by name."""
-    runtime = environment.get("runtime", {})
-    identity = environment.get("surroundings", {}).get("identity") or {}
+    runtime, around = environment.get("runtime", {}), environment.get("surroundings", {})
+    identity = around.get("identity") or {}
     found = {
         "machine": identity_lib.Identity(**identity).key if identity else "unknown",
         "host": _host(),
+        "CPU quota": around.get("slot", {}).get("cpu_quota"),  # `num_cores` is rounded up
         "devices": ", ".join(device.device_kind for device in devices),
         "code": checksums.code_md5(),
         "train events": inputs.train.description.sha256 if inputs.train else "none",
@@ -82,7 +83,7 @@ def facts(
 
 def common(found: Facts) -> dict[str, str]:
     """Returns the facts that all processes of one run must share: their machines may differ."""
-    own = ("machine", "host", "runtime num_cores")
+    own = ("machine", "host", "CPU quota", "runtime num_cores")
     return {name: value for name, value in found.items() if name not in own}
 
 

@@ -193,6 +193,22 @@ def test_an_empty_folder_cannot_be_resumed(tmp_path):
         keeper_of(tmp_path, resume="must")
 
 
+def facts_of(slot):
+    environment = surroundings()
+    around = environment["surroundings"]
+    slot = around["slot"] | slot
+    environment |= {"surroundings": around | {"slot": slot}}
+    return resuming.facts(RUN, tuple(jax.local_devices()[:1]), fake_inputs(RUN), environment)
+
+
+def test_less_of_the_same_cores_is_another_condition():
+    """Both quotas count as two cores."""
+    tight, loose = (facts_of({"cpu_quota": quota}) for quota in (1.2, 2.0))
+
+    assert {name for name in tight if tight[name] != loose[name]} == {"CPU quota"}
+    assert resuming.common(tight) == resuming.common(loose)
+
+
 @pytest.mark.parametrize("change", [{"machine": "z"}, {"host": "z"}, {"--parallel": "shard_map"}])
 def test_other_conditions_are_refused_or_cost_the_score(saved, change):
     ((name, value),) = change.items()

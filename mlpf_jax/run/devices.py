@@ -76,13 +76,14 @@ def find(demanded: config_lib.Platform, *, everywhere: bool = False) -> Found:
     Raises:
         ValueError: if there is none, with JAX's reason in one line.
     """
-    if demanded != "auto":  # our flag is newer than the variable
-        jax.config.update("jax_platforms", "cpu" if demanded == "cpu" else "")
+    takes_cpu = _choose_platforms(demanded)
     with _warnings_of_jax() as warnings:
         try:
             devices = jax.devices() if everywhere else jax.local_devices()
         except (RuntimeError, AssertionError, OSError, ValueError) as error:
             raise ValueError(runtime.no_device(_reason(error, warnings))) from None
+    if devices[0].platform == "cpu" and not takes_cpu:
+        raise ValueError(runtime.no_device(", ".join(warnings[:1])))
     if demanded in ("gpu", "tpu") and devices[0].platform != demanded:
         raise ValueError(
             f"--platform={demanded}: {_unavailable(demanded, warnings)} Leave --platform out, or "
@@ -92,6 +93,21 @@ def find(demanded: config_lib.Platform, *, everywhere: bool = False) -> Found:
         return Found(tuple(devices), warnings=tuple(warnings), is_everywhere=everywhere)
     reason = explain(accelerators.present(), accelerators.plugins(), warnings, os.environ)
     return Found(tuple(devices), reason, tuple(warnings[1:]), everywhere)
+
+
+def _choose_platforms(demanded: config_lib.Platform) -> bool:
+    """Tells JAX which platforms to start; returns whether the run may take the CPU.
+
+    The CPU is always started: its client alone counts the operations of a graph.
+    """
+    if demanded != "auto":  # our flag is newer than the variable
+        jax.config.update("jax_platforms", "cpu" if demanded == "cpu" else "")
+        return True
+    given = jax.config.values["jax_platforms"]
+    if not given or "cpu" in given.split(","):
+        return True
+    jax.config.update("jax_platforms", f"{given},cpu")
+    return False
 
 
 def explain(

@@ -33,7 +33,8 @@ def graph_cost(config: config_lib.RunConfig, shapes: state.TrainState) -> GraphC
 
     `shapes` is the state of one device. The graph is lowered for a CPU (TF32 for CUDA) and without
     the fused kernel, because XLA cannot count its operations. The fingerprint is thus the same on
-    every machine with the same version of JAX.
+    every machine with the same version of JAX. The CPU's client counts them: those of plug-ins, as
+    for GPUs and TPUs, do not.
     """
     model = pfnet.PFNet(dataclasses.replace(config.model, pair_kernel="xla"))
     batch = _one_event(config)
@@ -44,12 +45,13 @@ def graph_cost(config: config_lib.RunConfig, shapes: state.TrainState) -> GraphC
         traced = jax.jit(function).trace(shapes.params, shapes.rotations, batch)
         return traced.lower(lowering_platforms=(platform,))
 
-    train = lower(jax.value_and_grad(forward, has_aux=True))
-    return GraphCost(
-        train_flops=_flops(train),
-        infer_flops=_flops(lower(forward)),
-        graph_sha256=hashlib.sha256(train.as_text().encode()).hexdigest(),
-    )
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        train = lower(jax.value_and_grad(forward, has_aux=True))
+        return GraphCost(
+            train_flops=_flops(train),
+            infer_flops=_flops(lower(forward)),
+            graph_sha256=hashlib.sha256(train.as_text().encode()).hexdigest(),
+        )
 
 
 def _one_event(config):

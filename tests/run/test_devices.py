@@ -88,6 +88,36 @@ def found_by(monkeypatch, demanded, local_devices):
     return devices.find(demanded)
 
 
+@pytest.fixture
+def platforms(monkeypatch):
+    """Lets JAX find a device of a platform, where the user's variable names some."""
+    before = jax.config.jax_platforms
+
+    def find(given, platform):
+        jax.config.update("jax_platforms", given)
+        monkeypatch.setenv("JAX_PLATFORMS", given or "")
+        monkeypatch.setattr(devices.jax, "local_devices", lambda: [FakeDevice(platform)])
+        devices.find("auto")
+        return jax.config.jax_platforms
+
+    yield find
+    jax.config.update("jax_platforms", before)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [("cuda", "cuda,cpu"), ("tpu,cpu", "tpu,cpu"), ("cpu", "cpu"), ("", ""), (None, None)],
+)
+def test_there_is_a_cpu_beside_the_platforms_of_the_user(platforms, given, used):
+    """It counts the operations of the graph, which the client of a plug-in does not."""
+    assert platforms(given, "gpu") == used
+
+
+def test_a_cpu_that_the_user_left_out_is_not_run_on(platforms):
+    with pytest.raises(ValueError, match="JAX_PLATFORMS=cuda: JAX can use no such device here"):
+        platforms("cuda", "cpu")
+
+
 @pytest.mark.parametrize("platform", ["cpu", "tpu"])
 def test_a_plug_in_that_fails_to_load_is_one_line_and_no_traceback(monkeypatch, capsys, platform):
     def local_devices():

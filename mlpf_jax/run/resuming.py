@@ -57,8 +57,12 @@ def facts(
     devices: Sequence[jax.Device],
     inputs: inputs_lib.Inputs,
     environment: Mapping[str, Any],
+    sensors: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, str]:
-    """Returns everything that must be the same in all segments of a run, by name."""
+    """Returns everything that must be the same in all segments of a run, by name.
+
+    `sensors` are descriptions by the telemetry, which knows one device from another of its kind.
+    """
     runtime, around = environment.get("runtime", {}), environment.get("surroundings", {})
     identity = around.get("identity") or {}
     found = {
@@ -66,6 +70,9 @@ def facts(
         "host": _host(),
         "CPU quota": around.get("slot", {}).get("cpu_quota"),  # `num_cores` is rounded up
         "devices": ", ".join(device.device_kind for device in devices),
+        "identity of devices": ", ".join(
+            f"{one['uuid']} ({one.get('share')})" for one in sensors if "uuid" in one
+        ),
         "code": checksums.code_md5(),
         "train events": inputs.train.description.sha256 if inputs.train else "none",
         "test events": inputs.test.description.sha256,
@@ -83,7 +90,7 @@ def facts(
 
 def common(found: Facts) -> dict[str, str]:
     """Returns the facts that all processes of one run must share: their machines may differ."""
-    own = ("machine", "host", "CPU quota", "runtime num_cores")
+    own = ("machine", "host", "CPU quota", "identity of devices", "runtime num_cores")
     return {name: value for name, value in found.items() if name not in own}
 
 

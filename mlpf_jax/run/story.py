@@ -78,7 +78,7 @@ def run(
     key = jax.random.key(config.seed)
     before = machine.read()
 
-    known = resuming.facts(config, devices, inputs, environment)
+    known = resuming.facts(config, devices, inputs, environment, recorder.descriptions)
     resume = functools.partial(keeper.open, known)
     if group is not None:
         group.agree(resuming.common(known))

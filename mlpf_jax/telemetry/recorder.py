@@ -92,6 +92,11 @@ class Recorder:
         """Why nothing is known of the accelerators; None if it is, or there are none."""
         return self._absent.get("devices")
 
+    @property
+    def descriptions(self) -> list[Mapping[str, Any]]:
+        """What each source tells of what it reads."""
+        return list(self._descriptions.values())
+
     def now(self) -> float:
         """Returns the seconds since the start of the recording."""
         return self._clock() - self._started_s

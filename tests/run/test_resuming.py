@@ -193,12 +193,13 @@ def test_an_empty_folder_cannot_be_resumed(tmp_path):
         keeper_of(tmp_path, resume="must")
 
 
-def facts_of(slot):
+def facts_of(slot, sensors=()):
     environment = surroundings()
     around = environment["surroundings"]
     slot = around["slot"] | slot
     environment |= {"surroundings": around | {"slot": slot}}
-    return resuming.facts(RUN, tuple(jax.local_devices()[:1]), fake_inputs(RUN), environment)
+    devices = tuple(jax.local_devices()[:1])
+    return resuming.facts(RUN, devices, fake_inputs(RUN), environment, sensors)
 
 
 def test_less_of_the_same_cores_is_another_condition():
@@ -207,6 +208,17 @@ def test_less_of_the_same_cores_is_another_condition():
 
     assert {name for name in tight if tight[name] != loose[name]} == {"CPU quota"}
     assert resuming.common(tight) == resuming.common(loose)
+
+
+def test_another_device_of_the_same_kind_is_another_condition():
+    """Or a part of it, which can have the name of the whole."""
+    whole = {"uuid": "GPU-1", "share": "whole card"}
+    others = [whole | {"uuid": "GPU-2"}, whole | {"share": "partition CPX"}]
+    first, *changed = (facts_of({}, [{"kind": "host"}, one]) for one in (whole, *others))
+
+    for one in changed:
+        assert {name for name in one if one[name] != first[name]} == {"identity of devices"}
+        assert resuming.common(one) == resuming.common(first)
 
 
 @pytest.mark.parametrize("change", [{"machine": "z"}, {"host": "z"}, {"--parallel": "shard_map"}])

@@ -57,6 +57,11 @@ class BatchShape:
         """Number of events in a full batch on all devices."""
         return self.num_devices * self.events_per_device
 
+    @property
+    def num_bytes(self) -> int:
+        """Size of a batch on all devices, without its weights."""
+        return 4 * self.num_events * self.num_elements * (NUM_FEATURES + NUM_TARGETS)
+
 
 def abstract_batch(*leading: int, num_elements: int) -> EventBatch:
     """Returns an abstract float32 batch with the given `leading` axes, for lowering a step."""

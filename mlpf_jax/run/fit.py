@@ -11,6 +11,7 @@ from mlpf_jax import errors
 from mlpf_jax import progress as progress_lib
 from mlpf_jax.events import batch as batch_lib
 from mlpf_jax.measure import memory, records, timing
+from mlpf_jax.run import setup
 from mlpf_jax.training import parallel, state, step
 
 LARGEST_BATCH = 4096
@@ -23,6 +24,7 @@ class Attempt:
 
     batch_size: int
     needed: records.StepMemory | None
+    beside_bytes: int  # other batches on the device
     compile_s: float
     fits: bool
 
@@ -60,6 +62,7 @@ def largest_batch(
 def _attempt(config, devices, batch_size, limit_bytes) -> Attempt:
     train = dataclasses.replace(config.train, batch_size=batch_size)
     config = dataclasses.replace(config, train=train)
+    beside = setup.bytes_beside_step(config)
     spread = parallel.Devices(devices, config.parallel)
     batch = batch_lib.abstract_batch(
         len(devices), batch_size, num_elements=config.data.num_elements
@@ -71,10 +74,10 @@ def _attempt(config, devices, batch_size, limit_bytes) -> Attempt:
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if not errors.is_out_of_memory(error):
             raise
-        return Attempt(batch_size, None, 0.0, fits=False)
+        return Attempt(batch_size, None, beside, 0.0, fits=False)
     needed = memory.of_step(compiled)
-    fits = needed.total_bytes <= limit_bytes
-    return Attempt(batch_size, needed, times.total_s or 0.0, fits)
+    fits = needed.total_bytes + beside <= limit_bytes
+    return Attempt(batch_size, needed, beside, times.total_s or 0.0, fits)
 
 
 def print_table(
@@ -106,7 +109,7 @@ def print_table(
 
 def _print_attempt(attempt: Attempt) -> None:
     needed = attempt.needed
-    total = f"{needed.total_bytes / _GIB:.2f}" if needed else "too much"
+    total = f"{(needed.total_bytes + attempt.beside_bytes) / _GIB:.2f}" if needed else "too much"
     temporary = f"{needed.temporary_bytes / _GIB:.2f}" if needed else ""
     print(
         f"{attempt.batch_size:17d}   {total:>9}   {temporary:>15}   "

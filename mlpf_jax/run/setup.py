@@ -22,6 +22,22 @@ _SHORTEST_SAMPLE_ON_ACCELERATOR_S = 0.2
 _BYTES_AHEAD = 512 * 2**20  # limit for batches waiting on the devices
 
 
+def bytes_beside_step(config: config_lib.RunConfig) -> int:
+    """Returns what lies on a device beside a training step, at most.
+
+    That is all test events, the batches of a sample, those that wait and one that is on its way;
+    the step's plan has one of them.
+    """
+    data, batch_size = config.data, config.train.batch_size
+    shape = batch_lib.BatchShape(config.num_devices, batch_size, data.num_elements)
+    num_batches = 2 * _batches_ahead(shape) + -(-data.num_test_events // shape.num_events)
+    return num_batches * shape.num_bytes // shape.num_devices
+
+
+def _batches_ahead(shape: batch_lib.BatchShape) -> int:
+    return min(max(2, _BYTES_AHEAD // shape.num_bytes), 1024)
+
+
 @dataclasses.dataclass(frozen=True)
 class Setup:
     """The setup that both phases share."""
@@ -81,9 +97,7 @@ class Setup:
     @property
     def batches_ahead(self) -> int:
         """Maximum number of batches waiting on the devices, and of batches in one sample."""
-        rows = self.shape.num_events * self.shape.num_elements
-        batch_bytes = 4 * rows * (batch_lib.NUM_FEATURES + batch_lib.NUM_TARGETS)
-        return min(max(2, _BYTES_AHEAD // batch_bytes), 1024)
+        return _batches_ahead(self.shape)
 
     @property
     def waits_each(self) -> bool:

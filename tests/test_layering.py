@@ -130,7 +130,7 @@ INSIDE = {
     "report": "checksums fields processes < result < consumption"
     " < app incomplete phase settings summary < model < facts schema < hepscore replay < reader"
     " < copies mllog quality summed_energy < summing",
-    "run": "devices ending feed files fit programs setup < inputs phases < track"
+    "run": "devices ending feed files programs setup < fit inputs phases < track"
     " < loop resuming < serving < leaving story < together",
     "sides": "extra_work protocol < driver member",
     "stats": "change_points power_laws rank_tests scaling_laws summaries turns"

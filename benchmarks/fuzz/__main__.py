@@ -13,17 +13,14 @@ for wrong usage, 130 on Ctrl-C.
 import importlib
 import importlib.util
 import random
-import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
-from benchmarks.fuzz import mutating, targets
-from mlpf_jax import cli, processes
+from benchmarks.fuzz import mutating, running, targets
+from mlpf_jax import cli
 
 _SECONDS = flags.DEFINE_integer("seconds", 60, "Seconds for each reader.", lower_bound=1)
 _READERS = flags.DEFINE_list("readers", list(targets.TARGETS), "Readers to fuzz.")
@@ -33,7 +30,6 @@ _LIMITS = (
     *("-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"),
     f"-max_len={targets.MOST_BYTES}",
 )
-_PATIENCE_S = 300  # for the start and the end on a busy machine, besides --seconds
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,39 +46,14 @@ def main(argv: Sequence[str]) -> int:
     for name in _READERS.value:
         folder = Path(_OUT.value) / name
         folder.mkdir(parents=True, exist_ok=True)
-        status = _run(name, folder)
-        inputs, branches = _counts(folder)
+        status = running.run(name, folder, _SECONDS.value)
+        inputs, branches = running.counts(folder)
         found_any = "FOUND" if status else "nothing"
         print(f"{name:11} {inputs:>9} inputs  {branches:>5} branches  {found_any}", flush=True)
         found += [name] if status else []
     if found:
         return cli.complain(f"found: {', '.join(found)}, see {_OUT.value}.", cli.FAILURE)
     return 0
-
-
-def _run(name: str, folder: Path) -> int:
-    inputs = folder / "inputs"
-    inputs.mkdir(exist_ok=True)
-    for i, path in enumerate(targets.seeds(name)):
-        shutil.copyfile(path, inputs / f"seed-{i}")
-    command = [sys.executable, "-m", "benchmarks.fuzz", f"--one={name}", f"--out={folder}"]
-    try:
-        return processes.status_of(
-            [*command, f"--seconds={_SECONDS.value}"],
-            log=folder / "log.txt",
-            folder=targets.ROOT,
-            timeout_s=_SECONDS.value + _PATIENCE_S,
-        )
-    except subprocess.TimeoutExpired:  # it hangs where atheris' own limit does not reach
-        return cli.FAILURE
-
-
-def _counts(folder: Path) -> tuple[str, str]:
-    """Returns how many inputs there were, and how many branches they reached."""
-    text = "\n".join(processes.tail(folder / "log.txt"))
-    inputs = re.findall(r"number_of_executed_units: *(\d+)", text)
-    branches = re.findall(r" cov: (\d+)", text)
-    return inputs[-1] if inputs else "?", branches[-1] if branches else "?"
 
 
 def _fuzz(name: str, folder: Path) -> None:

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz import __main__ as program
-from benchmarks.fuzz import mutating, targets
+from benchmarks.fuzz import mutating, running, targets
 
 _TOKENS = (b"", b"\0", b"\xff", b"0", b"-1", b"1e999", b"NaN", b"null", b"[", b"{}", b'"', b"\n")
 _EDITS = st.lists(
@@ -103,7 +102,6 @@ def test_a_reader_that_hangs_beyond_every_limit_is_a_finding(tmp_path, monkeypat
     def hang(command, *, timeout_s, **options):
         raise subprocess.TimeoutExpired(command, timeout_s)
 
-    program.flags.FLAGS(["fuzz"])
-    monkeypatch.setattr(program.processes, "status_of", hang)
+    monkeypatch.setattr(running.processes, "status_of", hang)
 
-    assert program._run("seal", tmp_path)
+    assert running.run("seal", tmp_path, 1)

@@ -344,6 +344,7 @@ def test_a_pickle_cut_anywhere_is_refused(protocol):
             load(content[:length])
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape")  # of pickletools, at names of odd bytes
 @settings(max_examples=300)
 @given(data=st.data(), protocol=st.sampled_from(PROTOCOLS))
 def test_a_damaged_pickle_is_refused_in_one_line_or_read(data, protocol):

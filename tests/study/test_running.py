@@ -1,11 +1,11 @@
 """A run is a process that is summarised in one line and never outlives the study."""
 
-import os
 import signal
 
 import pytest
 
 from mlpf_jax.study import running
+from tests import test_processes
 
 
 @pytest.fixture
@@ -62,15 +62,4 @@ def test_a_process_that_takes_too_long_is_ended_with_its_children(run, tmp_path)
     )
 
     assert outcome.last_line == "did not end within 2 s"
-    number = int((tmp_path / "child").read_text())
-    assert is_gone(number)
-
-
-def is_gone(number):
-    """Whether a process has ended; its parent may not have asked for its end yet."""
-    try:
-        os.kill(number, 0)
-        with open(f"/proc/{number}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] in "ZX"
-    except (ProcessLookupError, FileNotFoundError):
-        return True
+    test_processes.wait_for_death(int((tmp_path / "child").read_text()))

@@ -225,7 +225,7 @@ def _failing_as_a_run() -> Iterator[None]:
 def _sides(request: Request, tell: pairing.Tell) -> Iterator[tuple[sources.Source, sources.Source]]:
     if request.files is not None:
         seen = copies.Seen()
-        a, b = (sources.of_files(path, seen) for path in request.files)
+        a, b = (sources.of_files(path, seen, tell) for path in request.files)
         if seen.note:
             tell(seen.note)
         yield a, b

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlpf_jax import processes
-from mlpf_jax.compare import comparability
+from mlpf_jax.compare import comparability, runs
 from mlpf_jax.regress import costs
 from mlpf_jax.report import copies, hepscore, reader
 from mlpf_jax.sides import driver
@@ -183,15 +183,17 @@ class Stored:
 Source = Processes | Stored
 
 
-def of_files(path: Path, seen: copies.Seen) -> Stored:
+def of_files(path: Path, seen: copies.Seen, tell: runs.Tell) -> Stored:
     """Returns the reports of a folder, or of one file, as a side, in order of time.
+
+    `tell` gets a line for each file of a folder that is not a report.
 
     Raises:
         ValueError: if a file is not a report, all runs were seen before, or some are of another
             machine, code or work than the first, which represents all.
         OSError: if one cannot be read.
     """
-    reports = seen.new([reader.read(file) for file in reader.find([path])])
+    reports = runs.read_all([path], seen, tell)
     if not reports:
         raise ValueError(f"{path}: only the runs of the other side.")
     reports.sort(key=lambda report: report.stats["started_at"])

@@ -575,12 +575,22 @@ def test_a_side_of_several_kinds_of_runs_is_refused(tmp_path, changes, words):
     later = {"report/wl-stats/started_at": "2030-01-01T00:00:00+00:00"}
     report_documents.write(tmp_path / "1.json")
     report_documents.write(tmp_path / "2.json", changes=later)
-    assert sources.of_files(tmp_path, copies.Seen()).most_runs == 2
+    assert sources.of_files(tmp_path, copies.Seen(), print).most_runs == 2
 
     report_documents.write(tmp_path / "2.json", changes=later | changes)
 
     with pytest.raises(ValueError, match=f"several kinds: .*2.json has {words}"):
-        sources.of_files(tmp_path, copies.Seen())
+        sources.of_files(tmp_path, copies.Seen(), print)
+
+
+def test_files_of_a_folder_that_are_no_reports_are_told_and_left_out(tmp_path):
+    """As those of checkpoints are."""
+    report_documents.write(tmp_path / "1.json")
+    (tmp_path / "sha256.json").write_text('{"a": "b"}')
+    told = []
+
+    assert sources.of_files(tmp_path, copies.Seen(), told.append).most_runs == 1
+    assert told == [f"skipped: {tmp_path / 'sha256.json'}: not the report of a run."]
 
 
 def test_copies_of_a_file_are_one_run(repository, tmp_path):

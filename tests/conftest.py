@@ -54,6 +54,7 @@ _LONG_FILES = {
     "test_kills.py",
     "test_main.py",
     "test_scaling.py",
+    "test_simulated_gpu.py",
 }
 
 

@@ -188,7 +188,7 @@ class _Trainer:
             self._keeper.note_first_step()
             return seconds
         if self.steps_here == 2:
-            self._steps_per_sample = self._setup.steps_per_sample(seconds)
+            self._steps_per_sample = self._setup.steps_per_training_sample(seconds)
         segment, own_s = self._track.segment, self._setup.own_s
         self._track.samples.append(phases.sample(seconds, fed, meanwhile, segment, own_s))
         return seconds

@@ -19,6 +19,7 @@ from mlpf_jax.telemetry import recorder as recorder_lib
 # The shortest sample: long compared with dispatch latency and noise of the machine.
 _SHORTEST_SAMPLE_S = {"cpu": 1.0}
 _SHORTEST_SAMPLE_ON_ACCELERATOR_S = 0.2
+_SHARE_OF_TRAINING = 8  # a sample on an accelerator has no more than this part of the steps
 _BYTES_AHEAD = 512 * 2**20  # limit for batches waiting on the devices
 
 
@@ -111,3 +112,14 @@ class Setup:
         shortest = _SHORTEST_SAMPLE_S.get(self.platform, _SHORTEST_SAMPLE_ON_ACCELERATOR_S)
         number = min(timing.steps_per_sample(step_s, shortest), self.batches_ahead)
         return number if self.windows is None else self.windows.agree(number)
+
+    def steps_per_training_sample(self, step_s: float) -> int:
+        """Returns that number for training.
+
+        An accelerator can end the preset site in less than a second. Its samples are shorter then:
+        with fewer than six of them, the score would have no interval.
+        """
+        number = self.steps_per_sample(step_s)
+        if self.platform == "cpu":
+            return number
+        return min(number, max(1, sum(self.config.steps_by_epoch) // _SHARE_OF_TRAINING))

@@ -50,6 +50,18 @@ def test_the_batches_for_the_energy_are_those_of_training_with_the_short_ones_in
     assert found == [2, 2, 1] * 5
 
 
+@pytest.mark.parametrize(
+    ("platform", "step_s", "expected"),
+    [("gpu", 0.005, 5), ("gpu", 0.1, 2), ("gpu", 0.5, 1), ("cpu", 0.005, 200)],
+)
+def test_a_short_training_on_an_accelerator_has_several_samples(platform, step_s, expected):
+    config = tiny.run_config(num_epochs=2, steps_per_epoch=20)
+    quiet, stop = progress.Progress(quiet=True), stopping.Stop()
+    setup = setup_lib.Setup(config, platform, lambda one: one, quiet, recorder.Recorder(), stop)
+
+    assert setup.steps_per_training_sample(step_s) == expected
+
+
 def test_a_process_that_is_stopped_in_its_first_validation_has_gone_on(monkeypatch):
     monkeypatch.setattr(step.loss, "total", lambda means: sum(means.values()))
     config = tiny.run_config(steps_per_epoch=1)

@@ -30,6 +30,13 @@ def in_samples(score: summaries.Summary, drift: summaries.Drift) -> list[str]:
     return found
 
 
+def in_rate(share_of_peak: float | None) -> list[str]:
+    """Returns a reason to distrust a rate that the devices cannot reach; None: unknown."""
+    if share_of_peak is None or share_of_peak <= 1:
+        return []
+    return [f"{share_of_peak:.3g} times the peak rate of the devices, which is impossible"]
+
+
 def mean_load(loads: Sequence[load.Load | None], seconds: Sequence[float]) -> load.Load | None:
     """Returns the mean load over samples of these lengths; None if unknown or too short."""
     known = [(one, s) for one, s in zip(loads, seconds, strict=True) if one is not None]

@@ -225,6 +225,8 @@ class RunResult:
             found.append(f"interrupted and resumed: measured in {len(self.segments)} segments")
         for name, phase in self.phases.items():
             reasons = trust.in_samples(phase.score, phase.drift)
+            peak = self.share_of_peak(phase.flops_per_s)
+            reasons += trust.in_rate(peak["share"] if peak else None)
             reasons += trust.in_unknown_load([s.load for s in phase.samples])
             reasons += trust.in_load(phase.load, num_cores, on_cpu=on_cpu)
             if self.telemetry is not None:

@@ -183,3 +183,17 @@ def test_a_reader_gets_the_devices_as_facts():
     assert facts["share of GPU 0"] == "whole card"
     assert facts["power limit of GPU 0"] == "700.0"
     assert report.phases["training"].energy["joules"] == 15000.0
+
+
+def test_a_rate_above_the_peak_is_doubted():
+    run = made_up_result.run(made_up_result.samples(), telemetry=recorded())
+    peak = run.share_of_peak(run.training.flops_per_s)["peak_flops_per_s"]
+    per_event = run.training.flops_per_event * peak / run.training.flops_per_s
+    told = "training: 1.2 times the peak rate of the devices, which is impossible"
+
+    def doubts(share):
+        training = dataclasses.replace(run.training, flops_per_event=share * per_event)
+        return dataclasses.replace(run, training=training).doubts
+
+    assert told in doubts(1.2)
+    assert not any("peak" in doubt for doubt in doubts(0.99))

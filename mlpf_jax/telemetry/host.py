@@ -17,7 +17,6 @@ _LACKING = {
     "fastest_core_mhz": "no cpufreq in /sys: a virtual machine, or no frequency driver",
     "temperature_c": "no thermal zone and no hwmon sensor in /sys",
     "heat_throttlings": "no thermal_throttle counter in /sys: not an Intel CPU, or a virtual one",
-    "busy_cores": "/proc/stat does not tell the times of the cores",
     "free_memory_bytes": "/proc/meminfo does not tell it",
 }
 
@@ -88,7 +87,10 @@ class Host:
         """Returns the mean number of busy cores, of any process, since the last call."""
         start, before = self._before
         now, after = self._before = self._clock(), self._cpu_times()
-        if before is None or after is None or now - start < _SHORTEST_S:
+        if before is None or after is None:
+            self.refused.setdefault("busy_cores", "/proc/stat does not tell the times of the cores")
+            return None
+        if now - start < _SHORTEST_S:
             return None
         return max(0.0, after.busy_s - before.busy_s) / (now - start)
 

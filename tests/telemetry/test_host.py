@@ -61,6 +61,13 @@ def test_all_values_of_the_cores_that_may_be_used_are_read(root):
     assert machine.refused == {}
 
 
+def test_a_first_reading_too_early_for_a_load_is_no_refusal(root):
+    machine = host.Host(root, clock=lambda: 0.0, cpu_times=lambda: load.CpuTimes(100.0, 0.0, 0.0))
+
+    assert machine.sample()["busy_cores"] is None
+    assert "busy_cores" not in machine.refused
+
+
 def test_what_a_virtual_machine_hides_is_none_with_a_reason(tmp_path):
     machine = host.Host(tmp_path, cpu_times=lambda: None)
 

@@ -85,8 +85,9 @@ def infer(
         for i in range(number):
             fed = list(itertools.islice(endless, num_steps))
             watch = setup.recorder.watch()
-            _, seconds = time_inference(setup, trained, infer_step, fed)
+            sums, seconds = time_inference(setup, trained, infer_step, fed)
             samples.append(sample(seconds, fed, watch.end(seconds), own_s=setup.own_s))
+            del sums  # many arrays: freed in a window, they would cost energy and no time
             if i == 0:
                 num_steps = setup.steps_per_sample(seconds)
             stage.update(i + 1, f"{samples[-1].events_per_s:.3g} events/s")
@@ -97,14 +98,14 @@ def lengthen(
     setup: setup_lib.Setup,
     phase: result.PhaseResult,
     batches: Iterator[feed.FedBatch],
-    time_steps: Callable[[Sequence[feed.FedBatch]], float],
+    time_steps: Callable[[Sequence[feed.FedBatch]], tuple[Any, float]],
 ) -> result.PhaseResult:
     """Takes more samples until the phase is long enough for the devices' counter of energy.
 
     They count for the energy alone, not for the score. `batches` are those of the phase, without
     end: repeating a short one alone would show fewer events for as much energy. `time_steps` runs
-    the step on some of them and returns the seconds. Without a counter nothing is run; without
-    memory or time for more, the energy stays marked as that of a short window.
+    the step on some of them and returns the outputs and the seconds. Without a counter nothing is
+    run; without memory or time for more, the energy stays marked as that of a short window.
     """
     least_s = setup.recorder.least_window_s
     if least_s is None or setup.windows is not None:
@@ -116,13 +117,13 @@ def lengthen(
         try:
             fed = list(itertools.islice(batches, num_steps))
             watch = setup.recorder.watch()
-            seconds = time_steps(fed)
+            outputs, seconds = time_steps(fed)
         except jax.errors.JaxRuntimeError as error:
             if not errors.is_out_of_memory(error):
                 raise
             break
         extra.append(sample(seconds, fed, watch.end(seconds)))
-        del fed  # gives back the memory of its batches before the next ones come
+        del fed, outputs  # gives back their memory before the next ones come, outside of a window
         setup.stop.progressed()
         left_s -= seconds
     return dataclasses.replace(phase, extra_samples=tuple(extra))

@@ -199,9 +199,9 @@ class _Test:
 
     def timed(
         self, setup: setup_lib.Setup, current: state.TrainState
-    ) -> Callable[[Sequence[feed.FedBatch]], float]:
-        """Returns a function that runs the step on batches and returns the seconds."""
-        return lambda fed: phases.time_inference(setup, current, self.step, fed)[1]
+    ) -> Callable[[Sequence[feed.FedBatch]], tuple[Any, float]]:
+        """Returns a function that runs the step on batches and returns outputs and seconds."""
+        return lambda fed: phases.time_inference(setup, current, self.step, fed)
 
     def call(self, current: state.TrainState) -> None:
         """Calls the step once more."""
@@ -340,19 +340,19 @@ def _spare(
     train_step: loop.TrainStep,
     spread: parallel.Devices,
     current: state.TrainState,
-) -> Callable[[Sequence[feed.FedBatch]], float]:
-    """Returns a function that trains a copy of the state on batches and returns the seconds."""
+) -> Callable[[Sequence[feed.FedBatch]], tuple[Any, float]]:
+    """Returns a function that trains a copy of the state and returns outputs and seconds."""
     spare: state.TrainState | None = None
 
-    def time_steps(fed: Sequence[feed.FedBatch]) -> float:
+    def time_steps(fed: Sequence[feed.FedBatch]) -> tuple[Any, float]:
         nonlocal spare
         if spare is None:
             spare = jax.block_until_ready(spread.replicate(current))
         on_device = [batch.on_device for batch in fed]
-        spare, _, seconds = timing.time_steps(
+        spare, outputs, seconds = timing.time_steps(
             train_step, spare, on_device, waits_each=setup.waits_each
         )
-        return seconds
+        return outputs, seconds
 
     return time_steps
 

@@ -14,10 +14,21 @@ from mlpf_jax.run import feed, phases
 from mlpf_jax.run import setup as setup_lib
 from mlpf_jax.telemetry import recorder as recorder_lib
 from mlpf_jax.telemetry import source
+from mlpf_jax.training import state
 from tests.report import made_up_result
 from tests.telemetry import made_up
 
 BATCHES = [feed.FedBatch(n, 5, 25_000, 32_000, np.arange(5), ()) for n in range(3)]
+
+
+class SlowlyFreed:
+    """The outputs of many steps."""
+
+    def __init__(self, clock):
+        self.clock = clock
+
+    def __del__(self):
+        self.clock.now += 0.1
 
 
 class Steps:
@@ -32,7 +43,7 @@ class Steps:
         self.most -= 1
         self.batches += [batch.on_device for batch in fed]
         self.clock.now += 0.25 * len(fed)
-        return 0.25 * len(fed)
+        return SlowlyFreed(self.clock), 0.25 * len(fed)
 
 
 @pytest.fixture
@@ -45,12 +56,10 @@ def steps(clock):
     return Steps(clock)
 
 
-def lengthened(clock, steps, seconds, *, energy=None, reason=None, **wishes):
-    """A phase with two samples of these seconds, lengthened on a GPU of 100 W."""
+def set_up(clock, *, energy=None, **wishes):
+    """A run on a GPU of 100 W."""
     gpu = made_up.Source(clock, energy=energy)
-    stop = stopping.Stop()
-    stop.reason = reason
-    setup = setup_lib.Setup(
+    return setup_lib.Setup(
         config=config.RunConfig(),
         platform="gpu",
         put=lambda batch: batch,
@@ -58,8 +67,14 @@ def lengthened(clock, steps, seconds, *, energy=None, reason=None, **wishes):
         recorder=recorder_lib.Recorder(
             [gpu], on_cpu=False, clock=clock, sleep=clock.sleep, **wishes
         ),
-        stop=stop,
+        stop=stopping.Stop(),
     )
+
+
+def lengthened(clock, steps, seconds, *, reason=None, **wishes):
+    """A phase with two samples of these seconds, lengthened."""
+    setup = set_up(clock, **wishes)
+    setup.stop.reason = reason
     samples = made_up_result.samples(num=2, seconds=seconds)
     phase = made_up_result.run(samples).training
     return phases.lengthen(setup, phase, itertools.cycle(BATCHES), steps)
@@ -137,3 +152,12 @@ def test_without_memory_for_more_the_phase_stays_short_and_the_run_goes_on(clock
 
     assert isinstance(found, result.PhaseResult)
     assert len(found.extra_samples) == 2
+
+
+def test_freeing_the_outputs_of_a_sample_is_in_no_other_sample(clock, steps, monkeypatch):
+    setup = set_up(clock)
+    monkeypatch.setattr(phases, "time_inference", lambda setup, state, step, fed: steps(fed))
+
+    samples = phases.infer(setup, tuple.__new__(state.TrainState), steps, BATCHES)
+
+    assert [sample.energy.device_j for sample in samples] == [25.0] * len(samples)

@@ -85,10 +85,11 @@ def find(demanded: config_lib.Platform, *, everywhere: bool = False) -> Found:
     if devices[0].platform == "cpu" and not takes_cpu:
         raise ValueError(runtime.no_device(", ".join(warnings[:1])))
     if demanded in ("gpu", "tpu") and devices[0].platform != demanded:
-        raise ValueError(
-            f"--platform={demanded}: {_unavailable(demanded, warnings)} Leave --platform out, or "
-            "install the back end of the device (make venv BACKEND=...)."
-        )
+        way_out = "install the back end of the device (make venv BACKEND=...)"
+        if hiding := _hiding(os.environ):
+            way_out = f"unset {hiding}, which may hide it"
+        why = _unavailable(demanded, warnings).rstrip(".")
+        raise ValueError(f"--platform={demanded}: {why}. Leave --platform out, or {way_out}.")
     if demanded != "auto" or devices[0].platform != "cpu":
         return Found(tuple(devices), warnings=tuple(warnings), is_everywhere=everywhere)
     reason = explain(accelerators.present(), accelerators.plugins(), warnings, os.environ)
@@ -123,17 +124,22 @@ def explain(
     """
     if not present and not plugins and not warnings:
         return None
-    hiding = [f"{name}={environ[name]}" for name in _HIDING if name in environ]
+    hiding = _hiding(environ)
     if environ.get(_VARIABLE):
         why = f"{_VARIABLE}={environ[_VARIABLE]}"
     elif warnings:
-        why = warnings[0]
+        why = f"{warnings[0]}{f' ({hiding})' if hiding else ''}"
     elif not plugins:
         why = "this environment's JAX is for CPUs alone (make venv BACKEND=...)"
     else:
-        why = f"{', '.join([*plugins, *hiding])}: no device can be used"
+        why = f"{', '.join(filter(None, (*plugins, hiding)))}: no device can be used"
     subject = f"{' and '.join(present)} not used" if present else "no accelerator used"
     return f"{subject}: {why}"
+
+
+def _hiding(environ: Mapping[str, str]) -> str:
+    """Returns the variables that are set and can hide devices, with their values."""
+    return ", ".join(f"{name}={environ[name]}" for name in _HIDING if name in environ)
 
 
 def has_tf32(platform: str, compute_capability: str) -> bool:

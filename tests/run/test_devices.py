@@ -60,6 +60,13 @@ def test_tf32_takes_an_nvidia_gpu_of_2020_or_later(platform, capability, expecte
         (["NVIDIA GPU"], [], [], {}, "NVIDIA GPU not used: this environment's JAX is for CPUs"),
         (["TPU"], ["libtpu"], ["it is busy"], {}, "TPU not used: it is busy"),
         (
+            ["NVIDIA GPU"],
+            ["jax-cuda12-plugin"],
+            ["CUDA_ERROR_NO_DEVICE"],
+            {"CUDA_VISIBLE_DEVICES": "7"},
+            "NVIDIA GPU not used: CUDA_ERROR_NO_DEVICE (CUDA_VISIBLE_DEVICES=7)",
+        ),
+        (
             ["NVIDIA GPU", "AMD GPU"],
             ["jax-cuda12-plugin"],
             [],
@@ -147,7 +154,12 @@ def test_a_platform_that_is_demanded_and_not_to_be_had_is_refused(monkeypatch, d
         jax._src.xla_bridge.logger.warning("plug-in xla_cuda12: no libcuda")
         return [FakeDevice("cpu")]
 
-    with pytest.raises(ValueError, match=f"^--platform={demanded}: {reason}"):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(ValueError, match=f"^--platform={demanded}: {reason}. Leave .* install"):
+        found_by(monkeypatch, demanded, local_devices)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    with pytest.raises(ValueError, match=r"or unset CUDA_VISIBLE_DEVICES=7, which may hide it.$"):
         found_by(monkeypatch, demanded, local_devices)
 
 

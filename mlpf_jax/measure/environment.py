@@ -24,7 +24,14 @@ _PACKAGES = (
     "jax-cuda12-plugin",
     "jax-cuda13-plugin",
     "jax-rocm7-plugin",
+    *(f"jax-{runtime}-pjrt" for runtime in ("cuda12", "cuda13", "rocm7")),
     "libtpu",
+    # What computes on an NVIDIA GPU, and the assembler. For CUDA 13 some names have no suffix.
+    *(
+        f"nvidia-{name}{suffix}"
+        for name in ("cuda-runtime", "cuda-nvcc", "cublas", "cudnn", "nccl")
+        for suffix in ("-cu12", "-cu13", "")
+    ),
 )
 
 

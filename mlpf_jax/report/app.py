@@ -61,6 +61,7 @@ def _versions(versions: Mapping[str, str]) -> Iterator[Told]:
     for name, version in sorted(versions.items()):
         if name != "mlpf_jax":
             of_compiler = name in _COMPILER_PACKAGES or name.endswith(("-plugin", "-pjrt"))
+            of_compiler |= name.startswith("nvidia-cuda-nvcc")  # ptxas
             yield "compiler" if of_compiler else "libraries", name, version, ()
 
 

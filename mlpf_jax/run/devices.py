@@ -1,5 +1,6 @@
 """Starts JAX and selects the devices of a run; explains why an accelerator is not used."""
 
+import ctypes
 import dataclasses
 import logging
 import os
@@ -15,6 +16,7 @@ from mlpf_jax.measure import accelerators
 from mlpf_jax.training import parallel
 
 _VARIABLE = "JAX_PLATFORMS"
+_NO_GPU, _NVML = "No visible GPU devices", "libnvidia-ml.so.1"
 _HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
@@ -81,7 +83,7 @@ def find(demanded: config_lib.Platform, *, everywhere: bool = False) -> Found:
         try:
             devices = jax.devices() if everywhere else jax.local_devices()
         except (RuntimeError, AssertionError, OSError, ValueError) as error:
-            raise ValueError(runtime.no_device(_reason(error, warnings))) from None
+            raise ValueError(runtime.no_device(_without_gpu(_reason(error, warnings)))) from None
     if devices[0].platform == "cpu" and not takes_cpu:
         raise ValueError(runtime.no_device(", ".join(warnings[:1])))
     if demanded in ("gpu", "tpu") and devices[0].platform != demanded:
@@ -161,6 +163,22 @@ def _unavailable(platform: str, warnings: Sequence[str]) -> str:
 def _reason(error: Exception, warnings: Sequence[str]) -> str:
     """Returns one line: JAX's warning, or else its error."""
     return warnings[0] if warnings else str(error).strip().partition("\n")[0]
+
+
+def _without_gpu(reason: str) -> str:
+    """Returns JAX's reason; XLA does not tell why it sees no GPU, and JAX blames its plug-in."""
+    if _NO_GPU not in reason:
+        return reason
+    if hiding := _hiding(os.environ):
+        return f"{_NO_GPU}; {hiding} may hide them"
+    try:
+        ctypes.CDLL(_NVML)
+    except OSError:
+        return (
+            f"{_NO_GPU}, because {_NVML} of the driver cannot be loaded (a container gets it with "
+            "NVIDIA_DRIVER_CAPABILITIES=compute,utility)"
+        )
+    return reason
 
 
 @contextmanager

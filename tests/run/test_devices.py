@@ -178,3 +178,24 @@ def test_no_device_at_all_is_one_line(monkeypatch, error):
     ) as refusal:
         found_by(monkeypatch, "auto", local_devices)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("visible", "library", "words"),
+    [
+        (None, "none.so", "devices, because none.so of the driver cannot be loaded"),
+        ("7", "none.so", "devices; CUDA_VISIBLE_DEVICES=7 may hide them"),
+        (None, None, "devices. .uninstall the plug-in"),
+    ],
+)
+def test_why_xla_sees_no_gpu_is_found_out(monkeypatch, visible, library, words):
+    def local_devices():
+        raise RuntimeError("backend 'cuda': No visible GPU devices. (uninstall the plug-in)")
+
+    for name in ("JAX_PLATFORMS", *devices._HIDING):
+        monkeypatch.delenv(name, raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(devices, "_NVML", library)  # None: what is loaded already
+    with pytest.raises(ValueError, match=f"^JAX finds no device: .*No visible GPU {words}"):
+        found_by(monkeypatch, "auto", local_devices)

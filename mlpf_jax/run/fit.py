@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 
 import jax
@@ -15,6 +16,7 @@ from mlpf_jax.run import setup
 from mlpf_jax.training import parallel, state, step
 
 LARGEST_BATCH = 4096
+_MOST_GUESSES, _MOST_GROWTH = 8, 16
 _GIB = 2**30
 
 
@@ -37,26 +39,35 @@ def largest_batch(
 ) -> int:
     """Returns the largest number of events per device that fit `limit_bytes`, which may be 0.
 
-    It doubles the batch until it does not fit, and then bisects. `on_attempt` is called for every
-    attempt.
+    A compilation takes up to a minute, so the memory of the last two batches tells the next one to
+    try. Where that does not help, it doubles the batch until it does not fit, and then bisects.
+    `on_attempt` is called for every attempt.
     """
-
-    def fits(batch_size: int) -> bool:
-        attempt = _attempt(config, devices, batch_size, limit_bytes)
+    fitting, too_large, tried = 0, LARGEST_BATCH + 1, 1
+    known: list[tuple[int, int]] = []  # batch sizes and their bytes
+    for number in itertools.count(1):
+        attempt = _attempt(config, devices, tried, limit_bytes)
         on_attempt(attempt)
-        return attempt.fits
-
-    fitting, tried = 0, 1
-    while tried <= LARGEST_BATCH and fits(tried):
-        fitting, tried = tried, tried * 2
-    too_large = min(tried, LARGEST_BATCH + 1)
-    while too_large - fitting > 1:
-        middle = (fitting + too_large) // 2
-        if fits(middle):
-            fitting = middle
+        if attempt.fits:
+            fitting = tried
         else:
-            too_large = middle
+            too_large = tried
+        if too_large - fitting == 1:
+            break
+        if attempt.needed is not None:
+            known.append((tried, attempt.needed.total_bytes + attempt.beside_bytes))
+        bounded = too_large <= LARGEST_BATCH
+        tried = (fitting + too_large) // 2 if bounded else min(2 * fitting, LARGEST_BATCH)
+        if number <= _MOST_GUESSES and len(known) > 1:
+            guess = min(_on_line(known[-2], known[-1], limit_bytes), _MOST_GROWTH * fitting)
+            tried = min(max(guess, fitting + 1), too_large - 1)
     return fitting
+
+
+def _on_line(one: tuple[int, int], other: tuple[int, int], limit_bytes: int) -> int:
+    """Returns the batch whose bytes are the limit, on the line through two batches."""
+    (a, of_a), (b, of_b) = one, other
+    return a + (limit_bytes - of_a) * (b - a) // (of_b - of_a) if of_a != of_b else LARGEST_BATCH
 
 
 def _attempt(config, devices, batch_size, limit_bytes) -> Attempt:

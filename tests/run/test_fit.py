@@ -9,6 +9,7 @@ import pytest
 
 from mlpf_jax import progress, stopping
 from mlpf_jax.events import batch as batch_lib
+from mlpf_jax.measure import records
 from mlpf_jax.run import feed, fit, setup
 from mlpf_jax.telemetry import recorder
 from tests import tiny
@@ -26,6 +27,33 @@ def test_the_search_ends_at_the_largest_that_fits(monkeypatch, largest):
 
     assert found == min(largest, fit.LARGEST_BATCH)
     assert len(tried) == len(set(tried)) <= 25
+
+
+@pytest.mark.parametrize("largest", [0, 1, 2, 3, 170, 1000, 5000])
+@pytest.mark.parametrize("step_bytes", [1, 300, 5000, 10**7])
+@pytest.mark.parametrize("bytes_of_one", [600, 2000])
+def test_few_batches_are_tried_where_memory_grows_with_the_batch(
+    monkeypatch, largest, step_bytes, bytes_of_one
+):
+    """By about the same bytes for every event, or in steps."""
+    tried = []
+
+    def bytes_of(batch_size):
+        exact = 10_000 + bytes_of_one * batch_size + 2 * int(batch_size**0.5)
+        return -(-exact // step_bytes) * step_bytes
+
+    def attempt(config, devices, batch_size, limit_bytes):
+        total = bytes_of(batch_size)
+        needed = records.StepMemory(total, 0, 0, 0)
+        return fit.Attempt(batch_size, needed, 0, 0.0, fits=total <= limit_bytes)
+
+    monkeypatch.setattr(fit, "_attempt", attempt)
+    limit = bytes_of(largest)
+    found = fit.largest_batch(tiny.run_config(), (), limit, lambda a: tried.append(a.batch_size))
+
+    fits = [n for n in range(fit.LARGEST_BATCH + 1) if bytes_of(n) <= limit]
+    assert found == max(fits)
+    assert len(tried) == len(set(tried)) <= (7 if step_bytes < bytes_of_one else 25)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from mlpf_jax.training import parallel
 
 _VARIABLE = "JAX_PLATFORMS"
 _NO_GPU, _NVML = "No visible GPU devices", "libnvidia-ml.so.1"
+_NO_PLUGIN = "a CUDA-enabled jaxlib is not installed"  # JAX's guess, also where a plug-in fails
 _HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
@@ -94,8 +95,10 @@ def find(demanded: config_lib.Platform, *, everywhere: bool = False) -> Found:
         raise ValueError(f"--platform={demanded}: {why}. Leave --platform out, or {way_out}.")
     if demanded != "auto" or devices[0].platform != "cpu":
         return Found(tuple(devices), warnings=tuple(warnings), is_everywhere=everywhere)
-    reason = explain(accelerators.present(), accelerators.plugins(), warnings, os.environ)
-    return Found(tuple(devices), reason, tuple(warnings[1:]), everywhere)
+    installed = accelerators.plugins()
+    reason = explain(accelerators.present(), installed, warnings, os.environ)
+    others = (line for line in warnings[1:] if not (installed and _NO_PLUGIN in line))
+    return Found(tuple(devices), reason, tuple(others), everywhere)
 
 
 def _choose_platforms(demanded: config_lib.Platform) -> bool:

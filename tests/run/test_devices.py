@@ -143,6 +143,22 @@ def test_a_plug_in_that_fails_to_load_is_one_line_and_no_traceback(monkeypatch, 
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("installed", [(), ("jax-cuda12-plugin",)])
+def test_no_plug_in_is_said_to_be_missing_that_is_there(monkeypatch, installed):
+    guess = "An NVIDIA GPU may be present, but a CUDA-enabled jaxlib is not installed."
+
+    def local_devices():
+        for line in ("cuInit(0) failed", guess, "another"):
+            jax._src.xla_bridge.logger.warning(line)
+        return [FakeDevice("cpu")]
+
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr(devices.accelerators, "plugins", lambda: installed)
+    found = found_by(monkeypatch, "auto", local_devices)
+
+    assert found.warnings == (("another",) if installed else (guess, "another"))
+
+
 @pytest.mark.parametrize(
     ("demanded", "reason"),
     [("gpu", "plug-in xla_cuda12: no libcuda"), ("tpu", "Unknown backend: 'tpu' requested")],

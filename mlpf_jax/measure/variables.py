@@ -41,6 +41,11 @@ REFUSED = (
         "Unset it, and choose with --precision.",
         off=frozenset({""}),
     ),
+    # Of cuBLAS since CUDA 12.9; takes effect on Blackwell.
+    Refusal(
+        "CUBLAS_EMULATE_SINGLE_PRECISION",
+        "it computes products in float32 from parts in bf16, without a trace in the score",
+    ),
 )
 _JAX = re.compile(
     "|".join([*map(re.escape, jax_options.FIXED), *jax_options.UNSET, *jax_options.OURS])

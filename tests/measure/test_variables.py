@@ -23,6 +23,7 @@ from mlpf_jax.measure import jax_options, variables
         ("MOCK_NUM_GPU_PROCESSES", "8"),
         ("NVIDIA_TF32_OVERRIDE", "1"),
         ("NVIDIA_TF32_OVERRIDE", "0"),
+        ("CUBLAS_EMULATE_SINGLE_PRECISION", "1"),
     ],
 )
 def test_a_variable_that_makes_a_run_meaningless_is_refused_by_name(name, value):
@@ -40,6 +41,7 @@ def test_a_variable_that_is_switched_off_is_not_refused(value):
 
 def test_an_option_set_to_its_default_is_not_refused():
     environ = {"JAX_ERROR_CHECKING_BEHAVIOR_OOB": "ignore", "MOCK_NUM_GPU_PROCESSES": "0"}
+    environ["CUBLAS_EMULATE_SINGLE_PRECISION"] = "0"
 
     assert variables.refusal(environ) is None
 

@@ -100,7 +100,8 @@ def _blocks(windows: Sequence[Window], least_s: float) -> list[list[Window]]:
             blocks.append([])
         blocks[-1].append(window)
     if len(blocks) > 1 and sum(one.seconds for one in blocks[-1]) < least_s:
-        blocks[-2] += blocks.pop()
+        rest = blocks.pop()
+        blocks[-1] += rest
     return blocks
 
 

@@ -34,6 +34,20 @@ def test_events_per_joule_gross_and_without_the_idle_power():
     )
 
 
+@pytest.mark.parametrize("num", [1, 3, 4, 5, 6, 7, 8, 11])
+def test_every_window_counts_once_where_the_last_ones_are_too_few_for_a_block(num):
+    """Three windows are long enough for ten changes of the counter."""
+    some = [
+        dataclasses.replace(window, num_events=100 * (i + 1))
+        for i, window in enumerate(windows(num, seconds=0.35))
+    ]
+
+    found = energy.measured(made_up.meter(), some, made_up.telemetry([], {}).time_s)
+
+    expected = sum(window.num_events for window in some) / found.joules
+    assert found.events_per_j.value == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("idle_w", [None, 500.0, 600.0])
 def test_without_a_lower_idle_power_there_is_no_net_figure(idle_w):
     found = energy.measured(

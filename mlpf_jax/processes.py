@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 
 _LAST_LINES = 12
 _TAIL_BYTES = 2**16
+_STACK = re.compile(r"\s*@ +0x[0-9a-f]+ |\*\*\* Check failure stack trace")  # after XLA's reason
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Reads the number of a group, and kills the group at the end of its input.
 _WATCH = ("/bin/sh", "-c", 'read -r group && ! read -r _ && kill -s KILL -- "-$group"')
@@ -195,13 +197,17 @@ def interrupted_by_terminate() -> Iterator[None]:
 
 
 def tail(log: Path) -> list[str]:
-    """Returns the last lines of a program's output, at most 64 KiB; of a removed file none."""
+    """Returns the last lines of a program's output, without C++ stacks, at most 64 KiB.
+
+    Of a removed file there are none.
+    """
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            return file.read().decode(errors="replace").rstrip().splitlines()
+            lines = file.read().decode(errors="replace").rstrip().splitlines()
     except FileNotFoundError:
         return []
+    return [line for line in lines if not _STACK.match(line)]
 
 
 def ending(status: int) -> str:

@@ -51,6 +51,18 @@ def test_a_signal_is_reported(run, number, reason):
     assert run(code) == running.Outcome(-number, reason)
 
 
+def test_where_xla_aborts_its_reason_is_reported_without_the_stack(run):
+    told = (
+        "F1201 02:43:09.212568 28520 redzone_allocator.cc:248] Check failed: ok",
+        "*** Check failure stack trace: ***",
+        "    @     0x7f2de8decf34  absl::LogMessage::Flush()",
+        "    @     0x7f2e0d4a71f5  (unknown)",
+    )
+    code = f"import os; print(*{told!r}, sep='\\n', flush=True); os.abort()"
+
+    assert run(code) == running.Outcome(-6, f"ended by signal 6; its last line: {told[0]}")
+
+
 def test_a_process_that_takes_too_long_is_ended_with_its_children(run, tmp_path):
     child = "import time; time.sleep(600)"
     outcome = run(

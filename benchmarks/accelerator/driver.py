@@ -171,7 +171,8 @@ def _run(
         needed = f"needs about {needed_s:.0f} s, and {max(0, left_s):.0f} s are left"
         return Outcome(state="skipped", reason=needed)
     try:
-        arguments = stage.command(out)
+        # Of a borrowed machine, `out` alone may come back: tracebacks go to the log there.
+        arguments = [*stage.command(out), "--debug"]
     except LookupError as error:
         return Outcome(state="skipped", reason=str(error.args[0]))
     folder = stage.folder(out)

@@ -192,6 +192,7 @@ def test_a_failed_stage_does_not_stop_the_others_and_comes_last_in_the_next_call
 
     assert [found[name].state for name in "abc"] == ["failed", "done", "skipped"]
     assert found["a"].reason == "a trivial mistake"
+    assert "--debug" in found["a"].command  # its traceback is in its log
     assert found["c"].reason == "needs about 10 s, and 3 s are left"
 
     assert run([A], tmp_path, Runner(), budget_s=1.0)["a"].state == "failed"

@@ -62,7 +62,7 @@ def _slowdowns(known: Columns) -> Iterator[tuple[str, list[str]]]:
 
 def _others(known: Columns) -> list[str]:
     return [
-        f"{source} {columns['other_processes'].max():.0f}"
+        f"{columns['other_processes'].max():.0f} on {source}"
         for source, columns in known.items()
         if np.any(columns.get("other_processes", np.zeros(0)) > 0)
     ]

@@ -114,7 +114,7 @@ def test_the_sources_are_described_and_missing_ones_have_a_reason():
     [
         ({"power_w": [450.0] * 60}, "energy by sampled power differs from the counter by -10 %"),
         ({"slowed_by_power_limit": [1.0] * 60}, "slowed by power limit: GPU 0 in 100 %"),
-        ({"other_processes": [1.0] * 60}, "other processes on the device: GPU 0 1"),
+        ({"other_processes": [1.0] * 60}, "other processes on the device: 1 on GPU 0"),
     ],
 )
 def test_what_telemetry_shows_is_a_doubt_of_each_phase(changes, doubt):

@@ -41,7 +41,7 @@ def test_a_quiet_device_gives_no_reason():
             [1.0] + [0.0] * 19,
             "slowed by heat: GPU 0 in 5 % of the readings",
         ),
-        ("other_processes", [0.0] * 19 + [2.0], "other processes on the device: GPU 0 2"),
+        ("other_processes", [0.0] * 19 + [2.0], "other processes on the device: 2 on GPU 0"),
     ],
 )
 def test_each_kind_is_one_line_with_the_device_and_only_for_its_windows(name, values, line):

@@ -50,7 +50,7 @@ def read(path: Path, places: Mapping[str, attribution.Place]) -> Trace:
     """
     events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
     if len(events) >= _MOST_EVENTS:
-        raise ValueError(f"{path}: the profiler wrote no more than {_MOST_EVENTS} events.")
+        raise ValueError(f"the profiler wrote no more than {_MOST_EVENTS} events.")
     on_devices = {one.get("pid") for one in events if _names_device(one)}
     of_devices: list[_Span] = []
     of_host: list[_Span] = []
@@ -63,7 +63,7 @@ def read(path: Path, places: Mapping[str, attribution.Place]) -> Trace:
             spans.append((event["ts"], event["ts"] + event["dur"], name))
     spans = of_devices or of_host
     if not spans:
-        raise ValueError(f"{path}: this trace contains no operation of the program.")
+        raise ValueError("this trace contains no operation of the program.")
     seconds = {name: length / 1e6 for name, length in shared(spans).items()}
     return Trace(seconds, sum(end - start for start, end, _ in spans) / 1e6)
 

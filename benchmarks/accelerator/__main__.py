@@ -77,7 +77,7 @@ def _run_in(out: Path, budget: driver.Budget, environ: Mapping[str, str]) -> int
     try:
         run(all_stages)
     finally:
-        _show(table.view(all_stages, out), out)
+        _show(table.view(all_stages, out, is_rehearsal=_REHEARSAL.value), out)
     failed = [s.name for s in all_stages if (o := driver.read(s, out)) and o.state == "failed"]
     if failed:
         return cli.complain(f"failed: {', '.join(failed)}; see log.txt of each.", cli.FAILURE)

@@ -7,9 +7,12 @@ from benchmarks.accelerator import answers, driver, questions, stages
 from mlpf_jax.render import tables
 
 _MOST = 200  # characters of a reason
+_REHEARSED = "a rehearsal with a small network: its numbers measure nothing, and meet no goal"
 
 
-def view(all_stages: Sequence[stages.Stage], out: Path) -> tables.View:
+def view(
+    all_stages: Sequence[stages.Stage], out: Path, *, is_rehearsal: bool = False
+) -> tables.View:
     """Returns a row for each stage that ran, a note for each reason of others, and the goals."""
     outcomes = {stage.name: driver.read(stage, out) for stage in all_stages}
     rows, notes = [], {}
@@ -24,14 +27,15 @@ def view(all_stages: Sequence[stages.Stage], out: Path) -> tables.View:
             why = f"{outcome.state}: {outcome.reason[:_MOST]}"
             found = " | ".join(filter(None, [why, found]))
         rows.append((stage.name, found, f"{outcome.seconds:.0f}"))
+    told = tuple(f"skipped {', '.join(names)}: {reason}" for reason, names in notes.items())
     return tables.View(
         tables=(
             tables.Table(
                 title="What each stage found", columns=("stage", "found", "s"), rows=(*rows,)
             ),
-            questions.table(all_stages, out),
+            *(() if is_rehearsal else (questions.table(all_stages, out),)),
         ),
-        notes=tuple(f"skipped {', '.join(names)}: {reason}" for reason, names in notes.items()),
+        notes=(_REHEARSED, *told) if is_rehearsal else told,
         records=(),
         document={},
     )

@@ -527,6 +527,20 @@ def test_the_table_has_what_was_found_and_why_the_rest_was_not(tmp_path):
     assert view.notes == ("skipped d, e: the flags are for GPUs", "skipped f: not reached")
 
 
+def test_a_rehearsal_answers_no_question(tmp_path):
+    put(made_up("tf32-batch-16", kind="run"), tmp_path, REPORT)
+
+    real, rehearsed = (
+        table.view(list(plan().values()), tmp_path, is_rehearsal=is_rehearsal)
+        for is_rehearsal in (False, True)
+    )
+
+    answered = [row[0] for row in real.tables[1].rows if row[1] != "open"]
+    assert answered == ["times the A100 of 2022, which trained 45.68 events/s"]
+    assert len(rehearsed.tables) == 1
+    assert rehearsed.notes[0].startswith("a rehearsal with a small network")
+
+
 def test_a_gpu_is_described_with_its_driver_and_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml.module(fake_nvml.Card()))
     monkeypatch.setattr(runtimes, "cuda_uuids", lambda ordinals: [fake_nvml.Card().uuid[4:]])

@@ -6,6 +6,7 @@ prints the name of a lock in `locks/`, and the reason on the second line. tools/
 BACKEND is not given. It never fails: without a usable device the result is `cpu`.
 """
 
+import ctypes
 import os
 import platform
 import re
@@ -30,6 +31,7 @@ class Machine(NamedTuple):
     environ: Mapping[str, str] = os.environ
     system: str = platform.system()
     architecture: str = platform.machine()
+    cuda: str = "libcuda.so.1"  # comes with the driver
 
 
 class Found(NamedTuple):
@@ -59,10 +61,10 @@ def _nvidia(machine: Machine) -> Found | None:
     if driver is None and not _has_nvidia_device(machine):
         return None
     driver = driver or _loaded_nvidia_driver(machine)
-    if driver is None:
-        return Found("cpu", "there is an NVIDIA device, but its driver's version is unknown")
     if machine.architecture not in ("x86_64", "aarch64"):
         return Found("cpu", f"there is no CUDA lock for {machine.architecture}")
+    if driver is None:
+        return _by_cuda(machine)
     major, reason = int(driver.split(".")[0]), f"NVIDIA driver {driver}"
     if major < _CUDA_12_DRIVER:
         return Found("cpu", f"{reason} is older than {_CUDA_12_DRIVER}, which CUDA 12 needs")
@@ -72,6 +74,22 @@ def _nvidia(machine: Machine) -> Found | None:
         oldest = "{}.{}".format(*min(capabilities))
         return Found("cuda12", f"{reason}, but a GPU of compute capability {oldest}")
     return Found("cuda13", reason)
+
+
+def _by_cuda(machine: Machine) -> Found:
+    """Where a container shows no more of the driver than the library that programs need."""
+    version = ctypes.c_int()
+    try:
+        failed = ctypes.CDLL(machine.cuda).cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        failed = True
+    if failed:
+        return Found("cpu", "there is an NVIDIA device, but its driver's version is unknown")
+    major, minor = version.value // 1000, version.value % 1000 // 10
+    reason = f"an NVIDIA driver for CUDA {major}.{minor}"
+    if major < 12:
+        return Found("cpu", f"{reason} is older than CUDA 12 needs")
+    return Found("cuda13" if major > 12 else "cuda12", reason)
 
 
 def _nvidia_smi(machine: Machine) -> tuple[str | None, list[tuple[int, int]]]:

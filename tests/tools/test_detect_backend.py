@@ -1,5 +1,8 @@
 """Which back end a machine is found to have, by machines made of files."""
 
+import ctypes
+import types
+
 import pytest
 
 from tools import detect_backend
@@ -23,7 +26,7 @@ def machine(tmp_path):
             program.write_bytes(b"#!/bin/sh\n" + smi)
             program.chmod(0o755)
         path = f"{tmp_path}/bin:/usr/bin:/bin" if smi is not None else f"{tmp_path}/bin"
-        return Machine(tmp_path, {"PATH": path} | environ, system, architecture)
+        return Machine(tmp_path, {"PATH": path} | environ, system, architecture, "no libcuda")
 
     return make
 
@@ -83,6 +86,28 @@ def test_an_nvidia_device_of_an_unknown_driver_is_named(machine):
     found = detect(machine({"dev/nvidia0": "", "proc/driver/nvidia/version": "?"}))
 
     assert found == ("cpu", "there is an NVIDIA device, but its driver's version is unknown")
+
+
+@pytest.mark.parametrize(
+    ("status", "version", "found"),
+    [
+        (0, 13000, ("cuda13", "an NVIDIA driver for CUDA 13.0")),
+        (0, 12090, ("cuda12", "an NVIDIA driver for CUDA 12.9")),
+        (0, 11080, ("cpu", "an NVIDIA driver for CUDA 11.8 is older than CUDA 12 needs")),
+        (34, 0, ("cpu", "there is an NVIDIA device, but its driver's version is unknown")),
+    ],
+)
+def test_where_nothing_else_tells_the_driver_its_library_does(
+    machine, monkeypatch, status, version, found
+):
+    def get_version(pointer):
+        pointer._obj.value = version
+        return status
+
+    library = types.SimpleNamespace(cuDriverGetVersion=get_version)
+    monkeypatch.setattr(ctypes, "CDLL", {"no libcuda": library}.__getitem__)
+
+    assert detect(machine({"dev/nvidia0": ""})) == found
 
 
 def test_a_driver_without_a_device_is_that_of_a_containers_host(machine):

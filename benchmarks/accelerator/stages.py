@@ -322,11 +322,15 @@ def _largest(place: Place, out: Path) -> list[str]:
     limit = place.facts["memory_bytes"]
     if limit is None:
         raise LookupError("the device does not tell its memory")
-    few, many = (_memory_bytes(out / "runs" / f"{place.fast}-batch-{n}") for n in (16, 64))
-    per_event = (many - few) / (64 - 16)
+    folders = {n: out / "runs" / f"{place.fast}-batch-{n}" for n in (1, 16, 64)}
+    known = [(n, used) for n, folder in folders.items() if (used := _memory_bytes(folder))]
+    if len(known) < 2:
+        raise LookupError("there are no reports of two batches to follow the memory from")
+    (few, used_by_few), (many, used_by_many) = known[-2:]  # 64 may not have fitted
+    per_event = (used_by_many - used_by_few) / (many - few)
     if per_event <= 0:
         raise LookupError("the memory does not grow with the batch")
-    number = int((_ROOM * limit - few) / per_event) + 16
+    number = int((_ROOM * limit - used_by_few) / per_event) + few
     batch = min(max(number // 16 * 16, 16), _MOST_EVENTS)
     if place.is_rehearsal:
         return [f"--batch_size={64 // _FEWER}"]  # of which there is a program
@@ -334,10 +338,10 @@ def _largest(place: Place, out: Path) -> list[str]:
     return [f"--batch_size={batch}", "--num_steps=10", *events]
 
 
-def _memory_bytes(folder: Path) -> int:
+def _memory_bytes(folder: Path) -> int | None:
     try:
         report = json.loads((folder / hepscore.FILE_NAME).read_text())
         phase = report["report"]["wl-stats"]["phases"]["training"]
         return phase["memory_per_device"]["total_bytes"]
     except (OSError, ValueError, KeyError):
-        raise LookupError(f"there is no report of {folder.name}") from None
+        return None

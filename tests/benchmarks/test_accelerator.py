@@ -142,12 +142,20 @@ def write_report(out, name, num_bytes):
 
 def test_the_largest_batch_follows_from_the_memory_of_two_smaller_ones(tmp_path):
     stage = plan()["tf32-batch-largest"]
-    with pytest.raises(LookupError, match="no report of tf32-batch-16"):
-        stage.command(tmp_path)
     write_report(tmp_path, "tf32-batch-16", 8 * 2**30)
+    with pytest.raises(LookupError, match="no reports of two batches"):
+        stage.command(tmp_path)
     write_report(tmp_path, "tf32-batch-64", 32 * 2**30)  # half a GiB for each event
 
     assert "--batch_size=176" in stage.command(tmp_path)  # 88 of 90 GiB
+
+
+def test_where_64_events_do_not_fit_the_largest_batch_follows_from_fewer(tmp_path):
+    small = GPU | {"memory_bytes": 30 * 2**30}  # an A100 with 40 GB
+    write_report(tmp_path, "tf32-batch-1", 2**30)
+    write_report(tmp_path, "tf32-batch-16", int(8.5 * 2**30))  # half a GiB for each event
+
+    assert "--batch_size=48" in plan(small)["tf32-batch-largest"].command(tmp_path)
 
 
 class Runner:

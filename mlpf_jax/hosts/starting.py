@@ -13,19 +13,22 @@ from mlpf_jax.hosts import meeting, relay
 # JAX ends its processes by an abort; ours end in order long before.
 _NEVER_S = 10 * 24 * 3600
 _START_S = 30  # at least, for JAX to connect the processes
-_GPUS = Path("/proc/driver/nvidia/gpus")
+# A container may hide the first.
+_GPUS = ((Path("/proc/driver/nvidia/gpus"), "*"), (Path("/dev"), "nvidia[0-9]*"))
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
 def visible_devices(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Returns names of the GPUs that this process may use, without asking a driver."""
+    if environ.get("JAX_PLATFORMS") == "cpu":
+        return ()
     for name in _VISIBLE:
         if name in environ:
             return tuple(part.strip() for part in environ[name].split(",") if part.strip())
-    try:
-        return tuple(sorted(path.name for path in _GPUS.iterdir()))  # of two containers: other ones
-    except OSError:
-        return ()
+    for folder, pattern in _GPUS:
+        if found := sorted(path.name for path in folder.glob(pattern)):
+            return tuple(found)  # of two containers: other ones
+    return ()
 
 
 def own_share(members: Sequence[meeting.Member], process_id: int) -> list[int]:

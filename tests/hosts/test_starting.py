@@ -67,7 +67,20 @@ def test_containers_of_one_machine_share_no_devices_that_each_has_alone(tmp_path
     for name, numbers in (("first", "12"), ("second", "34")):
         for number in numbers:
             (tmp_path / name / f"0000:0{number}:00.0").mkdir(parents=True)
-        monkeypatch.setattr(starting, "_GPUS", tmp_path / name)
+        monkeypatch.setattr(starting, "_GPUS", ((tmp_path / name, "*"),))
         seen.append(starting.visible_devices({}))
 
     assert [starting.own_share(members(*seen), one) for one in range(2)] == [[0, 1], [0, 1]]
+
+
+def test_where_proc_names_no_gpus_their_files_do_unless_only_the_cpu_is_asked(
+    tmp_path, monkeypatch
+):
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    kinds = ((tmp_path / "missing", "*"), (tmp_path, starting._GPUS[1][1]))
+    monkeypatch.setattr(starting, "_GPUS", kinds)
+
+    assert starting.visible_devices({}) == ("nvidia0", "nvidia1")
+    assert starting.visible_devices({"CUDA_VISIBLE_DEVICES": "1"}) == ("1",)
+    assert starting.visible_devices({"JAX_PLATFORMS": "cpu"}) == ()

@@ -21,7 +21,8 @@ _STOPPED = {
     "decided": "",
     "out of time": "The time was over before a decision: increase --budget_s, or use a quieter "
     "machine.",
-    "out of pairs": "The pairs were used up before a decision: increase --max_pairs.",
+    "out of pairs": "The pairs were used up before a decision: increase --max_pairs, or give more "
+    "results where there are no new runs.",
 }
 
 

@@ -346,6 +346,7 @@ def test_too_few_pairs_decide_nothing(repository):
 
     assert found["exit_status"] == 3
     assert found["stopped"] == "out of pairs"
+    assert any("or give more results" in note for note in documents.view(found).notes)
 
 
 def test_no_run_is_begun_after_the_budget(repository):

@@ -157,7 +157,7 @@ def selected(listed: str, visible: Sequence[str]) -> list[str]:
     Other words, such as the UUID of a GPU or of a MIG slice, are taken as they are.
 
     Raises:
-        ValueError: if one is not visible, or is listed twice.
+        ValueError: if one is not visible, or may be listed twice: by a number and a UUID.
     """
     found: list[str] = []
     for part in re.split("[_,]", listed):
@@ -174,6 +174,8 @@ def selected(listed: str, visible: Sequence[str]) -> list[str]:
             found.append(visible[place] if visible else str(place))
     if "" in found or len(set(found)) < len(found) or not found:
         raise ValueError(f"--devices={listed}: write each device once, such as 0-3 or 0_2.")
+    if len({word.isdecimal() for word in found}) > 1:
+        raise ValueError(f"--devices={listed}: write all by number, or all by UUID.")
     return found
 
 

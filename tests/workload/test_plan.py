@@ -100,7 +100,7 @@ def test_a_variable_that_hides_all_devices_is_named(value):
         plan.visible_devices("NVIDIA GPU", {"CUDA_VISIBLE_DEVICES": value}, 2)
 
 
-@pytest.mark.parametrize("listed", ["", "0_", "0_0", "3-1", "0_1-0", "0-9999"])
+@pytest.mark.parametrize("listed", ["", "0_", "0_0", "3-1", "0_1-0", "0-9999", "0_GPU-8f2"])
 def test_a_list_of_devices_that_are_not_there_is_refused(listed):
     with pytest.raises(ValueError, match="--devices="):
         plan.selected(listed, ["0", "1"])

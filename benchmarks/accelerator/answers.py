@@ -32,7 +32,7 @@ def or_nothing(tell: Callable[[], str]) -> str:
 
 def _here(found: Document, *_: Any) -> str:
     memory = found["memory_bytes"]
-    size = f", {memory / 2**30:.0f} GiB" if memory else ""
+    size = f", {memory / 2**30:.0f} GiB for JAX" if memory else ""
     sensors = found["telemetry"].values()
     drivers = {str(driver) for one in sensors if (driver := one["description"].get("driver"))}
     driver = f", driver {' '.join(sorted(drivers))}" if drivers else ""

@@ -570,7 +570,7 @@ def test_a_gpu_is_described_with_its_driver_and_what_is_missing(monkeypatch, tmp
     stage = stages.first(is_rehearsal=False)
     put(stage, tmp_path, found)
     told = answers.answer(stage, tmp_path)
-    assert told.startswith("1 x NVIDIA H200, 105 GiB, driver 580.159.03, 1755 MHz, jax ")
+    assert told.startswith("1 x NVIDIA H200, 105 GiB for JAX, driver 580.159.03, 1755 MHz, jax ")
     assert told.endswith("missing: torch")
 
 

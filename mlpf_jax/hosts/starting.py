@@ -15,14 +15,15 @@ _NEVER_S = 10 * 24 * 3600
 _START_S = 30  # at least, for JAX to connect the processes
 # A container may hide the first.
 _GPUS = ((Path("/proc/driver/nvidia/gpus"), "*"), (Path("/dev"), "nvidia[0-9]*"))
-_VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+# Variables that hide GPUs from CUDA and HIP.
+HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
 def visible_devices(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Returns names of the GPUs that this process may use, without asking a driver."""
     if environ.get("JAX_PLATFORMS") == "cpu":
         return ()
-    for name in _VISIBLE:
+    for name in HIDING:
         if name in environ:
             return tuple(part.strip() for part in environ[name].split(",") if part.strip())
     for folder, pattern in _GPUS:

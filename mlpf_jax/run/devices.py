@@ -12,13 +12,13 @@ import jax
 
 from mlpf_jax import config as config_lib
 from mlpf_jax import runtime
+from mlpf_jax.hosts import starting
 from mlpf_jax.measure import accelerators
 from mlpf_jax.training import parallel
 
 _VARIABLE = "JAX_PLATFORMS"
 _NO_GPU, _NVML = "No visible GPU devices", "libnvidia-ml.so.1"
 _NO_PLUGIN = "a CUDA-enabled jaxlib is not installed"  # JAX's guess, also where a plug-in fails
-_HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +144,7 @@ def explain(
 
 def _hiding(environ: Mapping[str, str]) -> str:
     """Returns the variables that are set and can hide devices, with their values."""
-    return ", ".join(f"{name}={environ[name]}" for name in _HIDING if name in environ)
+    return ", ".join(f"{name}={environ[name]}" for name in starting.HIDING if name in environ)
 
 
 def has_tf32(platform: str, compute_capability: str) -> bool:

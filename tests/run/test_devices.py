@@ -208,7 +208,7 @@ def test_why_xla_sees_no_gpu_is_found_out(monkeypatch, visible, library, words):
     def local_devices():
         raise RuntimeError("backend 'cuda': No visible GPU devices. (uninstall the plug-in)")
 
-    for name in ("JAX_PLATFORMS", *devices._HIDING):
+    for name in ("JAX_PLATFORMS", *devices.starting.HIDING):
         monkeypatch.delenv(name, raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
